@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The vocabulary that every file shares: borrowed bytes, attributes, and a few macros that C lacks.
+ *
+ * A `struct span` is a view of bytes that somebody else owns. Whoever hands one out says in its header until when
+ * the bytes live; nobody frees through a span. It may hold NUL bytes and is never NUL-terminated.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define MUST_USE         __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define CLEANUP(fn)      __attribute__((cleanup(fn)))
+
+#define ARRAY_LEN(a)     (sizeof(a) / sizeof((a)[0]))
+#define BIT(n)           (UINT64_C(1) << (n))
+#define MIN(a, b)        ((a) < (b) ? (a) : (b))
+#define MAX(a, b)        ((a) > (b) ? (a) : (b))
+
+/* The structure that holds `member` at `ptr`. */
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+
+/* Moves ownership: yields the value and leaves NULL behind. */
+#define TAKE(p)                                                                                                        \
+	({                                                                                                             \
+		__typeof__(p) take_ = (p);                                                                             \
+		(p) = NULL;                                                                                            \
+		take_;                                                                                                 \
+	})
+
+struct span {
+	const uint8_t *p;
+	size_t len;
+};
+
+#define SPAN_NULL    ((struct span){ NULL, 0 })
+#define SPAN_LIT(s)  ((struct span){ (const uint8_t *)(s), sizeof(s) - 1 })
+
+static inline struct span span_of(const void *p, size_t len)
+{
+	return (struct span){ p, len };
+}
+
+static inline struct span span_str(const char *s)
+{
+	return (struct span){ (const uint8_t *)s, strlen(s) };
+}
+
+/* Not for secrets: the comparison stops at the first difference. */
+static inline bool span_eq(struct span a, struct span b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
+}
+
+static inline bool span_eq_str(struct span a, const char *s)
+{
+	return span_eq(a, span_str(s));
+}
+
+/* For "%.*s": `printf("%.*s", SPAN_ARG(s))`. */
+#define SPAN_ARG(s) (int)(s).len, (const char *)(s).p

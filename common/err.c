@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/err.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+int err_origin_at(int r, const char *file, int line)
+{
+	assert(r < 0);
+	if (r != -ENOMEM && r != -EINTR)
+		(void)fprintf(stderr, "{\"event\":\"error.origin\",\"errno\":%d,\"text\":\"%s\",\"at\":\"%s:%d\"}\n", -r,
+			      strerrordesc_np(-r), file, line);
+	return r;
+}
+
+int err_fold_at(int r, const char *file, int line)
+{
+	if (r <= 0)
+		return r;
+	(void)fprintf(stderr, "{\"event\":\"error.unhandled\",\"code\":%d,\"at\":\"%s:%d\"}\n", r, file, line);
+	return -ENOTRECOVERABLE;
+}

@@ -1,0 +1,36 @@
+# Compiler flags by variant. CC may be gcc (default) or clang.
+VARIANTS := release asan tsan cov fuzz
+ifeq ($(filter $(BUILD),$(VARIANTS)),)
+$(error unknown BUILD '$(BUILD)': one of $(VARIANTS))
+endif
+
+ifeq ($(origin CC),default)
+CC := $(if $(filter fuzz,$(BUILD)),clang,gcc)
+endif
+AR := ar
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wundef \
+	-Wimplicit-fallthrough -Wpointer-arith -Wcast-qual -Wwrite-strings -Werror
+BASE := -std=gnu17 -D_GNU_SOURCE -I. -fvisibility=hidden -fno-common -ftrivial-auto-var-init=zero
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+ifeq ($(shell uname -m),x86_64)
+HARDEN += -fcf-protection=full
+endif
+ifneq ($(findstring clang,$(shell $(CC) --version 2>/dev/null)),)
+BASE += -Wno-gnu-zero-variadic-macro-arguments -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang
+WARN += -Wno-unused-command-line-argument
+endif
+
+FLAGS_release  := -O2 -g $(HARDEN)
+LFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+FLAGS_asan     := -O1 -g3 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+LFLAGS_asan    := -fsanitize=address,undefined
+FLAGS_tsan     := -O1 -g3 -fsanitize=thread
+LFLAGS_tsan    := -fsanitize=thread
+FLAGS_cov      := -O0 -g3 --coverage
+LFLAGS_cov     := --coverage
+FLAGS_fuzz     := -O1 -g3 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+LFLAGS_fuzz    := -fsanitize=address,undefined
+
+CFLAGS  := $(BASE) $(WARN) $(FLAGS_$(BUILD)) $(CFLAGS_EXTRA)
+LDFLAGS := $(LFLAGS_$(BUILD)) $(LDFLAGS_EXTRA)

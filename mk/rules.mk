@@ -1,0 +1,55 @@
+# How things are built. A module.mk calls:
+#
+#   $(eval $(call library,NAME,SOURCES))                     lib<NAME>.a
+#   $(eval $(call program,NAME,MAIN.c,LIBRARIES,PACKAGES))   a program: its main, our libraries in link order, packages
+#   $(eval $(call unit,FILE,LIBRARIES,PACKAGES))             FILE_test.c, a cmocka program that stands beside FILE.c
+#   $(eval $(call fuzz,FILE,LIBRARIES,PACKAGES))             tests/fuzz/FILE.c, a libFuzzer harness (BUILD=fuzz only)
+#
+# A program links the packages of its own line and nothing else; `make check` compares that with what it needs.
+DEPFILES :=
+PROGRAMS :=
+UNITS    :=
+FUZZERS  :=
+SOURCES  :=
+
+# All packages' include paths: what a file may include is checked by tests/arch, what it may link is its program's line.
+PKG_CFLAGS := $(sort $(foreach p,libuv msgpack libsodium openssl sqlite3 yaml jansson hs cmocka llhttp,$(PKG_CFLAGS_$(p))))
+
+objs = $(patsubst %.c,$(O)/%.o,$(1))
+libs = $(foreach l,$(1),$(O)/lib$(l).a)
+pkgs = $(foreach p,$(1),$(PKG_LIBS_$(p)))
+
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(PKG_CFLAGS) $(CFLAGS_$(subst /,_,$*)) -MMD -MP -c $< -o $@
+
+define library
+SOURCES += $(2)
+DEPFILES += $(patsubst %.c,$(O)/%.d,$(2))
+$(O)/lib$(1).a: $(call objs,$(2))
+	@rm -f $$@
+	$(AR) rcs $$@ $$^
+endef
+
+define program
+SOURCES += $(2)
+DEPFILES += $(patsubst %.c,$(O)/%.d,$(2))
+PROGRAMS += $(O)/$(1)
+$(O)/$(1): $(call objs,$(2)) $(call libs,$(3)) $(if $(filter llhttp,$(4)),$(LLHTTP_LIB))
+	$(CC) $(CFLAGS) $(LDFLAGS) $(call objs,$(2)) -Wl,--start-group $(call libs,$(3)) -Wl,--end-group $(call pkgs,$(4)) -o $$@
+endef
+
+define unit
+DEPFILES += $(O)/$(1)_test.d
+UNITS += $(O)/$(1)_test
+$(O)/$(1)_test: $(O)/$(1)_test.o $(call libs,$(2)) $(if $(filter llhttp,$(3)),$(LLHTTP_LIB))
+	$(CC) $(CFLAGS) $(LDFLAGS) $$< -Wl,--start-group $(call libs,$(2)) -Wl,--end-group $(call pkgs,$(3) cmocka) -o $$@
+endef
+
+define fuzz
+DEPFILES += $(O)/tests/fuzz/$(1).d
+FUZZERS += $(O)/fuzz/$(1)
+$(O)/fuzz/$(1): $(O)/tests/fuzz/$(1).o $(call libs,$(2)) $(if $(filter llhttp,$(3)),$(LLHTTP_LIB))
+	@mkdir -p $$(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $$< -Wl,--start-group $(call libs,$(2)) -Wl,--end-group $(call pkgs,$(3)) -o $$@
+endef
