@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A producer's side of the audit log. Events get the producer's own sequence number and stay in a bounded ring until auditd says
+ * that they are durable. While auditd is away they wait; when the ring is full the newest are counted and later reported as a
+ * gap: nothing blocks, and nothing is lost silently. After a reconnect RESUME tells what was kept, and the rest is sent again.
+ */
+#pragma once
+
+#include "common/ipc.h"
+
+struct audit_client;
+
+enum audit_err {
+	AUDIT_E_DOWN = 1, /* auditd is away or too slow: a must-ack effect must not happen */
+};
+
+/* `durable` is true when the record is on disk, false when auditd could not confirm in time: then refuse. */
+typedef void audit_done(void *ctx, bool durable);
+
+/* `events_max`: ring size. 0 or negative. */
+MUST_USE int audit_client_new(struct ipc *ipc, size_t events_max, struct audit_client **ret_client);
+struct audit_client *audit_client_free(struct audit_client *c);
+/* Data plane: takes a copy; seq and time_ns are filled in. Cannot fail visibly. */
+void audit_record(struct audit_client *c, const struct proto_event *event);
+/* Must-ack: `done` is called exactly once, within deadline_ms. 0 or AUDIT_E_DOWN (then `done` is not called). */
+MUST_USE int audit_record_wait(struct audit_client *c, const struct proto_event *event, uint64_t deadline_ms,
+			       audit_done *done, void *ctx);
