@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Framing: u32 big-endian length of the body, then the body. Sans I/O; the length is checked before the body is awaited. */
+/* Framing: u32 big-endian length of the body, then the body. Sans I/O; the length is checked before the body is
+ * awaited. */
 #pragma once
 
 #include "common/base.h"

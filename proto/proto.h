@@ -4,7 +4,8 @@
  *
  * Everything here is expanded from messages.def. The reader never allocates: spans and lists of an unpacked message are
  * views into the frame and live as long as the frame's bytes. It accepts exactly the bytes that the packer would write:
- * shortest encodings, exact arity, bounds of every field, no trailing bytes; and only messages that `from` may send to `to`.
+ * shortest encodings, exact arity, bounds of every field, no trailing bytes; and only messages that `from` may send to
+ * `to`.
  */
 #pragma once
 
@@ -32,8 +33,8 @@ enum {
 #define PROTO_FIELDS_MAX      24
 
 /*
- * A list of items. To pack: `items` points at an array of `count` item structs. After unpacking: `items` is NULL and `raw`
- * holds the checked encodings, read one by one with proto_<item>_next(). Packing prefers `raw` where it is set.
+ * A list of items. To pack: `items` points at an array of `count` item structs. After unpacking: `items` is NULL and
+ * `raw` holds the checked encodings, read one by one with proto_<item>_next(). Packing prefers `raw` where it is set.
  */
 struct proto_list {
 	const void *items;
@@ -49,14 +50,18 @@ enum proto_type {
 #undef M
 };
 
-#define PROTO_FIELD_U64(field)                                uint64_t field;
-#define PROTO_FIELD_STR(field)                                struct span field;
-#define PROTO_FIELD_BIN(field)                                struct span field;
-#define PROTO_F(kind, field, min, max, class, doc)            PROTO_FIELD_##kind(field)
-#define PROTO_L(item, field, max, class, doc)                 struct proto_list field;
-#define PROTO_STRUCT(name)                                                                                             \
-	struct proto_##name {                                                                                          \
-		MSG_##name(PROTO_F, PROTO_L) char end_[0];                                                             \
+/*
+ * A struct's members stand in wire order, each of a size that its kind tells and that is a multiple of 8: so the codec
+ * finds them by walking the descriptor, and needs no offsets.
+ */
+#define PROTO_FIELD_U64(field)                     uint64_t field;
+#define PROTO_FIELD_STR(field)                     struct span field;
+#define PROTO_FIELD_BIN(field)                     struct span field;
+#define PROTO_F(kind, field, min, max, class, doc) PROTO_FIELD_##kind(field)
+#define PROTO_L(item, field, max, class, doc)      struct proto_list field;
+#define PROTO_STRUCT(name)                                 \
+	struct proto_##name {                              \
+		MSG_##name(PROTO_F, PROTO_L) char end_[0]; \
 	};
 #define M(NAME, name, ...) PROTO_STRUCT(name)
 PROTO_MESSAGES(M)
@@ -76,7 +81,6 @@ struct proto_field {
 	const char *name;
 	enum proto_kind kind;
 	enum proto_class class;
-	uint16_t offset;
 	uint64_t min, max; /* value for U64, bytes for STR and BIN, items for LIST */
 	const struct proto_desc *item;
 	const char *doc;
@@ -122,14 +126,15 @@ MUST_USE int proto_pack(const struct proto_desc *desc, uint64_t id, const void *
 			size_t *ret_len);
 /* Items and records, packed alone as [field...]. `body` must be consumed exactly. */
 MUST_USE int proto_unpack_record(const struct proto_desc *desc, struct span body, void *ret_rec);
-MUST_USE int proto_pack_record(const struct proto_desc *desc, const void *rec, uint8_t *to, size_t cap, size_t *ret_len);
+MUST_USE int proto_pack_record(const struct proto_desc *desc, const void *rec, uint8_t *to, size_t cap,
+			       size_t *ret_len);
 
 /* Takes the next item of an unpacked list: true and *ret_item, or false at the end. */
 bool proto_list_next(struct proto_list *list, const struct proto_desc *item, void *ret_item);
-#define M(NAME, name)                                                                                                  \
-	static inline bool proto_##name##_next(struct proto_list *list, struct proto_##name *ret)                      \
-	{                                                                                                              \
-		return proto_list_next(list, &proto_##name##_desc, ret);                                               \
+#define M(NAME, name)                                                                             \
+	static inline bool proto_##name##_next(struct proto_list *list, struct proto_##name *ret) \
+	{                                                                                         \
+		return proto_list_next(list, &proto_##name##_desc, ret);                          \
 	}
 PROTO_ITEMS(M)
 #undef M

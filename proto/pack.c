@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a struct to a frame body, by msgpack-c, into memory of the caller's. Bounds are checked on the way out as well.
+ */
+#include "proto/proto.h"
+
+#include <msgpack.h>
+
+struct sink {
+	uint8_t *to;
+	size_t len, cap;
+};
+
+/* msgpack-c's writer callback. */
+static int sink_write(void *data, const char *p, size_t len)
+{
+	struct sink *s = data;
+
+	if (len > s->cap - s->len)
+		return -1;
+	if (len > 0)
+		memcpy(s->to + s->len, p, len);
+	s->len += len;
+	return 0;
+}
+
+static int pack_fields(msgpack_packer *pk, const struct proto_desc *desc, const void *msg);
+
+static int pack_u64(msgpack_packer *pk, const struct proto_field *f, uint64_t v)
+{
+	if (v < f->min || v > f->max)
+		return PROTO_E_BOUNDS;
+	return msgpack_pack_uint64(pk, v) ? PROTO_E_SPACE : 0;
+}
+
+static int pack_bytes(msgpack_packer *pk, const struct proto_field *f, const struct span *s)
+{
+	bool str = f->kind == PROTO_KIND_STR;
+
+	if (s->len < f->min || s->len > f->max || (str && s->len > 0 && memchr(s->p, 0, s->len)))
+		return PROTO_E_BOUNDS;
+	int e = str ? msgpack_pack_str(pk, s->len) : msgpack_pack_bin(pk, s->len);
+	if (!e && s->len > 0)
+		e = sink_write(pk->data, (const char *)s->p, s->len);
+	return e ? PROTO_E_SPACE : 0;
+}
+
+static int pack_list(msgpack_packer *pk, const struct proto_field *f, const struct proto_list *l)
+{
+	const uint8_t *item = l->items;
+
+	if (l->count > f->max)
+		return PROTO_E_BOUNDS;
+	if (msgpack_pack_array(pk, l->count))
+		return PROTO_E_SPACE;
+	if (l->raw.p)
+		return sink_write(pk->data, (const char *)l->raw.p, l->raw.len) ? PROTO_E_SPACE : 0;
+	for (size_t i = 0; i < l->count; i++, item += f->item->size) {
+		int e = msgpack_pack_array(pk, f->item->n_fields) ? PROTO_E_SPACE : pack_fields(pk, f->item, item);
+		if (e)
+			return e;
+	}
+	return 0;
+}
+
+static int pack_fields(msgpack_packer *pk, const struct proto_desc *desc, const void *msg)
+{
+	const uint8_t *at = msg;
+
+	for (size_t i = 0; i < desc->n_fields; i++) {
+		const struct proto_field *f = &desc->fields[i];
+		int e;
+
+		switch (f->kind) {
+		case PROTO_KIND_U64:
+			e = pack_u64(pk, f, *(const uint64_t *)(const void *)at);
+			at += sizeof(uint64_t);
+			break;
+		case PROTO_KIND_STR:
+		case PROTO_KIND_BIN:
+			e = pack_bytes(pk, f, (const struct span *)(const void *)at);
+			at += sizeof(struct span);
+			break;
+		default:
+			e = pack_list(pk, f, (const struct proto_list *)(const void *)at);
+			at += sizeof(struct proto_list);
+		}
+		if (e)
+			return e;
+	}
+	return 0;
+}
+
+int proto_pack(const struct proto_desc *desc, uint64_t id, const void *msg, uint8_t *to, size_t cap, size_t *ret_len)
+{
+	struct sink sink = {to, 0, cap};
+	msgpack_packer pk;
+
+	msgpack_packer_init(&pk, &sink, sink_write);
+	if (msgpack_pack_array(&pk, desc->n_fields + 2U) || msgpack_pack_uint64(&pk, desc->type) ||
+	    msgpack_pack_uint64(&pk, id))
+		return PROTO_E_SPACE;
+	int e = pack_fields(&pk, desc, msg);
+	if (!e)
+		*ret_len = sink.len;
+	return e;
+}
+
+int proto_pack_record(const struct proto_desc *desc, const void *rec, uint8_t *to, size_t cap, size_t *ret_len)
+{
+	struct sink sink = {to, 0, cap};
+	msgpack_packer pk;
+
+	msgpack_packer_init(&pk, &sink, sink_write);
+	if (msgpack_pack_array(&pk, desc->n_fields))
+		return PROTO_E_SPACE;
+	int e = pack_fields(&pk, desc, rec);
+	if (!e)
+		*ret_len = sink.len;
+	return e;
+}
