@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A producer's side of the audit log. Events get the producer's own sequence number and stay in a bounded ring until auditd says
- * that they are durable. While auditd is away they wait; when the ring is full the newest are counted and later reported as a
- * gap: nothing blocks, and nothing is lost silently. After a reconnect RESUME tells what was kept, and the rest is sent again.
+ * A producer's side of the audit log. Events get the producer's own sequence number and stay in a bounded ring until
+ * auditd says that they are durable. While auditd is away they wait; when the ring is full the newest are counted and
+ * later reported as a gap: nothing blocks, and nothing is lost silently. After a reconnect RESUME tells what was kept,
+ * and the rest is sent again.
  */
 #pragma once
 

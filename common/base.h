@@ -13,22 +13,22 @@
 #include <string.h>
 #include <sys/param.h> /* MIN, MAX */
 
-#define MUST_USE         __attribute__((warn_unused_result))
+#define MUST_USE          __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
-#define CLEANUP(fn)      __attribute__((cleanup(fn)))
+#define CLEANUP(fn)       __attribute__((cleanup(fn)))
 
-#define ARRAY_LEN(a)     (sizeof(a) / sizeof((a)[0]))
-#define BIT(n)           (UINT64_C(1) << (n))
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define BIT(n)       (UINT64_C(1) << (n))
 
 /* The structure that holds `member` at `ptr`. */
-#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* Moves ownership: yields the value and leaves NULL behind. */
-#define TAKE(p)                                                                                                        \
-	({                                                                                                             \
-		__typeof__(p) take_ = (p);                                                                             \
-		(p) = NULL;                                                                                            \
-		take_;                                                                                                 \
+#define TAKE(p)                            \
+	({                                 \
+		__typeof__(p) take_ = (p); \
+		(p) = NULL;                \
+		take_;                     \
 	})
 
 struct span {
@@ -36,17 +36,17 @@ struct span {
 	size_t len;
 };
 
-#define SPAN_NULL    ((struct span){ NULL, 0 })
-#define SPAN_LIT(s)  ((struct span){ (const uint8_t *)(s), sizeof(s) - 1 })
+#define SPAN_NULL   ((struct span){NULL, 0})
+#define SPAN_LIT(s) ((struct span){(const uint8_t *)(s), sizeof(s) - 1})
 
 static inline struct span span_of(const void *p, size_t len)
 {
-	return (struct span){ p, len };
+	return (struct span){p, len};
 }
 
 static inline struct span span_str(const char *s)
 {
-	return (struct span){ (const uint8_t *)s, strlen(s) };
+	return (struct span){(const uint8_t *)s, strlen(s)};
 }
 
 /* Not for secrets: the comparison stops at the first difference. */

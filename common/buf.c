@@ -13,13 +13,13 @@
 void buf_init(struct buf *b, size_t bytes_max)
 {
 	assert(bytes_max > 0);
-	*b = (struct buf){ .max = bytes_max };
+	*b = (struct buf){.max = bytes_max};
 }
 
 void buf_deinit(struct buf *b)
 {
 	free(b->mem);
-	*b = (struct buf){ .max = b->max };
+	*b = (struct buf){.max = b->max};
 }
 
 void buf_reset(struct buf *b)

@@ -18,7 +18,7 @@ enum buf_err {
 	BUF_E_FULL = 1, /* the append would exceed `max`; nothing was appended */
 };
 
-#define BUF_NULL ((struct buf){ 0 })
+#define BUF_NULL ((struct buf){0})
 
 /* Cannot fail: memory is taken on first use. */
 void buf_init(struct buf *b, size_t bytes_max);

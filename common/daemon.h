@@ -9,8 +9,9 @@
  *   sandbox_enter    from here on nothing new can be opened
  *   daemon_run       until SIGTERM (drain) or a fatal error
  *
- * argv is `<program> --worker N`; descriptors come as in sd_listen_fds(3): LISTEN_FDS and LISTEN_FDNAMES name them from 3 on:
- * "config", "control", "http", and one listener for each edge, by edge name. Nothing secret is in argv or environment.
+ * argv is `<program> --worker N`; descriptors come as in sd_listen_fds(3): LISTEN_FDS and LISTEN_FDNAMES name them from
+ * 3 on: "config", "control", "http", and one listener for each edge, by edge name. Nothing secret is in argv or
+ * environment.
  */
 #pragma once
 

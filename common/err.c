@@ -8,8 +8,8 @@ int err_origin_at(int r, const char *file, int line)
 {
 	assert(r < 0);
 	if (r != -ENOMEM && r != -EINTR)
-		(void)fprintf(stderr, "{\"event\":\"error.origin\",\"errno\":%d,\"text\":\"%s\",\"at\":\"%s:%d\"}\n", -r,
-			      strerrordesc_np(-r), file, line);
+		(void)fprintf(stderr, "{\"event\":\"error.origin\",\"errno\":%d,\"text\":\"%s\",\"at\":\"%s:%d\"}\n",
+			      -r, strerrordesc_np(-r), file, line);
 	return r;
 }
 

@@ -14,8 +14,9 @@
  *      if (r)
  *              return err_fold(r);          neither expected nor ours: a defect
  *
- * err_origin() marks where a negative code is born and err_fold() where an unhandled positive one turns into -ENOTRECOVERABLE;
- * both say so once on standard error with file and line, so that the log shows the place and not just the number.
+ * err_origin() marks where a negative code is born and err_fold() where an unhandled positive one turns into
+ * -ENOTRECOVERABLE; both say so once on standard error with file and line, so that the log shows the place and not just
+ * the number.
  */
 #pragma once
 

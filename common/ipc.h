@@ -3,11 +3,12 @@
  * Talking to other daemons: typed messages over the edges of edges.def, on a libuv loop.
  *
  * A daemon never creates a socket for this. Its launcher hands it bound listeners (for edges where it serves) and, on
- * request, connected sockets (for edges where it is the client); so no seccomp list needs socket(), connect() or bind(),
- * and a peer's identity is the socket it came in on. What this module adds: HELLO in both directions, decoding against
- * the peer's role, dispatch by table, call ids with deadlines, reconnection, quotas, descriptor passing.
+ * request, connected sockets (for edges where it is the client); so no seccomp list needs socket(), connect() or
+ * bind(), and a peer's identity is the socket it came in on. What this module adds: HELLO in both directions, decoding
+ * against the peer's role, dispatch by table, call ids with deadlines, reconnection, quotas, descriptor passing.
  *
- * Everything sent within one loop turn leaves in one write, before the loop sleeps. A message view is valid until its handler returns.
+ * Everything sent within one loop turn leaves in one write, before the loop sleeps. A message view is valid until its
+ * handler returns.
  */
 #pragma once
 
@@ -42,8 +43,8 @@ struct ipc_edge_spec {
 	size_t n_rows;
 	void (*on_open)(void *ctx, struct ipc_conn *conn);  /* HELLO done; may send; may be NULL */
 	void (*on_close)(void *ctx, struct ipc_conn *conn); /* last mention of conn; may be NULL */
-	size_t tx_bytes_max;                                 /* queue limit; 0: 4 MiB */
-	size_t conns_max;                                    /* for a server; 0: 64 */
+	size_t tx_bytes_max;                                /* queue limit; 0: 4 MiB */
+	size_t conns_max;                                   /* for a server; 0: 64 */
 };
 
 enum ipc_outcome { IPC_REPLY, IPC_TIMEOUT, IPC_LOST };
@@ -79,9 +80,9 @@ size_t ipc_queued(const struct ipc_conn *conn);
 
 void *ipc_conn_ctx(const struct ipc_conn *conn); /* a place for the user's own pointer, NULL at first */
 void ipc_conn_set_ctx(struct ipc_conn *conn, void *ctx);
-unsigned ipc_conn_worker(const struct ipc_conn *conn);       /* of the peer; from the socket's name, not from HELLO */
-const uint8_t *ipc_conn_boot(const struct ipc_conn *conn);   /* 16 bytes of the peer's HELLO */
-uint64_t ipc_conn_peer_uid(const struct ipc_conn *conn);     /* SO_PEERCRED */
+unsigned ipc_conn_worker(const struct ipc_conn *conn);     /* of the peer; from the socket's name, not from HELLO */
+const uint8_t *ipc_conn_boot(const struct ipc_conn *conn); /* 16 bytes of the peer's HELLO */
+uint64_t ipc_conn_peer_uid(const struct ipc_conn *conn);   /* SO_PEERCRED */
 
 /* Milliseconds, monotonic, of the current loop turn; and Unix time. */
 uint64_t ipc_now_ms(const struct ipc *ipc);

@@ -11,7 +11,7 @@ struct list {
 	struct list *prev, *next;
 };
 
-#define LIST_INIT(l) ((struct list){ &(l), &(l) })
+#define LIST_INIT(l) ((struct list){&(l), &(l)})
 
 static inline void list_init(struct list *l)
 {
@@ -47,5 +47,5 @@ static inline struct list *list_first(const struct list *head)
 #define list_for_each(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)
 
 /* `it` may be unlinked or freed within the body. */
-#define list_for_each_safe(it, head)                                                                                   \
+#define list_for_each_safe(it, head) \
 	for (struct list *it = (head)->next, *it##_next = it->next; it != (head); it = it##_next, it##_next = it->next)

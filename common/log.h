@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The operator's log: JSON lines on standard error, one event each, from the catalogue in log.def. It is not the audit log.
- * There is no way to log a `struct secret`, and callers never log a PRIVATE span's contents. Values are escaped.
+ * The operator's log: JSON lines on standard error, one event each, from the catalogue in log.def. It is not the audit
+ * log. There is no way to log a `struct secret`, and callers never log a PRIVATE span's contents. Values are escaped.
  *
  *   log_event(&d->log, LOG_PEER_DROPPED, LOG_STR("peer", name), LOG_STR("why", why));
  */
@@ -32,13 +32,13 @@ struct log_field {
 	uint64_t u64;
 };
 
-#define LOG_STR(k, v)  ((struct log_field){ .key = (k), .kind = LOG_KIND_STR, .str = (v) })
-#define LOG_SPAN(k, v) ((struct log_field){ .key = (k), .kind = LOG_KIND_SPAN, .span = (v) })
-#define LOG_U64(k, v)  ((struct log_field){ .key = (k), .kind = LOG_KIND_U64, .u64 = (v) })
+#define LOG_STR(k, v)  ((struct log_field){.key = (k), .kind = LOG_KIND_STR, .str = (v)})
+#define LOG_SPAN(k, v) ((struct log_field){.key = (k), .kind = LOG_KIND_SPAN, .span = (v)})
+#define LOG_U64(k, v)  ((struct log_field){.key = (k), .kind = LOG_KIND_U64, .u64 = (v)})
 
-#define log_event(log, id, ...)                                                                                        \
-	log_event_fields((log), (id), (const struct log_field[]){ { 0 }, __VA_ARGS__ },                                \
-			 ARRAY_LEN(((const struct log_field[]){ { 0 }, __VA_ARGS__ })))
+#define log_event(log, id, ...)                                                     \
+	log_event_fields((log), (id), (const struct log_field[]){{0}, __VA_ARGS__}, \
+			 ARRAY_LEN(((const struct log_field[]){{0}, __VA_ARGS__})))
 
 /* fields[0] is a placeholder. One write(2); a line is cut at 2 KiB. Never fails visibly. */
 void log_event_fields(const struct log *log, enum log_id id, const struct log_field *fields, size_t n);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a daemon gives up before it meets input. The lists are tables: sandbox.def names each system call that a role keeps.
+ * What a daemon gives up before it meets input. The lists are tables: sandbox.def names each system call that a role
+ * keeps.
  *
  * Two steps. sandbox_prepare() right at start: no_new_privs, no dumps, no core, MDWE, and a tiny filter that answers
- * io_uring_setup with ENOSYS so that libuv falls back to epoll. sandbox_enter() after everything is open: Landlock (where the
- * kernel has it) denying all file and TCP access beyond `paths`, then the role's seccomp list, kill on anything else.
+ * io_uring_setup with ENOSYS so that libuv falls back to epoll. sandbox_enter() after everything is open: Landlock
+ * (where the kernel has it) denying all file and TCP access beyond `paths`, then the role's seccomp list, kill on
+ * anything else.
  */
 #pragma once
 
@@ -18,4 +20,5 @@ struct sandbox_path {
 /* 0 or negative; a missing kernel feature is not an error but is left out of the text of sandbox_enter(). */
 MUST_USE int sandbox_prepare(void);
 /* `paths` may be NULL. Describes what holds in `ret_text` ("seccomp(23) landlock(7) no-dump mdwe"). 0 or negative. */
-MUST_USE int sandbox_enter(enum role role, const struct sandbox_path *paths, size_t n_paths, char *ret_text, size_t cap);
+MUST_USE int sandbox_enter(enum role role, const struct sandbox_path *paths, size_t n_paths, char *ret_text,
+			   size_t cap);

@@ -2,10 +2,11 @@
 /*
  * The secret arena: the only memory that may hold key material in plaintext.
  *
- * One mapping, made at start, of fixed size: memfd_secret where the kernel has it (else anonymous, mlock, MADV_DONTDUMP),
- * a guard page at each end, MADV_DONTFORK, descriptor closed after mmap, sealed with mseal where there is one. It is closed (no access)
- * except between secret_open() and secret_close(): by protection key where the CPU has them, else by mprotect. Opens nest.
- * Allocations carry a canary before and after and are wiped on free. Sizes come from our own code, never from a peer's message.
+ * One mapping, made at start, of fixed size: memfd_secret where the kernel has it (else anonymous, mlock,
+ * MADV_DONTDUMP), a guard page at each end, MADV_DONTFORK, descriptor closed after mmap, sealed with mseal where there
+ * is one. It is closed (no access) except between secret_open() and secret_close(): by protection key where the CPU has
+ * them, else by mprotect. Opens nest. Allocations carry a canary before and after and are wiped on free. Sizes come
+ * from our own code, never from a peer's message.
  */
 #pragma once
 
@@ -13,13 +14,14 @@
 
 struct secret_arena;
 
-/* A piece of the arena. `p` may be touched only while the arena is open. Never copied into a span that outlives the close. */
+/* A piece of the arena. `p` may be touched only while the arena is open. Never copied into a span that outlives the
+ * close. */
 struct secret {
 	uint8_t *p;
 	size_t len;
 };
 
-#define SECRET_NULL ((struct secret){ NULL, 0 })
+#define SECRET_NULL ((struct secret){NULL, 0})
 
 /* Makes the arena; `bytes` is rounded up to pages. 0 or negative (-ENOMEM, -EPERM: over RLIMIT_MEMLOCK). */
 MUST_USE int secret_arena_new(size_t bytes, struct secret_arena **ret_arena);
