@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every command of `bulkhead` shares. A command is a row of the table in commands.c: words, arguments, options and one
+ * line of meaning. From the row come the help, the completion, the check of the man page, and the reading of argv, so a
+ * command finds its arguments counted and its options known.
+ *
+ * A command returns one of enum cli_exit. Whoever notices a failure prints one line that says what to do (cli_fail);
+ * the callers only pass CLI_FAILED on.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "common/base.h"
+
+enum cli_exit {
+	CLI_DONE = 0,
+	CLI_FAILED = 1, /* refused or failed; one line was printed to standard error */
+	CLI_USAGE = 2,  /* not a command; likewise */
+};
+
+#define CLI_OPTIONS_MAX 8
+#define CLI_ARGS_MAX    4
+
+struct cli;
+struct config_tree;
+
+struct cli_option {
+	const char *name;  /* "--tenant", or "-f|--follow" */
+	const char *value; /* "NAME" as in the help; NULL: a flag */
+	const char *doc;
+};
+
+struct cli_command {
+	const char *words; /* "key create" */
+	const char *args;  /* "NAME" as in the help, "" for none */
+	size_t args_min, args_max;
+	const char *doc;
+	int (*run)(struct cli *cli);
+	struct cli_option options[CLI_OPTIONS_MAX];
+};
+
+struct cli {
+	const struct cli_command *command;
+	const char *config_path; /* of -c; NULL: look in the usual places */
+	bool json;               /* --json */
+	const char *args[CLI_ARGS_MAX];
+	size_t n_args;
+	const char *options[CLI_OPTIONS_MAX]; /* by the command's rows; "" for a flag that is there; NULL: absent */
+	struct config_tree *config;           /* by cli_config() */
+	FILE *out, *err;
+};
+
+/* Value of the option whose long name this is, "" for a flag that was given, NULL when absent. `name` must be one of the row's. */
+const char *cli_option(const struct cli *cli, const char *name);
+/* A number option within bounds, `absent` when it is not there. CLI_DONE or CLI_USAGE. */
+MUST_USE int cli_option_u64(const struct cli *cli, const char *name, uint64_t min, uint64_t max, uint64_t absent,
+			    uint64_t *ret_value);
+/* "bulkhead: ..." on standard error. Return CLI_FAILED and CLI_USAGE. */
+int cli_fail(const struct cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
+int cli_misuse(const struct cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Reads the configuration, once. CLI_DONE or CLI_FAILED. */
+MUST_USE int cli_config(struct cli *cli);
+/* After cli_config(): a value such as "bulkhead.state_dir" (paths are absolute), never NULL for keys of config.def. */
+const char *cli_value(const struct cli *cli, const char *key);
+uint64_t cli_value_u64(const struct cli *cli, const char *key);
+
+extern const struct cli_command cli_commands[];
+extern const size_t cli_n_commands;
+
+int cmd_up(struct cli *cli);
+int cmd_run(struct cli *cli);
+int cmd_status(struct cli *cli);
+int cmd_vault_init(struct cli *cli);
+int cmd_vault_unseal(struct cli *cli);
+int cmd_vault_seal(struct cli *cli);
+int cmd_vault_status(struct cli *cli);
+int cmd_vault_add(struct cli *cli);
+int cmd_vault_list(struct cli *cli);
+int cmd_vault_rm(struct cli *cli);
+int cmd_key_create(struct cli *cli);
+int cmd_key_list(struct cli *cli);
+int cmd_key_revoke(struct cli *cli);
+int cmd_audit_tail(struct cli *cli);
+int cmd_audit_verify(struct cli *cli);
+int cmd_audit_proof(struct cli *cli);
+int cmd_config_check(struct cli *cli);
+int cmd_config_show(struct cli *cli);
+int cmd_version(struct cli *cli);
+int cmd_help(struct cli *cli);

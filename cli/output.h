@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What commands print: aligned tables for people, one JSON document for programs. */
+#pragma once
+
+#include <jansson.h>
+
+#include "cli/cli.h"
+
+#define TABLE_COLUMNS_MAX 10
+
+struct table {
+	size_t n_columns, n_cells, cap;
+	char **cells; /* row by row, the heading first */
+};
+
+#define TABLE_NULL ((struct table){ 0 })
+
+/* A cell is copied; control characters become '?'. Memory exhaustion aborts: this is a command, not a daemon. */
+void table_init(struct table *t, size_t n_columns, const char *const *headings);
+void table_deinit(struct table *t);
+void table_cell(struct table *t, struct span text);
+void table_cell_str(struct table *t, const char *text);
+void table_cell_u64(struct table *t, uint64_t n);
+/* "2026-01-02 03:04" in UTC, "-" for 0. */
+void table_cell_time(struct table *t, uint64_t unix_seconds);
+void table_print(const struct table *t, FILE *to);
+
+/* A JSON string of bytes that may not be UTF-8 (then with replacement characters). */
+json_t *json_span(struct span s);
+/* Prints the document on one line and drops the reference. CLI_DONE or CLI_FAILED. */
+MUST_USE int cli_print_json(struct cli *cli, json_t *doc);
