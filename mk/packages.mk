@@ -28,8 +28,8 @@ LLHTTP_LIB        := $(O)/libllhttp.a
 PKG_LIBS_llhttp   := $(LLHTTP_LIB)
 $(O)/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	@mkdir -p $(@D)
-	$(CC) -O2 -g -fPIE $(filter -f%,$(FLAGS_$(BUILD))) -DLLHTTP_STRICT_MODE=1 $(PKG_CFLAGS_llhttp) -c $< -o $@
+	$(Q)$(CC) -O2 -g -fPIE $(filter -f%,$(FLAGS_$(BUILD))) -DLLHTTP_STRICT_MODE=1 $(PKG_CFLAGS_llhttp) -c $< -o $@
 $(LLHTTP_LIB): $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llhttp/llhttp.o
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 endif
 PKG_CFLAGS_llhttp += -DLLHTTP_STRICT_MODE=1

@@ -12,6 +12,10 @@ UNITS    :=
 FUZZERS  :=
 SOURCES  :=
 
+# `make V=1` shows the commands.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+
 # All packages' include paths: what a file may include is checked by tests/arch, what it may link is its program's line.
 PKG_CFLAGS := $(sort $(foreach p,libuv msgpack libsodium openssl sqlite3 yaml jansson hs cmocka llhttp,$(PKG_CFLAGS_$(p))))
 
@@ -21,14 +25,15 @@ pkgs = $(foreach p,$(1),$(PKG_LIBS_$(p)))
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(PKG_CFLAGS) $(CFLAGS_$(subst /,_,$*)) -MMD -MP -c $< -o $@
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CFLAGS) $(PKG_CFLAGS) $(CFLAGS_$(subst /,_,$*)) -MMD -MP -c $< -o $@
 
 define library
 SOURCES += $(2)
 DEPFILES += $(patsubst %.c,$(O)/%.d,$(2))
 $(O)/lib$(1).a: $(call objs,$(2))
 	@rm -f $$@
-	$(AR) rcs $$@ $$^
+	$(Q)$(AR) rcs $$@ $$^
 endef
 
 define program
@@ -36,14 +41,16 @@ SOURCES += $(2)
 DEPFILES += $(patsubst %.c,$(O)/%.d,$(2))
 PROGRAMS += $(O)/$(1)
 $(O)/$(1): $(call objs,$(2)) $(call libs,$(3)) $(if $(filter llhttp,$(4)),$(LLHTTP_LIB))
-	$(CC) $(CFLAGS) $(LDFLAGS) $(call objs,$(2)) -Wl,--start-group $(call libs,$(3)) -Wl,--end-group $(call pkgs,$(4)) -o $$@
+	$$(call say,LINK,$$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(call objs,$(2)) -Wl,--start-group $(call libs,$(3)) -Wl,--end-group $(call pkgs,$(4)) -o $$@
 endef
 
 define unit
 DEPFILES += $(O)/$(1)_test.d
 UNITS += $(O)/$(1)_test
 $(O)/$(1)_test: $(O)/$(1)_test.o $(call libs,$(2)) $(if $(filter llhttp,$(3)),$(LLHTTP_LIB))
-	$(CC) $(CFLAGS) $(LDFLAGS) $$< -Wl,--start-group $(call libs,$(2)) -Wl,--end-group $(call pkgs,$(3) cmocka) -o $$@
+	$$(call say,LINK,$$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $$< -Wl,--start-group $(call libs,$(2)) -Wl,--end-group $(call pkgs,$(3) cmocka) -o $$@
 endef
 
 define fuzz
@@ -51,5 +58,6 @@ DEPFILES += $(O)/tests/fuzz/$(1).d
 FUZZERS += $(O)/fuzz/$(1)
 $(O)/fuzz/$(1): $(O)/tests/fuzz/$(1).o $(call libs,$(2)) $(if $(filter llhttp,$(3)),$(LLHTTP_LIB))
 	@mkdir -p $$(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $$< -Wl,--start-group $(call libs,$(2)) -Wl,--end-group $(call pkgs,$(3)) -o $$@
+	$$(call say,LINK,$$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $$< -Wl,--start-group $(call libs,$(2)) -Wl,--end-group $(call pkgs,$(3)) -o $$@
 endef

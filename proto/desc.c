@@ -20,13 +20,16 @@
 	{ .name = #field, .kind = PROTO_KIND_LIST, .class = PROTO_##cls, .min = 0, .max = (hi), \
 	  .item = &proto_##item_##_desc, .doc = (doc_) },
 
+#define SECRET_F(kind, field, lo, hi, cls, doc_) || PROTO_##cls == PROTO_SECRET
+#define SECRET_L(item_, field, hi, cls, doc_) || PROTO_##cls == PROTO_SECRET
+
 /* The empty last row lets a message have no fields. */
 #define FIELDS(name_) \
 	static const struct proto_field name_##_fields[] = { MSG_##name_(FIELD_F, FIELD_L) { 0 } }; \
 	static_assert(sizeof(struct proto_##name_) == 0 MSG_##name_(SIZE_F, SIZE_L), "the codec walks members by size"); \
 	static_assert(ARRAY_LEN(name_##_fields) - 1 <= PROTO_FIELDS_MAX, "raise PROTO_FIELDS_MAX");
 #define BODY(name_) \
-	.name = #name_, .size = sizeof(struct proto_##name_), .n_fields = ARRAY_LEN(name_##_fields) - 1, \
+	.name = #name_, .secret = false MSG_##name_(SECRET_F, SECRET_L), .size = sizeof(struct proto_##name_), .n_fields = ARRAY_LEN(name_##_fields) - 1, \
 	.fields = name_##_fields
 
 #define M(NAME_, name_, ...) FIELDS(name_)

@@ -59,9 +59,9 @@ enum proto_type {
 #define PROTO_FIELD_BIN(field)                     struct span field;
 #define PROTO_F(kind, field, min, max, class, doc) PROTO_FIELD_##kind(field)
 #define PROTO_L(item, field, max, class, doc)      struct proto_list field;
-#define PROTO_STRUCT(name)                                 \
-	struct proto_##name {                              \
-		MSG_##name(PROTO_F, PROTO_L) char end_[0]; \
+#define PROTO_STRUCT(name)                   \
+	struct proto_##name {                \
+		MSG_##name(PROTO_F, PROTO_L) \
 	};
 #define M(NAME, name, ...) PROTO_STRUCT(name)
 PROTO_MESSAGES(M)
@@ -90,6 +90,7 @@ struct proto_desc {
 	const char *name;
 	uint32_t type; /* 0 for items and records */
 	uint32_t flags;
+	bool secret;       /* has a field of class SECRET: wipe the frame after use */
 	uint64_t from, to; /* BIT(role) */
 	uint16_t size, n_fields;
 	const struct proto_field *fields;
