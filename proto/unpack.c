@@ -130,14 +130,13 @@ int proto_unpack_record(const struct proto_desc *desc, struct span body, void *r
 
 bool proto_list_next(struct proto_list *list, const struct proto_desc *item, void *ret_item)
 {
-	struct reader r = reader_of(list->raw);
-
 	if (list->count == 0)
 		return false;
 	if (!list->raw.p) { /* a list that was built here and never packed */
 		memcpy(ret_item, list->items, item->size);
 		list->items = (const uint8_t *)list->items + item->size;
 	} else {
+		struct reader r = reader_of(list->raw);
 		int e = unpack_item(&r, item, ret_item);
 		assert(!e); /* checked when the message was unpacked */
 		list->raw = span_of(r.p, (size_t)(r.end - r.p));
