@@ -105,7 +105,7 @@ static int scan_string(struct scan *s, struct json_value *ret_value)
 			p += n;
 		}
 	}
-	*ret_value = (struct json_value){JSON_STRING, escaped, span_of(begin, (size_t)(p - begin))};
+	*ret_value = (struct json_value){JSON_KIND_STRING, escaped, span_of(begin, (size_t)(p - begin))};
 	s->p = p + 1;
 	return 0;
 }
@@ -142,7 +142,7 @@ static int scan_number(struct scan *s, struct json_value *ret_value)
 	}
 	if (!p)
 		return JSON_SCAN_E_SYNTAX;
-	*ret_value = (struct json_value){JSON_NUMBER, false, span_of(s->p, (size_t)(p - s->p))};
+	*ret_value = (struct json_value){JSON_KIND_NUMBER, false, span_of(s->p, (size_t)(p - s->p))};
 	s->p = p;
 	return 0;
 }
@@ -192,7 +192,8 @@ static int scan_field(struct scan *s, const struct json_value *key)
 	for (size_t i = 0; i < N_JSON_FIELDS; i++) {
 		if (!span_eq(scan_names[i], span_of(folded, len)))
 			continue;
-		if (s->body->fields[i].kind != JSON_ABSENT || json_string(key, exact, sizeof(exact), &exact_len) != 0 ||
+		if (s->body->fields[i].kind != JSON_KIND_ABSENT ||
+		    json_text(key, exact, sizeof(exact), &exact_len) != 0 ||
 		    !span_eq(scan_names[i], span_of(exact, exact_len)))
 			return JSON_SCAN_E_AMBIGUOUS;
 		s->slot = &s->body->fields[i];
@@ -249,7 +250,7 @@ static int scan_open(struct scan *s, bool object)
 	if (s->depth == JSON_DEPTH_MAX)
 		return JSON_SCAN_E_DEPTH;
 	if (slot)
-		*slot = (struct json_value){object ? JSON_OBJECT : JSON_ARRAY, false, span_of(s->p, 0)};
+		*slot = (struct json_value){object ? JSON_KIND_OBJECT : JSON_KIND_ARRAY, false, span_of(s->p, 0)};
 	s->p++;
 	s->depth++;
 	s->objects = s->objects << 1 | object;
@@ -274,11 +275,11 @@ static int scan_scalar(struct scan *s, struct json_value *ret_value)
 	case '"':
 		return scan_string(s, ret_value);
 	case 't':
-		return scan_literal(s, SPAN_LIT("true"), JSON_TRUE, ret_value);
+		return scan_literal(s, SPAN_LIT("true"), JSON_KIND_TRUE, ret_value);
 	case 'f':
-		return scan_literal(s, SPAN_LIT("false"), JSON_FALSE, ret_value);
+		return scan_literal(s, SPAN_LIT("false"), JSON_KIND_FALSE, ret_value);
 	case 'n':
-		return scan_literal(s, SPAN_LIT("null"), JSON_NULL, ret_value);
+		return scan_literal(s, SPAN_LIT("null"), JSON_KIND_NULL, ret_value);
 	default:
 		return scan_number(s, ret_value);
 	}
@@ -292,7 +293,7 @@ static int scan_value(struct scan *s)
 	if (*s->p == '{' || *s->p == '[')
 		return scan_open(s, *s->p == '{');
 	r = scan_scalar(s, &value);
-	if (r == 0 && s->visit && (value.kind == JSON_STRING || value.kind == JSON_NUMBER))
+	if (r == 0 && s->visit && (value.kind == JSON_KIND_STRING || value.kind == JSON_KIND_NUMBER))
 		r = s->visit(s->ctx, &value, false);
 	if (r)
 		return r;

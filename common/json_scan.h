@@ -36,7 +36,7 @@ enum json_field {
 
 struct json_body {
 	struct json_value value;                 /* the whole text */
-	struct json_value fields[N_JSON_FIELDS]; /* JSON_ABSENT where it has no such field, or is not an object */
+	struct json_value fields[N_JSON_FIELDS]; /* JSON_KIND_ABSENT where it has no such field, or is not an object */
 };
 
 enum json_scan_err {

@@ -128,12 +128,12 @@ size_t json_utf8(uint32_t c, uint8_t to[4])
 	return 4;
 }
 
-int json_string(const struct json_value *value, uint8_t *to, size_t cap, size_t *ret_len)
+int json_text(const struct json_value *value, uint8_t *to, size_t cap, size_t *ret_len)
 {
 	struct span raw = value->raw;
 	size_t len = 0;
 
-	if (value->kind != JSON_STRING)
+	if (value->kind != JSON_KIND_STRING)
 		return JSON_VALUE_E_KIND;
 	while (raw.len > 0) {
 		uint8_t utf8[4];
@@ -154,7 +154,7 @@ int json_u64(const struct json_value *value, uint64_t *ret_u64)
 {
 	uint64_t n = 0;
 
-	if (value->kind != JSON_NUMBER)
+	if (value->kind != JSON_KIND_NUMBER)
 		return JSON_VALUE_E_KIND;
 	for (size_t i = 0; i < value->raw.len; i++) {
 		if (value->raw.p[i] < '0' || value->raw.p[i] > '9')

@@ -6,7 +6,16 @@
 
 #include "common/base.h"
 
-enum json_kind { JSON_ABSENT, JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_kind {
+	JSON_KIND_ABSENT,
+	JSON_KIND_NULL,
+	JSON_KIND_FALSE,
+	JSON_KIND_TRUE,
+	JSON_KIND_NUMBER,
+	JSON_KIND_STRING,
+	JSON_KIND_ARRAY,
+	JSON_KIND_OBJECT
+};
 
 /* `raw` is a view into the text: the whole value; of a string what stands between its quotes. */
 struct json_value {
@@ -29,7 +38,7 @@ enum json_value_err {
 };
 
 /* The text of a string, escapes decoded, into `to`. */
-MUST_USE int json_string(const struct json_value *value, uint8_t *to, size_t cap, size_t *ret_len);
+MUST_USE int json_text(const struct json_value *value, uint8_t *to, size_t cap, size_t *ret_len);
 /* A number written as plain digits. */
 MUST_USE int json_u64(const struct json_value *value, uint64_t *ret_u64);
 
