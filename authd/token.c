@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "authd/token.h"
+
+#include <assert.h>
+#include <sodium.h>
+
+#define TOKEN_MARK_BYTES   (sizeof(TOKEN_MARK) - 1)
+#define TOKEN_RANDOM_CHARS 40
+#define TOKEN_CRC_CHARS    7 /* 35 bits: the checksum, then three zero bits */
+#define TOKEN_BODY_BYTES   (TOKEN_MARK_BYTES + TOKEN_RANDOM_CHARS)
+
+_Static_assert(TOKEN_RANDOM_BYTES * 8 == TOKEN_RANDOM_CHARS * 5, "whole characters");
+_Static_assert(TOKEN_ID_RANDOM_BYTES * 8 == TOKEN_ID_CHARS * 5, "whole characters");
+_Static_assert(TOKEN_BODY_BYTES + TOKEN_CRC_CHARS == TOKEN_BYTES, "length of a key");
+
+static const char token_alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
+
+/* CRC-32C (Castagnoli, reflected 0x82f63b78), four bits at a time: the table is one cache line. */
+static uint32_t token_crc(const char *text, size_t len)
+{
+	static const uint32_t nibble[16] = {
+		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
+		0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+	};
+	uint32_t crc = UINT32_MAX;
+
+	for (size_t i = 0; i < len; i++) {
+		crc ^= (uint8_t)text[i];
+		crc = crc >> 4 ^ nibble[crc & 15];
+		crc = crc >> 4 ^ nibble[crc & 15];
+	}
+	return ~crc;
+}
+
+/* Five bytes become eight characters. */
+static void token_base32(const uint8_t *from, size_t len, char *to)
+{
+	assert(len % 5 == 0);
+	for (size_t i = 0; i < len; i += 5) {
+		uint64_t bits = (uint64_t)from[i] << 32 | (uint64_t)from[i + 1] << 24 | (uint64_t)from[i + 2] << 16 |
+				(uint64_t)from[i + 3] << 8 | from[i + 4];
+
+		for (int shift = 35; shift >= 0; shift -= 5)
+			*to++ = token_alphabet[bits >> shift & 31];
+	}
+}
+
+static void token_checksum(const char *text, char ret_chars[TOKEN_CRC_CHARS])
+{
+	uint64_t bits = (uint64_t)token_crc(text, TOKEN_BODY_BYTES) << 3;
+
+	for (int i = 0; i < TOKEN_CRC_CHARS; i++)
+		ret_chars[i] = token_alphabet[bits >> (30 - 5 * i) & 31];
+}
+
+void token_format(const uint8_t random[TOKEN_RANDOM_BYTES], char ret_text[TOKEN_BYTES])
+{
+	memcpy(ret_text, TOKEN_MARK, TOKEN_MARK_BYTES);
+	token_base32(random, TOKEN_RANDOM_BYTES, ret_text + TOKEN_MARK_BYTES);
+	token_checksum(ret_text, ret_text + TOKEN_BODY_BYTES);
+}
+
+bool token_plausible(struct span text)
+{
+	const char *p = (const char *)text.p;
+	char checksum[TOKEN_CRC_CHARS];
+
+	if (text.len != TOKEN_BYTES || !span_eq(span_of(p, TOKEN_MARK_BYTES), SPAN_LIT(TOKEN_MARK)))
+		return false;
+	for (size_t i = TOKEN_MARK_BYTES; i < TOKEN_BODY_BYTES; i++) {
+		if (!((p[i] >= 'a' && p[i] <= 'z') || (p[i] >= '2' && p[i] <= '7')))
+			return false;
+	}
+	token_checksum(p, checksum);
+	return sodium_memcmp(checksum, p + TOKEN_BODY_BYTES, TOKEN_CRC_CHARS) == 0;
+}
+
+void token_hmac(const uint8_t pepper[TOKEN_PEPPER_BYTES], struct span text, uint8_t ret_hmac[TOKEN_HMAC_BYTES])
+{
+	int r = crypto_auth_hmacsha256(ret_hmac, text.p, text.len, pepper);
+
+	assert(r == 0); /* it has no way to fail */
+}
+
+void token_format_id(const char *mark, const uint8_t random[TOKEN_ID_RANDOM_BYTES], char *to, size_t cap)
+{
+	size_t mark_len = strlen(mark);
+
+	assert(cap > mark_len + TOKEN_ID_CHARS);
+	memcpy(to, mark, mark_len);
+	token_base32(random, TOKEN_ID_RANDOM_BYTES, to + mark_len);
+	to[mark_len + TOKEN_ID_CHARS] = 0;
+}
