@@ -14,6 +14,14 @@
 
 struct secret_arena;
 
+#define SECRET_ARENA_BYTES_MAX ((size_t)1 << 30)
+
+enum {
+	SECRET_WITHOUT_MEMFD = 1,
+	SECRET_WITHOUT_PKEY = 2,
+	SECRET_WITHOUT_MSEAL = 4,
+};
+
 /* A piece of the arena. `p` may be touched only while the arena is open. Never copied into a span that outlives the
  * close. */
 struct secret {
@@ -25,6 +33,8 @@ struct secret {
 
 /* Makes the arena; `bytes` is rounded up to pages. 0 or negative (-ENOMEM, -EPERM: over RLIMIT_MEMLOCK). */
 MUST_USE int secret_arena_new(size_t bytes, struct secret_arena **ret_arena);
+/* The same without some of the protections, as on a kernel or CPU that lacks them. For tests and for measuring. */
+MUST_USE int secret_arena_new_without(size_t bytes, unsigned without, struct secret_arena **ret_arena);
 /* Wipes and unmaps. NULL is fine. Returns NULL. */
 struct secret_arena *secret_arena_free(struct secret_arena *a);
 /* "memfd_secret+pkey+mseal", "mlock+mprotect" and so on. */
@@ -36,9 +46,9 @@ enum secret_err {
 	SECRET_E_FULL = 1, /* the arena has no room: refuse the operation */
 };
 
-/* Zeroed. 0 or SECRET_E_FULL. The arena may be open or closed. */
+/* Zeroed, aligned to 16. `len` > 0. 0 or SECRET_E_FULL. The arena may be open or closed. */
 MUST_USE int secret_alloc(struct secret_arena *a, size_t len, struct secret *ret_secret);
-/* Checks the canaries (abort on damage), wipes, sets *s to SECRET_NULL. Idempotent. */
+/* Checks place, length and canaries (abort on damage), wipes, sets *s to SECRET_NULL. Idempotent. */
 void secret_free(struct secret_arena *a, struct secret *s);
 
 void secret_open(struct secret_arena *a);

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One reservation of address space, made at start and never changed:
+ *
+ *      | guard | granule 0 | granule 1 | ...                                  | guard |
+ *        none    the data: memfd_secret or locked anonymous memory              none
+ *
+ * The data is cut into granules of 64 bytes. A piece takes whole granules: a canary of 16 bytes, the caller's bytes,
+ * and canary bytes again up to the end of its last granule, at least 16, so that an overrun by a single byte is seen.
+ * Which granules are taken stands in a byte map on the ordinary heap: it holds no secret, and damage to the data cannot
+ * misdirect the allocator.
+ *
+ * The data is closed by a protection key where the CPU has them: some 40 ns for a pair, and it holds for the kernel's
+ * copies too, so that write(2) from a closed arena fails with EFAULT. Else by mprotect, which excludes mseal, for mseal
+ * would freeze it. Neither stops code that runs in this process; the process boundary does. What they stop is the
+ * over-read and the stray write.
+ *
+ * No library is used here, so that daemons without secrets can link the IPC layer without a crypto library.
+ */
+#include "common/secret.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/err.h"
+
+/* One number for all architectures; headers older than the calls lack the names. */
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret 447
+#endif
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
+
+#define SECRET_GRANULE_BYTES 64
+#define SECRET_CANARY_BYTES  16
+
+enum secret_granule { SECRET_GRANULE_FREE, SECRET_GRANULE_HEAD, SECRET_GRANULE_BODY };
+
+struct secret_arena {
+	uint8_t *map; /* with guards */
+	uint8_t *data;
+	size_t guard_bytes, data_bytes, used_bytes;
+	uint8_t *granules; /* enum secret_granule of each */
+	size_t n_granules;
+	unsigned opens;
+	int pkey; /* -1: closed by mprotect */
+	bool hidden, sealed;
+	uint8_t canary[SECRET_CANARY_BYTES];
+	char protection[48];
+};
+
+/* memfd_secret: out of the kernel's own map, so that not even root reads it through /proc or ptrace. */
+static int secret_map_hidden(struct secret_arena *a)
+{
+	int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	void *p = MAP_FAILED;
+	if (ftruncate(fd, (off_t)a->data_bytes) == 0)
+		p = mmap(a->data, a->data_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+	int r = p == MAP_FAILED ? -errno : 0;
+	/* An open descriptor could be fetched and mapped from outside (pidfd_getfd): the mapping lives without it. */
+	(void)close(fd);
+	a->hidden = r == 0;
+	return r;
+}
+
+static int secret_map_locked(struct secret_arena *a)
+{
+	void *p = mmap(a->data, a->data_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	if (p == MAP_FAILED || mlock(a->data, a->data_bytes) || madvise(a->data, a->data_bytes, MADV_DONTDUMP))
+		return -errno;
+	return 0;
+}
+
+static int secret_map_data(struct secret_arena *a, unsigned without)
+{
+	int r = without & SECRET_WITHOUT_MEMFD ? -ENOSYS : secret_map_hidden(a);
+
+	/* ENOSYS: no such call, or not enabled at boot. EINVAL, EPERM: refused by a container's filter. EAGAIN is the
+	 * memlock limit. */
+	if (r == -ENOSYS || r == -EINVAL || r == -EPERM)
+		r = secret_map_locked(a);
+	if (r == -EAGAIN || r == -ENOMEM)
+		r = -EPERM;
+	if (r)
+		return err_origin(r);
+	if (madvise(a->data, a->data_bytes, MADV_DONTFORK))
+		return err_origin(-errno);
+	memset(a->data, 0, a->data_bytes); /* every page is there now, not at first use */
+	return 0;
+}
+
+static int secret_protect(struct secret_arena *a, unsigned without)
+{
+	a->pkey = without & SECRET_WITHOUT_PKEY ? -1 : pkey_alloc(0, PKEY_DISABLE_ACCESS);
+	if (a->pkey >= 0 && pkey_mprotect(a->data, a->data_bytes, PROT_READ | PROT_WRITE, a->pkey))
+		return err_origin(-errno);
+	if (a->pkey < 0 && mprotect(a->data, a->data_bytes, PROT_NONE))
+		return err_origin(-errno);
+	if (a->pkey >= 0 && !(without & SECRET_WITHOUT_MSEAL))
+		a->sealed = syscall(SYS_mseal, a->map, a->data_bytes + 2 * a->guard_bytes, 0) == 0;
+	(void)snprintf(a->protection, sizeof(a->protection), "%s+%s%s", a->hidden ? "memfd_secret" : "mlock",
+		       a->pkey >= 0 ? "pkey" : "mprotect", a->sealed ? "+mseal" : "");
+	return 0;
+}
+
+int secret_arena_new_without(size_t bytes, unsigned without, struct secret_arena **ret_arena)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	assert(bytes > 0 && bytes <= SECRET_ARENA_BYTES_MAX);
+	struct secret_arena *a = calloc(1, sizeof(*a));
+	if (!a)
+		return err_origin(-ENOMEM);
+	a->pkey = -1;
+	a->guard_bytes = page;
+	a->data_bytes = (bytes + page - 1) / page * page;
+	a->n_granules = a->data_bytes / SECRET_GRANULE_BYTES;
+	a->granules = calloc(a->n_granules, 1);
+	a->map = mmap(NULL, a->data_bytes + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (a->map == MAP_FAILED)
+		a->map = NULL;
+	int r = a->granules && a->map ? 0 : err_origin(-ENOMEM);
+	if (!r && getrandom(a->canary, sizeof(a->canary), 0) != sizeof(a->canary))
+		r = err_origin(-EIO);
+	if (!r) {
+		a->data = a->map + page;
+		r = secret_map_data(a, without);
+	}
+	if (!r)
+		r = secret_protect(a, without);
+	if (r) {
+		if (a->map)
+			(void)munmap(a->map, a->data_bytes + 2 * page);
+		if (a->pkey >= 0)
+			(void)pkey_free(a->pkey);
+		free(a->granules);
+		free(a);
+		return r;
+	}
+	*ret_arena = a;
+	return 0;
+}
+
+int secret_arena_new(size_t bytes, struct secret_arena **ret_arena)
+{
+	return secret_arena_new_without(bytes, 0, ret_arena);
+}
+
+struct secret_arena *secret_arena_free(struct secret_arena *a)
+{
+	if (!a)
+		return NULL;
+	secret_open(a);
+	secret_wipe(a->data, a->data_bytes);
+	secret_close(a);
+	assert(a->opens == 0);
+	/* A sealed mapping stays until the process ends, wiped and closed. */
+	if (!a->sealed)
+		(void)munmap(a->map, a->data_bytes + 2 * a->guard_bytes);
+	if (a->pkey >= 0)
+		(void)pkey_free(a->pkey);
+	free(a->granules);
+	free(a);
+	return NULL;
+}
+
+const char *secret_arena_protection(const struct secret_arena *a)
+{
+	return a->protection;
+}
+
+size_t secret_arena_used(const struct secret_arena *a)
+{
+	return a->used_bytes;
+}
+
+size_t secret_arena_size(const struct secret_arena *a)
+{
+	return a->data_bytes;
+}
+
+/* Our own defect, or an attack that came so far: nothing in this process can be trusted any more. */
+static _Noreturn void secret_abort(const char *why)
+{
+	(void)fprintf(stderr, "{\"event\":\"secret.damaged\",\"text\":\"%s\"}\n", why);
+	abort();
+}
+
+static void secret_access(struct secret_arena *a, bool open)
+{
+	int r = a->pkey >= 0 ? pkey_set(a->pkey, open ? 0 : PKEY_DISABLE_ACCESS)
+			     : mprotect(a->data, a->data_bytes, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+	if (r)
+		secret_abort("the arena could not be opened or closed");
+}
+
+void secret_open(struct secret_arena *a)
+{
+	if (a->opens++ == 0)
+		secret_access(a, true);
+}
+
+void secret_close(struct secret_arena *a)
+{
+	assert(a->opens > 0);
+	if (--a->opens == 0)
+		secret_access(a, false);
+}
+
+static size_t secret_granules_of(size_t len)
+{
+	return (len + 2 * SECRET_CANARY_BYTES + SECRET_GRANULE_BYTES - 1) / SECRET_GRANULE_BYTES;
+}
+
+/* First fit. False when there is no run of `n` free granules. */
+static bool secret_find(const struct secret_arena *a, size_t n, size_t *ret_first)
+{
+	size_t at = 0;
+
+	while (at < a->n_granules && a->n_granules - at >= n) {
+		const uint8_t *free_from = memchr(a->granules + at, SECRET_GRANULE_FREE, a->n_granules - at);
+		if (!free_from)
+			return false;
+		at = (size_t)(free_from - a->granules);
+		size_t run = 0;
+		while (run < n && at + run < a->n_granules && a->granules[at + run] == SECRET_GRANULE_FREE)
+			run++;
+		if (run == n) {
+			*ret_first = at;
+			return true;
+		}
+		at += run;
+	}
+	return false;
+}
+
+/* The canary bytes that follow `len` bytes of content, to the end of the last granule. */
+static size_t secret_tail_bytes(size_t len)
+{
+	return secret_granules_of(len) * SECRET_GRANULE_BYTES - SECRET_CANARY_BYTES - len;
+}
+
+int secret_alloc(struct secret_arena *a, size_t len, struct secret *ret_secret)
+{
+	size_t first;
+
+	assert(len > 0);
+	if (len > a->data_bytes || !secret_find(a, secret_granules_of(len), &first))
+		return SECRET_E_FULL;
+	size_t n = secret_granules_of(len);
+	memset(a->granules + first, SECRET_GRANULE_BODY, n);
+	a->granules[first] = SECRET_GRANULE_HEAD;
+	a->used_bytes += n * SECRET_GRANULE_BYTES;
+
+	uint8_t *p = a->data + first * SECRET_GRANULE_BYTES + SECRET_CANARY_BYTES;
+	secret_open(a);
+	memcpy(p - SECRET_CANARY_BYTES, a->canary, SECRET_CANARY_BYTES);
+	memset(p, 0, len);
+	for (size_t i = 0; i < secret_tail_bytes(len); i++)
+		p[len + i] = a->canary[i % SECRET_CANARY_BYTES];
+	secret_close(a);
+	*ret_secret = (struct secret){p, len};
+	return 0;
+}
+
+/* The index of the first granule of a piece that must be one of ours, of exactly this length. */
+static size_t secret_locate(const struct secret_arena *a, const struct secret *s)
+{
+	uintptr_t at = (uintptr_t)s->p - (uintptr_t)a->data - SECRET_CANARY_BYTES;
+	size_t first = at / SECRET_GRANULE_BYTES, n = secret_granules_of(s->len);
+
+	if (at >= a->data_bytes || at % SECRET_GRANULE_BYTES || n > a->n_granules - first ||
+	    a->granules[first] != SECRET_GRANULE_HEAD)
+		secret_abort("a piece was freed that is not in the arena");
+	for (size_t i = 1; i < n; i++)
+		if (a->granules[first + i] != SECRET_GRANULE_BODY)
+			secret_abort("a piece was freed with a wrong length");
+	if (first + n < a->n_granules && a->granules[first + n] == SECRET_GRANULE_BODY)
+		secret_abort("a piece was freed with a wrong length");
+	return first;
+}
+
+void secret_free(struct secret_arena *a, struct secret *s)
+{
+	if (!s->p)
+		return;
+	size_t first = secret_locate(a, s), n = secret_granules_of(s->len);
+	secret_open(a);
+	bool whole = memcmp(s->p - SECRET_CANARY_BYTES, a->canary, SECRET_CANARY_BYTES) == 0;
+	for (size_t i = 0; i < secret_tail_bytes(s->len); i++)
+		whole = whole && s->p[s->len + i] == a->canary[i % SECRET_CANARY_BYTES];
+	secret_wipe(a->data + first * SECRET_GRANULE_BYTES, n * SECRET_GRANULE_BYTES);
+	secret_close(a);
+	if (!whole)
+		secret_abort("a canary was overwritten");
+	memset(a->granules + first, SECRET_GRANULE_FREE, n);
+	a->used_bytes -= n * SECRET_GRANULE_BYTES;
+	*s = SECRET_NULL;
+}
+
+void secret_wipe(void *p, size_t len)
+{
+	explicit_bzero(p, len);
+}
+
+bool secret_eq(const void *a, const void *b, size_t len)
+{
+	const volatile uint8_t *x = a, *y = b;
+	uint8_t differ = 0;
+
+	for (size_t i = 0; i < len; i++)
+		differ |= (uint8_t)(x[i] ^ y[i]);
+	return differ == 0;
+}
