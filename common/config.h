@@ -7,7 +7,8 @@
  *   r = config_read(daemon_take_fd(d, "config"), d->role, BIT(CONFIG_ROUTER), &config);
  *   ... config.router.workers
  *
- * Strings end with NUL and live as long as the struct config. U64 and WORD are numbers; a WORD is the word's place in its row.
+ * Strings end with NUL and live as long as the struct config. U64 and WORD are numbers; a WORD is the word's place in
+ * its row.
  */
 #pragma once
 
@@ -15,18 +16,18 @@
 #include "common/config.def"
 #include "proto/proto.h"
 
-#define CONFIG_TYPE_U64           uint64_t
-#define CONFIG_TYPE_STR           const char *
-#define CONFIG_TYPE_PATH          const char *
-#define CONFIG_TYPE_BOOL          bool
-#define CONFIG_TYPE_WORD          unsigned
-#define CONFIG_F(key, kind, ...)  CONFIG_TYPE_##kind key;
-#define CONFIG_STRUCT(name, rows)                                                                                      \
-	struct config_##name {                                                                                         \
-		CONFIG_##rows(CONFIG_F) char end_[0];                                                                  \
+#define CONFIG_TYPE_U64          uint64_t
+#define CONFIG_TYPE_STR          const char *
+#define CONFIG_TYPE_PATH         const char *
+#define CONFIG_TYPE_BOOL         bool
+#define CONFIG_TYPE_WORD         unsigned
+#define CONFIG_F(key, kind, ...) CONFIG_TYPE_##kind key;
+#define CONFIG_STRUCT(name, rows)                     \
+	struct config_##name {                        \
+		CONFIG_##rows(CONFIG_F) char end_[0]; \
 	};
-#define S(NAME, name, doc)                        CONFIG_STRUCT(name, name)
-#define L(NAME, name, element, max, doc)          CONFIG_STRUCT(element, name)
+#define S(NAME, name, doc)               CONFIG_STRUCT(name, name)
+#define L(NAME, name, element, max, doc) CONFIG_STRUCT(element, name)
 CONFIG_SECTIONS(S)
 CONFIG_LISTS(L)
 #undef S
@@ -38,7 +39,7 @@ enum config_section {
 	CONFIG_SECTIONS(S) CONFIG_LISTS(L)
 #undef S
 #undef L
-	N_CONFIG_SECTIONS,
+		N_CONFIG_SECTIONS,
 };
 
 /* The words of WORD rows that code decides by, in their order there. */
@@ -52,30 +53,31 @@ struct config {
 #define S(NAME, name, doc) struct config_##name name;
 	CONFIG_SECTIONS(S)
 #undef S
-#define L(NAME, name, element, max, doc)                                                                               \
-	struct config_##element *name;                                                                                 \
+#define L(NAME, name, element, max, doc) \
+	struct config_##element *name;   \
 	size_t n_##name;
 	CONFIG_LISTS(L)
 #undef L
 	char *text; /* owns the strings */
 };
 
-#define CONFIG_NULL ((struct config){ 0 })
+#define CONFIG_NULL ((struct config){0})
 
 enum config_err {
-	CONFIG_E_INVALID = 1, /* not a CONFIG message, an unknown key, a value out of bounds, a key or section missing */
+	CONFIG_E_INVALID = 1, /* an unknown key, a value out of bounds, a key or section missing, not a CONFIG message */
 };
 
 /*
- * Reads and closes `fd`. `sections` must all be there; a section is there with all its keys or not at all. What is wrong is
- * written to standard error. 0, CONFIG_E_INVALID or negative.
+ * Reads and closes `fd`. `sections` must all be there; a section is there with all its keys or not at all. What is
+ * wrong is written to standard error. 0, CONFIG_E_INVALID or negative.
  */
 MUST_USE int config_read(int fd, enum role role, uint64_t sections, struct config *ret_config);
 /* The same from a frame body. */
 MUST_USE int config_bind(struct span body, enum role role, uint64_t sections, struct config *ret_config);
 void config_deinit(struct config *c);
 
-/* base_url taken apart. Only https, a lower-case host, no user, query or fragment; port 443 when none; no final slash in `prefix`. */
+/* base_url taken apart. Only https, a lower-case host, no user, query or fragment; port 443 when none; no final slash
+ * in `prefix`. */
 struct config_url {
 	char host[254]; /* IPv6 without brackets */
 	uint16_t port;

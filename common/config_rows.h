@@ -20,7 +20,8 @@ struct config_section_row {
 	const struct config_row *rows;
 	size_t n_rows, elements_max; /* 1 unless a list */
 	size_t struct_bytes;
-	size_t offset, count_offset; /* in struct config: the section's struct, or the pointer and the count of a list */
+	size_t offset,
+		count_offset; /* in struct config: the section's struct, or the pointer and the count of a list */
 };
 
 /* `section` < N_CONFIG_SECTIONS. */
