@@ -1,4 +1,5 @@
-SRC_authd := authd/token.c
+SRC_authd := authd/token.c authd/ratelimit.c
 $(eval $(call library,authd,$(SRC_authd)))
 $(eval $(call unit,authd/token,authd,libsodium))
+$(eval $(call unit,authd/ratelimit,authd,))
 $(eval $(call fuzz,token,authd,libsodium))
