@@ -2,6 +2,7 @@ SRC_common := common/err.c common/buf.c common/grant.c common/json_value.c commo
 SRC_common += common/sandbox.c common/sandbox_table.c common/seccomp_bpf.c common/landlock.c
 SRC_common += common/config.c common/config_rows.c common/config_url.c
 $(eval $(call library,common,$(SRC_common)))
+$(eval $(call unit,common/config,common proto,msgpack))
 $(eval $(call unit,common/grant,common proto,libsodium msgpack))
 $(eval $(call fuzz,grant,common proto,libsodium msgpack))
 $(eval $(call unit,common/seccomp_bpf,common proto))

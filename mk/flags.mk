@@ -32,5 +32,10 @@ LFLAGS_cov     := --coverage
 FLAGS_fuzz     := -O1 -g3 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 LFLAGS_fuzz    := -fsanitize=address,undefined
 
+# Sanitizers and coverage need what the sandbox forbids; common/sandbox.c leaves it out in these builds, and only in these.
+ifneq ($(BUILD),release)
+BASE += -DBULKHEAD_INSTRUMENTED
+endif
+
 CFLAGS  := $(BASE) $(WARN) $(FLAGS_$(BUILD)) $(CFLAGS_EXTRA)
 LDFLAGS := $(LFLAGS_$(BUILD)) $(LDFLAGS_EXTRA)
