@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Signed notes (C2SP signed-note) and the checkpoints they carry (C2SP tlog-checkpoint).
+ *
+ * A note is text that ends in a newline, an empty line, and signature lines "— <key name> <base64(key id ||
+ * signature)>\n". A checkpoint's text is three lines: origin, decimal size, base64 root; lines after that are opaque
+ * and allowed on reading. A verifier key is "<name>+<key id in hex>+<base64(type || public key)>", key id =
+ * SHA-256(name || 0x0A || type || public)[:4]. Only type 0x01 (Ed25519) is known here; signatures of other names and
+ * keys are skipped, as the format demands.
+ *
+ * Our logs: the signer chooses the name `bulkhead.<deployment id>/audit` once, when its key is made; the same name is
+ * the origin of the log. auditd learns it from the vkey in SIGNED_SIZE; the signer refuses to sign for any other
+ * origin.
+ */
+#pragma once
+
+#include "common/merkle.h"
+
+#define NOTE_BYTES_MAX      65536
+#define NOTE_SIGNATURES_MAX 64 /* the format demands at least 16 */
+#define NOTE_NAME_MAX       128
+#define NOTE_SIG_BYTES      64
+#define NOTE_VKEY_MAX       (NOTE_NAME_MAX + 1 + 8 + 1 + 44 + 1)
+
+enum note_err {
+	NOTE_E_MALFORMED = 1, /* not such a text */
+	NOTE_E_UNSIGNED,      /* no signature by this key */
+	NOTE_E_SIGNATURE,     /* there is one, and it is wrong */
+	NOTE_E_SPACE,         /* does not fit */
+};
+
+struct note_key {
+	char name[NOTE_NAME_MAX + 1];
+	uint8_t id[4];
+	uint8_t public[32];
+};
+
+/* Views into the text it was read from. */
+struct checkpoint {
+	struct span origin;
+	uint64_t size;
+	struct merkle_hash root;
+};
+
+/* Not empty, no '+', no white space or control characters, UTF-8, at most NOTE_NAME_MAX bytes. */
+bool note_name_valid(struct span name);
+/* The name is checked: 0 or NOTE_E_MALFORMED. Fills in the id. */
+MUST_USE int note_key_init(struct note_key *key, struct span name, const uint8_t public[32]);
+/* A vkey, without newline. 0 or NOTE_E_MALFORMED. */
+MUST_USE int note_key_parse(struct note_key *key, struct span vkey);
+/* NUL-terminated. */
+void note_key_format(const struct note_key *key, char to[NOTE_VKEY_MAX]);
+
+/* Checks the whole note and every signature of `key`. *ret_text is the signed text. 0 or
+ * NOTE_E_{MALFORMED,UNSIGNED,SIGNATURE}. */
+MUST_USE int note_verify(struct span note, const struct note_key *key, struct span *ret_text);
+/* text, empty line, one signature line; what is signed is `text` itself. 0 or NOTE_E_SPACE. */
+MUST_USE int note_format(struct span text, const struct note_key *key, const uint8_t sig[NOTE_SIG_BYTES], char *to,
+			 size_t cap, size_t *ret_len);
+
+/* The text of a note. 0 or NOTE_E_MALFORMED. */
+MUST_USE int checkpoint_parse(struct span text, struct checkpoint *ret);
+/* Three lines, no NUL. 0, NOTE_E_MALFORMED (origin) or NOTE_E_SPACE. */
+MUST_USE int checkpoint_format(const struct checkpoint *cp, char *to, size_t cap, size_t *ret_len);
