@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keyvault/egress/scrub.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <cmocka.h>
+
+static const char key[] = "sk-proj/Ab+9_\"x\\yZ=7 q&<w>";
+
+struct fixture {
+	struct secret_arena *arena;
+	struct scrub scrub;
+};
+
+static void open_with(struct fixture *f, const char *secret)
+{
+	assert_int_equal(secret_arena_new(256 * 1024, &f->arena), 0);
+	secret_open(f->arena);
+	assert_int_equal(scrub_init(&f->scrub, f->arena, span_str(secret)), 0);
+}
+
+static void close_all(struct fixture *f)
+{
+	scrub_deinit(&f->scrub);
+	assert_int_equal(secret_arena_used(f->arena), 0);
+	secret_close(f->arena);
+	f->arena = secret_arena_free(f->arena);
+}
+
+/* The whole text in pieces of `step` bytes (0: at once). */
+static size_t run(const struct scrub *s, struct span text, size_t step, uint8_t *out, uint32_t *ret_found)
+{
+	struct scrub_pass pass;
+	size_t n = 0;
+
+	scrub_begin(&pass, s);
+	for (size_t at = 0, len; at < text.len; at += len) {
+		len = MIN(step ? step : text.len, text.len - at);
+		n += scrub_feed(&pass, span_of(text.p + at, len), out + n);
+	}
+	n += scrub_end(&pass, out + n);
+	*ret_found = pass.found;
+	return n;
+}
+
+static void check_hidden(const struct scrub *s, const char *form)
+{
+	char text[1024], want[1024];
+	uint8_t out[1024];
+	uint32_t found;
+
+	size_t n = (size_t)snprintf(text, sizeof(text), "{\"error\":\"bad key %s, sorry\"}", form);
+	for (size_t step = 0; step <= n; step++) {
+		size_t len = run(s, span_of(text, n), step, out, &found);
+		assert_int_equal(len, n);
+		assert_int_equal(found, 1);
+		memcpy(want, text, n);
+		memset(want + 18, s->mark, strlen(form));
+		assert_memory_equal(out, want, n);
+	}
+}
+
+static void hides_every_form(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_with(&f, key);
+	check_hidden(&f.scrub, key);
+	/* hex */
+	check_hidden(&f.scrub, "736b2d70726f6a2f41622b395f22785c795a3d372071263c773e");
+	check_hidden(&f.scrub, "736B2D70726F6A2F41622B395F22785C795A3D372071263C773E");
+	/* python: json.dumps; PHP; Go; .NET */
+	check_hidden(&f.scrub, "sk-proj/Ab+9_\\\"x\\\\yZ=7 q&<w>");
+	check_hidden(&f.scrub, "sk-proj\\/Ab+9_\\\"x\\\\yZ=7 q&<w>");
+	check_hidden(&f.scrub, "sk-proj/Ab+9_\\\"x\\\\yZ=7 q\\u0026\\u003cw\\u003e");
+	check_hidden(&f.scrub, "sk-proj/Ab\\u002B9_\\u0022x\\\\yZ=7 q\\u0026\\u003Cw\\u003E");
+	/* quote(safe=''), lower case, quote_plus, everything */
+	check_hidden(&f.scrub, "sk-proj%2FAb%2B9_%22x%5CyZ%3D7%20q%26%3Cw%3E");
+	check_hidden(&f.scrub, "sk-proj%2fAb%2b9_%22x%5cyZ%3d7%20q%26%3cw%3e");
+	check_hidden(&f.scrub, "sk-proj%2FAb%2B9_%22x%5CyZ%3D7+q%26%3Cw%3E");
+	check_hidden(&f.scrub, "sk%2Dproj%2FAb%2B9%5F%22x%5CyZ%3D7%20q%26%3Cw%3E");
+	close_all(&f);
+}
+
+static void hides_base64(void **state)
+{
+	/* base64 of "a" * lead + key + "tail", made with Python; between the bars what may stay: edges shared with
+	 * neighbours. */
+	static const struct {
+		const char *text;
+		size_t begin, end;
+	} rows[] = {
+		{"c2stcHJvai9BYis5XyJ4XHlaPTcgcSY8dz50YWls", 0, 34},
+		{"c2stcHJvai9BYis5XyJ4XHlaPTcgcSY8dz50YWls", 0, 34},
+		{"YXNrLXByb2ovQWIrOV8ieFx5Wj03IHEmPHc+dGFpbA==", 2, 36},
+		{"YXNrLXByb2ovQWIrOV8ieFx5Wj03IHEmPHc-dGFpbA==", 2, 36},
+		{"YWFzay1wcm9qL0FiKzlfInhceVo9NyBxJjx3PnRhaWw=", 3, 37},
+		{"YWFzay1wcm9qL0FiKzlfInhceVo9NyBxJjx3PnRhaWw=", 3, 37},
+	};
+	struct fixture f;
+	uint8_t out[128];
+	uint32_t found;
+
+	(void)state;
+	open_with(&f, key);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct span text = span_str(rows[i].text);
+		for (size_t step = 0; step < text.len; step++) {
+			assert_int_equal(run(&f.scrub, text, step, out, &found), text.len);
+			assert_int_equal(found, rows[i].begin < rows[i].end);
+			for (size_t at = 0; at < text.len; at++)
+				assert_int_equal(out[at],
+						 at >= rows[i].begin && at < rows[i].end ? f.scrub.mark : text.p[at]);
+		}
+	}
+	close_all(&f);
+}
+
+static void passes_what_only_resembles(void **state)
+{
+	static const char text[] = "sk-proj/Ab+9_\"x\\yZ=7 q&<w sk-proj sk-sk-proj/Ab+9_\"x\\yZ=7 q&<w";
+	struct fixture f;
+	uint8_t out[sizeof(text)];
+	uint32_t found;
+
+	(void)state;
+	open_with(&f, key);
+	for (size_t step = 0; step < sizeof(text); step++) {
+		assert_int_equal(run(&f.scrub, SPAN_LIT(text), step, out, &found), sizeof(text) - 1);
+		assert_int_equal(found, 0);
+		assert_memory_equal(out, text, sizeof(text) - 1);
+	}
+	close_all(&f);
+}
+
+/* Only a live prefix may be held: an event that ends a line leaves at once. */
+static void holds_nothing_needlessly(void **state)
+{
+	struct fixture f;
+	struct scrub_pass pass;
+	uint8_t out[64];
+
+	(void)state;
+	open_with(&f, key);
+	scrub_begin(&pass, &f.scrub);
+	assert_int_equal(scrub_feed(&pass, SPAN_LIT("data: hello\n\n"), out), 13);
+	assert_int_equal(pass.held, 0);
+	assert_int_equal(scrub_feed(&pass, SPAN_LIT("data: sk-pr"), out), 6);
+	assert_int_equal(pass.held, 5);
+	assert_int_equal(scrub_feed(&pass, SPAN_LIT("ay\n"), out), 8);
+	assert_memory_equal(out, "sk-pray\n", 8);
+	close_all(&f);
+}
+
+static void repeats_and_overlaps(void **state)
+{
+	struct fixture f;
+	uint8_t out[64];
+	uint32_t found;
+
+	(void)state;
+	open_with(&f, "abcabcab");
+	struct span text = SPAN_LIT("abcabcabcabcab abcabcabcab");
+	for (size_t step = 0; step < text.len; step++) {
+		assert_int_equal(run(&f.scrub, text, step, out, &found), text.len);
+		assert_memory_equal(out, "********cabcab ********cab", text.len);
+		assert_int_equal(found, 2);
+	}
+	close_all(&f);
+}
+
+static void short_secrets_raw_only(void **state)
+{
+	struct fixture f;
+	uint8_t out[64];
+	uint32_t found;
+
+	(void)state;
+	open_with(&f, "*a");
+	assert_int_equal(f.scrub.n, 1);
+	assert_int_equal(run(&f.scrub, SPAN_LIT("x*aa 2a61 *"), 1, out, &found), 11);
+	assert_memory_equal(out, "x##a 2a61 *", 11);
+	assert_int_equal(found, 1);
+	close_all(&f);
+}
+
+static void refuses_what_the_arena_cannot_hold(void **state)
+{
+	struct secret_arena *arena;
+	struct scrub s;
+	static char big[SCRUB_SECRET_BYTES_MAX];
+
+	(void)state;
+	memset(big, 'k', sizeof(big));
+	assert_int_equal(secret_arena_new(65536, &arena), 0);
+	secret_open(arena);
+	assert_int_equal(scrub_init(&s, arena, span_of(big, sizeof(big))), SCRUB_E_FULL);
+	scrub_deinit(&s);
+	secret_close(arena);
+	arena = secret_arena_free(arena);
+}
+
+/* What the stream must become, the slow way. */
+static void oracle(const struct scrub *s, uint8_t *text, size_t len)
+{
+	for (size_t at = 0; at < len; at++)
+		for (size_t i = 0; i < s->n; i++)
+			if (s->len[i] <= len - at && memcmp(text + at, s->mem.p + s->offset[i], s->len[i]) == 0) {
+				memset(text + at, s->mark, s->len[i]);
+				at += s->len[i] - 1;
+				break;
+			}
+}
+
+static void any_chunking_same_output(void **state)
+{
+	static const char *secrets[] = {key, "aaaaaaaa", "abababababab", "sk-ant-api03-AAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+					"%41%41%41"};
+	enum { LEN = 700 };
+	uint8_t text[LEN], want[LEN], out[LEN];
+	struct scrub_pass pass;
+	struct fixture f;
+
+	(void)state;
+	srandom(7);
+	for (int round = 0; round < 3000; round++) {
+		if (round % 600 == 0)
+			open_with(&f, secrets[round / 600]);
+		/* Text made of pieces of the patterns, so that near misses abound. */
+		for (size_t n = 0; n < LEN;) {
+			size_t i = (size_t)random() % f.scrub.n, from = (size_t)random() % f.scrub.len[i];
+			size_t take = random() % 3 == 0 ? f.scrub.len[i] : 1 + (size_t)random() % f.scrub.len[i];
+			from = random() % 2 ? from : 0;
+			take = MIN(MIN(take, f.scrub.len[i] - from), LEN - n);
+			memcpy(text + n, f.scrub.mem.p + f.scrub.offset[i] + from, take);
+			n += take;
+		}
+		memcpy(want, text, LEN);
+		oracle(&f.scrub, want, LEN);
+		size_t n = 0;
+		scrub_begin(&pass, &f.scrub);
+		for (size_t at = 0, take; at < LEN; at += take) {
+			take = MIN(LEN - at, (size_t)random() % 3 ? 1 + (size_t)random() % 8 : (size_t)random() % 300);
+			n += scrub_feed(&pass, span_of(text + at, take), out + n);
+		}
+		n += scrub_end(&pass, out + n);
+		assert_int_equal(n, LEN);
+		assert_memory_equal(out, want, LEN);
+		if (round % 600 == 599)
+			close_all(&f);
+	}
+}
+
+/* Not a benchmark, but a fall into quadratic time would show: the promise is 50 us for an ordinary reply. */
+static void costs_little(void **state)
+{
+	enum { LEN = 1500, ROUNDS = 2000 };
+	static uint8_t text[LEN], out[LEN + 512];
+	struct timespec begin, end;
+	struct fixture f;
+	uint32_t found;
+
+	(void)state;
+	open_with(&f, "sk-proj-4f9aK2mQx7Zr8vT1bN6cY3dW5eU0gH2jL9pS4oI7kM1nB8qA6tD");
+	for (size_t i = 0; i < LEN; i++)
+		text[i] = (uint8_t) "the quick brown sk-fox jumps over a lazy dog {\"content\":\"12\"}"[i % 62];
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
+	for (int i = 0; i < ROUNDS; i++)
+		(void)run(&f.scrub, span_of(text, LEN), 0, out, &found);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+	double us = (double)(end.tv_sec - begin.tv_sec) * 1e6 + (double)(end.tv_nsec - begin.tv_nsec) / 1e3;
+	print_message("scrub: %.2f us for a reply of %d bytes\n", us / ROUNDS, LEN);
+	assert_true(us / ROUNDS < 500);
+	close_all(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hides_every_form),
+		cmocka_unit_test(hides_base64),
+		cmocka_unit_test(passes_what_only_resembles),
+		cmocka_unit_test(holds_nothing_needlessly),
+		cmocka_unit_test(repeats_and_overlaps),
+		cmocka_unit_test(short_secrets_raw_only),
+		cmocka_unit_test(refuses_what_the_arena_cannot_hold),
+		cmocka_unit_test(any_chunking_same_output),
+		cmocka_unit_test(costs_little),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
