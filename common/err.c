@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-int err_origin_at(int r, const char *file, int line)
+void err_print_origin(int r, const char *file, int line)
 {
 	assert(r < 0);
 	if (r != -ENOMEM && r != -EINTR)

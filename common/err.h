@@ -27,7 +27,14 @@
 #define err_origin(r) err_origin_at((r), __FILE__, __LINE__)
 #define err_fold(r)   err_fold_at((r), __FILE__, __LINE__)
 
-/* `r` must be negative; returned unchanged. -ENOMEM and -EINTR are not worth a line and print none. */
-int err_origin_at(int r, const char *file, int line);
+void err_print_origin(int r, const char *file, int line);
+
+/* `r` must be negative; returned unchanged. Inline so that the compiler sees that it is the same value. */
+static inline int err_origin_at(int r, const char *file, int line)
+{
+	err_print_origin(r, file, line);
+	return r;
+}
+
 /* 0 and negative values pass unchanged, positive ones become -ENOTRECOVERABLE. */
 int err_fold_at(int r, const char *file, int line);

@@ -43,6 +43,7 @@ struct ipc_edge_spec {
 	size_t n_rows;
 	void (*on_open)(void *ctx, struct ipc_conn *conn);  /* HELLO done; may send; may be NULL */
 	void (*on_close)(void *ctx, struct ipc_conn *conn); /* last mention of conn; may be NULL */
+	void (*on_drain)(void *ctx, struct ipc_conn *conn); /* a queue that had to wait is empty again; may be NULL */
 	size_t tx_bytes_max;                                /* queue limit; 0: 4 MiB */
 	size_t conns_max;                                   /* for a server; 0: 64 */
 };
@@ -51,6 +52,11 @@ enum ipc_outcome { IPC_REPLY, IPC_TIMEOUT, IPC_LOST };
 
 /* `desc` and `msg` are NULL unless `outcome` is IPC_REPLY; called exactly once for each accepted call. */
 typedef void ipc_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd);
+
+/* Made by daemon_init(). `secret_arena` holds the buffers of SECRET edges in the directions that can carry secrets, and
+ * must be set before such an edge is served or connected; ipc does not own it. */
+struct secret_arena;
+void ipc_set_arena(struct ipc *ipc, struct secret_arena *arena);
 
 /* Serves `spec->peer` on the listeners that the launcher handed over. 0 or negative. */
 MUST_USE int ipc_serve(struct ipc *ipc, const struct ipc_edge_spec *spec, void *ctx, struct ipc_edge **ret_edge);
