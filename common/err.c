@@ -10,7 +10,6 @@ void err_print_origin(int r, const char *file, int line)
 	if (r != -ENOMEM && r != -EINTR)
 		(void)fprintf(stderr, "{\"event\":\"error.origin\",\"errno\":%d,\"text\":\"%s\",\"at\":\"%s:%d\"}\n",
 			      -r, strerrordesc_np(-r), file, line);
-	return r;
 }
 
 int err_fold_at(int r, const char *file, int line)
