@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store as one SQLite file. This is the only file that knows SQLite: its codes are turned into STORE_E_* in
+ * store_failed().
+ *
+ * One connection, one process: locking_mode EXCLUSIVE, set before WAL, so that the write-ahead log needs no shared
+ * memory file and a second authd on the same folder is refused. synchronous FULL: a commit is on disk when it returns.
+ * A kill at any moment leaves either all or nothing of a change.
+ *
+ * Statements are prepared once, in the order of store_sql; each is reset after use, so none keeps a read transaction
+ * open. Tables are STRICT and carry the bounds of messages.def as CHECKs, so that a row written by another hand cannot
+ * overrun a struct: store_text() cuts nothing, it refuses the row.
+ */
+#include "authd/store.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sodium.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "common/err.h"
+
+#define STORE_FILE   "authd.db"
+#define STORE_SCHEMA 1
+
+static const char store_schema[] = "CREATE TABLE tenants("
+				   "  id TEXT PRIMARY KEY CHECK(length(CAST(id AS BLOB)) BETWEEN 1 AND 64),"
+				   "  created INTEGER NOT NULL) STRICT;"
+				   "CREATE TABLE keys("
+				   "  seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+				   "  id TEXT NOT NULL UNIQUE CHECK(length(CAST(id AS BLOB)) BETWEEN 1 AND 64),"
+				   "  hmac BLOB NOT NULL UNIQUE CHECK(length(hmac) = 32),"
+				   "  prefix TEXT NOT NULL CHECK(length(CAST(prefix AS BLOB)) = 15),"
+				   "  tenant TEXT NOT NULL REFERENCES tenants(id),"
+				   "  name TEXT NOT NULL CHECK(length(CAST(name AS BLOB)) <= 64),"
+				   "  models TEXT NOT NULL CHECK(length(CAST(models AS BLOB)) BETWEEN 1 AND 1024),"
+				   "  rpm INTEGER NOT NULL CHECK(rpm BETWEEN 0 AND 1000000),"
+				   "  created INTEGER NOT NULL CHECK(created >= 0),"
+				   "  expires INTEGER NOT NULL CHECK(expires BETWEEN 0 AND 4294967295),"
+				   "  revoked INTEGER NOT NULL DEFAULT 0 CHECK(revoked >= 0)) STRICT;"
+				   "CREATE TABLE credentials("
+				   "  id TEXT PRIMARY KEY CHECK(length(CAST(id AS BLOB)) BETWEEN 1 AND 64),"
+				   "  provider TEXT NOT NULL CHECK(length(CAST(provider AS BLOB)) BETWEEN 1 AND 64),"
+				   "  tenant TEXT NOT NULL CHECK(length(CAST(tenant AS BLOB)) BETWEEN 1 AND 64),"
+				   "  version INTEGER NOT NULL CHECK(version BETWEEN 1 AND 4294967295),"
+				   "  created INTEGER NOT NULL CHECK(created >= 0),"
+				   "  blob BLOB NOT NULL CHECK(length(blob) BETWEEN 64 AND 8192)) STRICT;";
+
+#define STORE_KEY_COLUMNS "id, hmac, prefix, tenant, name, models, rpm, created, expires, revoked"
+
+/* clang-format off */
+#define STORE_STATEMENTS(S) \
+	S(BEGIN, "BEGIN IMMEDIATE") \
+	S(COMMIT, "COMMIT") \
+	S(ROLLBACK, "ROLLBACK") \
+	S(TENANT_ADD, "INSERT INTO tenants(id, created) VALUES(?1, ?2) ON CONFLICT DO NOTHING") \
+	S(KEY_ADD, "INSERT INTO keys(" STORE_KEY_COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)") \
+	S(KEY_FIND, "SELECT " STORE_KEY_COLUMNS " FROM keys WHERE hmac = ?1") \
+	S(KEY_FIND_ID, "SELECT " STORE_KEY_COLUMNS " FROM keys WHERE id = ?1") \
+	S(KEY_REVOKE, "UPDATE keys SET revoked = CASE revoked WHEN 0 THEN ?2 ELSE revoked END WHERE id = ?1") \
+	S(KEY_SEQ, "SELECT seq FROM keys WHERE id = ?1") \
+	S(KEY_PAGE, "SELECT " STORE_KEY_COLUMNS " FROM keys WHERE seq > ?1 ORDER BY seq LIMIT ?2") \
+	S(KEY_COUNT, "SELECT count(*) FROM keys WHERE revoked = 0 AND (expires = 0 OR expires > ?1)") \
+	S(CREDENTIAL_COUNT, "SELECT count(*) FROM credentials WHERE id <> ?1") \
+	S(CREDENTIAL_PUT, "INSERT INTO credentials(id, provider, tenant, version, created, blob) VALUES(?1, ?2, ?3, ?4, ?5, ?6) " \
+		"ON CONFLICT(id) DO UPDATE SET provider = ?2, tenant = ?3, version = ?4, created = ?5, blob = ?6 WHERE version < ?4") \
+	S(CREDENTIAL_VERSION, "SELECT version FROM credentials WHERE id = ?1") \
+	S(CREDENTIAL_REMOVE, "DELETE FROM credentials WHERE id = ?1") \
+	S(CREDENTIAL_EACH, "SELECT id, provider, tenant, version, created, blob FROM credentials ORDER BY id")
+/* clang-format on */
+
+enum store_statement {
+#define S(NAME, sql) STORE_##NAME,
+	STORE_STATEMENTS(S)
+#undef S
+		N_STORE_STATEMENTS,
+};
+
+static const char *const store_sql[] = {
+#define S(NAME, sql) sql,
+	STORE_STATEMENTS(S)
+#undef S
+};
+
+struct store {
+	sqlite3 *db;
+	sqlite3_stmt *statements[N_STORE_STATEMENTS];
+};
+
+/* The one place where SQLite's codes end. */
+static int store_failed(struct store *s, const char *what)
+{
+	(void)fprintf(stderr, "{\"event\":\"store.failed\",\"code\":%d,\"at\":\"%s\"}\n",
+		      sqlite3_extended_errcode(s->db), what);
+	return STORE_E_GONE;
+}
+
+static sqlite3_stmt *store_use(struct store *s, enum store_statement which)
+{
+	return s->statements[which];
+}
+
+/* For CLEANUP: ends the statement's transaction and forgets what was bound. */
+static void store_done(sqlite3_stmt **statement)
+{
+	sqlite3_reset(*statement);
+	sqlite3_clear_bindings(*statement);
+}
+
+static void store_bind(sqlite3_stmt *q, int i, struct span text)
+{
+	int r = sqlite3_bind_text(q, i, text.p ? (const char *)text.p : "", (int)text.len, SQLITE_STATIC);
+
+	assert(r == SQLITE_OK || r == SQLITE_NOMEM);
+}
+
+static void store_bind_blob(sqlite3_stmt *q, int i, struct span bytes)
+{
+	int r = sqlite3_bind_blob(q, i, bytes.p, (int)bytes.len, SQLITE_STATIC);
+
+	assert(r == SQLITE_OK || r == SQLITE_NOMEM);
+}
+
+static void store_bind_u64(sqlite3_stmt *q, int i, uint64_t value)
+{
+	int r = sqlite3_bind_int64(q, i, (sqlite3_int64)MIN(value, (uint64_t)INT64_MAX));
+
+	assert(r == SQLITE_OK || r == SQLITE_NOMEM);
+}
+
+/* False when the column is longer than its bound: somebody else wrote this row. */
+static bool store_text(sqlite3_stmt *q, int column, char *to, size_t cap)
+{
+	const unsigned char *text = sqlite3_column_text(q, column);
+	int n = sqlite3_column_bytes(q, column);
+
+	if (!text || n < 0 || (size_t)n >= cap)
+		return false;
+	memcpy(to, text, (size_t)n);
+	to[n] = 0;
+	return true;
+}
+
+static uint64_t store_u64(sqlite3_stmt *q, int column)
+{
+	sqlite3_int64 value = sqlite3_column_int64(q, column);
+
+	return value < 0 ? 0 : (uint64_t)value;
+}
+
+/* Runs a statement that returns no rows. */
+static int store_run(struct store *s, enum store_statement which)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, which);
+
+	return sqlite3_step(q) == SQLITE_DONE ? 0 : store_failed(s, store_sql[which]);
+}
+
+/* Ends a transaction: commit when `r` is 0, else roll back and keep `r`. */
+static int store_end(struct store *s, int r)
+{
+	if (r == 0)
+		r = store_run(s, STORE_COMMIT);
+	if (r != 0 && !sqlite3_get_autocommit(s->db) && store_run(s, STORE_ROLLBACK))
+		return STORE_E_GONE;
+	return r;
+}
+
+/* ---- opening ---- */
+
+static int store_exec(struct store *s, const char *sql)
+{
+	return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : store_failed(s, sql);
+}
+
+static int store_user_version(struct store *s, int *ret_version)
+{
+	sqlite3_stmt *q;
+	int r = STORE_E_GONE;
+
+	if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &q, NULL) != SQLITE_OK)
+		return store_failed(s, "user_version");
+	if (sqlite3_step(q) == SQLITE_ROW) {
+		*ret_version = sqlite3_column_int(q, 0);
+		r = 0;
+	}
+	sqlite3_finalize(q);
+	return r;
+}
+
+/* A new file gets the schema in one transaction; a file of a newer release is left alone. */
+static int store_migrate(struct store *s)
+{
+	int version = 0, r;
+
+	r = store_user_version(s, &version);
+	if (r)
+		return r;
+	if (version == STORE_SCHEMA)
+		return 0;
+	if (version > STORE_SCHEMA || version < 0) {
+		(void)fprintf(stderr, "{\"event\":\"store.newer\",\"schema\":%d,\"understood\":%d}\n", version,
+			      STORE_SCHEMA);
+		return STORE_E_GONE;
+	}
+	r = store_exec(s, "BEGIN IMMEDIATE");
+	r = r ? r : store_exec(s, store_schema);
+	r = r ? r : store_exec(s, "PRAGMA user_version = 1");
+	return r ? r : store_exec(s, "COMMIT");
+}
+
+static int store_prepare(struct store *s)
+{
+	int r = store_exec(s, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+			      "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;"
+			      "PRAGMA journal_size_limit = 1048576; PRAGMA wal_autocheckpoint = 256;");
+
+	r = r ? r : store_migrate(s);
+	for (size_t i = 0; r == 0 && i < N_STORE_STATEMENTS; i++) {
+		if (sqlite3_prepare_v3(s->db, store_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->statements[i], NULL) !=
+		    SQLITE_OK)
+			r = store_failed(s, store_sql[i]);
+	}
+	return r;
+}
+
+int store_open(const char *folder, struct store **ret_store)
+{
+	char path[PATH_MAX];
+	struct store *s;
+	int n = snprintf(path, sizeof(path), "%s/" STORE_FILE, folder);
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return err_origin(-ENAMETOOLONG);
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	mode_t mask = umask(0077);
+	int r = sqlite3_open_v2(path, &s->db,
+				SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
+				NULL);
+	if (r == SQLITE_OK)
+		r = store_prepare(s);
+	else
+		r = store_failed(s, "open");
+	umask(mask);
+	if (r) {
+		store_close(s);
+		return err_origin(-EIO);
+	}
+	*ret_store = s;
+	return 0;
+}
+
+struct store *store_close(struct store *s)
+{
+	if (!s)
+		return NULL;
+	for (size_t i = 0; i < N_STORE_STATEMENTS; i++)
+		sqlite3_finalize(s->statements[i]);
+	sqlite3_close(s->db);
+	free(s);
+	return NULL;
+}
+
+/* ---- keys ---- */
+
+static bool store_read_key(sqlite3_stmt *q, struct store_key *k)
+{
+	const void *hmac = sqlite3_column_blob(q, 1);
+
+	if (!hmac || sqlite3_column_bytes(q, 1) != TOKEN_HMAC_BYTES)
+		return false;
+	memcpy(k->hmac, hmac, TOKEN_HMAC_BYTES);
+	k->rpm = store_u64(q, 6);
+	k->created_s = store_u64(q, 7);
+	k->expires_s = store_u64(q, 8);
+	k->revoked_s = store_u64(q, 9);
+	return store_text(q, 0, k->id, sizeof(k->id)) && store_text(q, 2, k->prefix, sizeof(k->prefix)) &&
+	       store_text(q, 3, k->tenant, sizeof(k->tenant)) && store_text(q, 4, k->name, sizeof(k->name)) &&
+	       store_text(q, 5, k->models, sizeof(k->models));
+}
+
+static int store_insert_key(struct store *s, const struct store_key *k)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_KEY_ADD);
+
+	store_bind(q, 1, span_str(k->id));
+	store_bind_blob(q, 2, span_of(k->hmac, sizeof(k->hmac)));
+	store_bind(q, 3, span_str(k->prefix));
+	store_bind(q, 4, span_str(k->tenant));
+	store_bind(q, 5, span_str(k->name));
+	store_bind(q, 6, span_str(k->models));
+	store_bind_u64(q, 7, k->rpm);
+	store_bind_u64(q, 8, k->created_s);
+	store_bind_u64(q, 9, k->expires_s);
+	if (sqlite3_step(q) == SQLITE_DONE)
+		return 0;
+	if (sqlite3_extended_errcode(s->db) == SQLITE_CONSTRAINT_UNIQUE)
+		return STORE_E_EXISTS;
+	return store_failed(s, store_sql[STORE_KEY_ADD]);
+}
+
+static int store_insert_tenant(struct store *s, const struct store_key *k)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_TENANT_ADD);
+
+	store_bind(q, 1, span_str(k->tenant));
+	store_bind_u64(q, 2, k->created_s);
+	return sqlite3_step(q) == SQLITE_DONE ? 0 : store_failed(s, store_sql[STORE_TENANT_ADD]);
+}
+
+int store_key_add(struct store *s, const struct store_key *key)
+{
+	int r = store_run(s, STORE_BEGIN);
+
+	if (r)
+		return r;
+	r = store_insert_tenant(s, key);
+	return store_end(s, r ? r : store_insert_key(s, key));
+}
+
+/* `q` is bound; takes its first row. */
+static int store_one_key(struct store *s, sqlite3_stmt *q, struct store_key *ret_key)
+{
+	struct store_key key;
+
+	switch (sqlite3_step(q)) {
+	case SQLITE_DONE:
+		return STORE_E_NOT_FOUND;
+	case SQLITE_ROW:
+		if (!store_read_key(q, &key))
+			return store_failed(s, "a key's row is out of bounds");
+		*ret_key = key;
+		return 0;
+	default:
+		return store_failed(s, sqlite3_sql(q));
+	}
+}
+
+int store_key_find(struct store *s, const uint8_t hmac[TOKEN_HMAC_BYTES], struct store_key *ret_key)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_KEY_FIND);
+
+	store_bind_blob(q, 1, span_of(hmac, TOKEN_HMAC_BYTES));
+	return store_one_key(s, q, ret_key);
+}
+
+int store_key_find_id(struct store *s, struct span id, struct store_key *ret_key)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_KEY_FIND_ID);
+
+	store_bind(q, 1, id);
+	return store_one_key(s, q, ret_key);
+}
+
+int store_key_revoke(struct store *s, struct span id, uint64_t now_s)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_KEY_REVOKE);
+
+	assert(now_s > 0);
+	store_bind(q, 1, id);
+	store_bind_u64(q, 2, now_s);
+	if (sqlite3_step(q) != SQLITE_DONE)
+		return store_failed(s, store_sql[STORE_KEY_REVOKE]);
+	return sqlite3_changes(s->db) ? 0 : STORE_E_NOT_FOUND;
+}
+
+/* A single number, or NOT_FOUND. */
+static int store_number(struct store *s, sqlite3_stmt *q, uint64_t *ret)
+{
+	switch (sqlite3_step(q)) {
+	case SQLITE_DONE:
+		return STORE_E_NOT_FOUND;
+	case SQLITE_ROW:
+		*ret = store_u64(q, 0);
+		return 0;
+	default:
+		return store_failed(s, sqlite3_sql(q));
+	}
+}
+
+static int store_number_of(struct store *s, enum store_statement which, struct span id, uint64_t *ret)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, which);
+
+	store_bind(q, 1, id);
+	return store_number(s, q, ret);
+}
+
+int store_key_page(struct store *s, struct span after, struct store_key *keys, size_t cap, size_t *ret_n)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_KEY_PAGE);
+	uint64_t seq = 0;
+	size_t n = 0;
+	int step, r = after.len ? store_number_of(s, STORE_KEY_SEQ, after, &seq) : 0;
+
+	if (r)
+		return r;
+	store_bind_u64(q, 1, seq);
+	store_bind_u64(q, 2, cap);
+	while ((step = sqlite3_step(q)) == SQLITE_ROW && n < cap) {
+		if (!store_read_key(q, &keys[n++]))
+			return store_failed(s, "a key's row is out of bounds");
+	}
+	if (step != SQLITE_DONE)
+		return store_failed(s, store_sql[STORE_KEY_PAGE]);
+	*ret_n = n;
+	return 0;
+}
+
+int store_key_count(struct store *s, uint64_t now_s, uint64_t *ret_n)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_KEY_COUNT);
+
+	store_bind_u64(q, 1, now_s);
+	return store_number(s, q, ret_n);
+}
+
+/* ---- credentials ---- */
+
+static int store_write_credential(struct store *s, const struct store_credential *c)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_CREDENTIAL_PUT);
+	uint64_t others;
+	int r = store_number_of(s, STORE_CREDENTIAL_COUNT, span_str(c->id), &others);
+
+	if (r)
+		return r;
+	if (others >= STORE_CREDENTIALS_MAX)
+		return STORE_E_FULL;
+	store_bind(q, 1, span_str(c->id));
+	store_bind(q, 2, span_str(c->provider));
+	store_bind(q, 3, span_str(c->tenant));
+	store_bind_u64(q, 4, c->version);
+	store_bind_u64(q, 5, c->created_s);
+	store_bind_blob(q, 6, c->blob);
+	if (sqlite3_step(q) != SQLITE_DONE)
+		return store_failed(s, store_sql[STORE_CREDENTIAL_PUT]);
+	return sqlite3_changes(s->db) ? 0 : STORE_E_STALE_VERSION;
+}
+
+int store_credential_put(struct store *s, const struct store_credential *c)
+{
+	int r = store_run(s, STORE_BEGIN);
+
+	return r ? r : store_end(s, store_write_credential(s, c));
+}
+
+int store_credential_version(struct store *s, struct span id, uint64_t *ret_version)
+{
+	return store_number_of(s, STORE_CREDENTIAL_VERSION, id, ret_version);
+}
+
+int store_credential_remove(struct store *s, struct span id)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_CREDENTIAL_REMOVE);
+
+	store_bind(q, 1, id);
+	if (sqlite3_step(q) != SQLITE_DONE)
+		return store_failed(s, store_sql[STORE_CREDENTIAL_REMOVE]);
+	return sqlite3_changes(s->db) ? 0 : STORE_E_NOT_FOUND;
+}
+
+int store_credential_each(struct store *s, store_each_credential *each, void *ctx)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_CREDENTIAL_EACH);
+	struct store_credential c;
+	int step;
+
+	while ((step = sqlite3_step(q)) == SQLITE_ROW) {
+		c.version = store_u64(q, 3);
+		c.created_s = store_u64(q, 4);
+		c.blob = span_of(sqlite3_column_blob(q, 5), (size_t)sqlite3_column_bytes(q, 5));
+		if (c.blob.len > STORE_BLOB_BYTES_MAX || !store_text(q, 0, c.id, sizeof(c.id)) ||
+		    !store_text(q, 1, c.provider, sizeof(c.provider)) || !store_text(q, 2, c.tenant, sizeof(c.tenant)))
+			return store_failed(s, "a credential's row is out of bounds");
+		if (each(ctx, &c))
+			return 0;
+	}
+	return step == SQLITE_DONE ? 0 : store_failed(s, store_sql[STORE_CREDENTIAL_EACH]);
+}

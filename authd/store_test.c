@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "authd/store.h"
+
+struct fixture {
+	char folder[64];
+	struct store *store;
+};
+
+static void reopen(struct fixture *f)
+{
+	f->store = store_close(f->store);
+	assert_int_equal(store_open(f->folder, &f->store), 0);
+}
+
+static void path_of(const struct fixture *f, const char *name, char path[128])
+{
+	int n = snprintf(path, 128, "%s/%s", f->folder, name);
+
+	assert_true(n > 0 && n < 128);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -1;
+	strcpy(f->folder, "/tmp/bulkhead_store_XXXXXX");
+	if (!mkdtemp(f->folder) || store_open(f->folder, &f->store))
+		return -1;
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	static const char *const names[] = {"authd.db", "authd.db-wal", "authd.db-shm", "authd.db-journal"};
+	struct fixture *f = *state;
+	char path[128];
+
+	store_close(f->store);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		path_of(f, names[i], path);
+		unlink(path);
+	}
+	assert_int_equal(rmdir(f->folder), 0);
+	free(f);
+	return 0;
+}
+
+static struct store_key sample_key(unsigned n)
+{
+	struct store_key k = {.tenant = "acme", .name = "ci", .models = "gpt-*,*", .rpm = 600, .created_s = 1000 + n};
+
+	(void)snprintf(k.id, sizeof(k.id), "key_%u", n);
+	(void)snprintf(k.prefix, sizeof(k.prefix), "bh_sk_%09u", n % 1000000000);
+	memcpy(k.hmac, &n, sizeof(n));
+	return k;
+}
+
+static void assert_same_key(const struct store_key *a, const struct store_key *b)
+{
+	assert_string_equal(a->id, b->id);
+	assert_memory_equal(a->hmac, b->hmac, sizeof(a->hmac));
+	assert_string_equal(a->prefix, b->prefix);
+	assert_string_equal(a->tenant, b->tenant);
+	assert_string_equal(a->name, b->name);
+	assert_string_equal(a->models, b->models);
+	assert_int_equal(a->rpm, b->rpm);
+	assert_int_equal(a->created_s, b->created_s);
+	assert_int_equal(a->expires_s, b->expires_s);
+	assert_int_equal(a->revoked_s, b->revoked_s);
+}
+
+static void test_a_key_is_found_after_a_restart(void **state)
+{
+	struct fixture *f = *state;
+	struct store_key key = sample_key(1), found;
+
+	key.expires_s = UINT32_MAX;
+	assert_int_equal(store_key_add(f->store, &key), 0);
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(store_key_find(f->store, key.hmac, &found), 0);
+		assert_same_key(&found, &key);
+		assert_int_equal(store_key_find_id(f->store, SPAN_LIT("key_1"), &found), 0);
+		assert_same_key(&found, &key);
+		reopen(f);
+	}
+}
+
+static void test_an_unknown_key_is_not_found(void **state)
+{
+	struct fixture *f = *state;
+	struct store_key key = sample_key(1), found = {.rpm = 4711};
+
+	assert_int_equal(store_key_find(f->store, key.hmac, &found), STORE_E_NOT_FOUND);
+	assert_int_equal(store_key_find_id(f->store, SPAN_LIT("key_1"), &found), STORE_E_NOT_FOUND);
+	assert_int_equal(store_key_find_id(f->store, SPAN_NULL, &found), STORE_E_NOT_FOUND);
+	assert_int_equal(store_key_revoke(f->store, SPAN_LIT("key_1"), 5), STORE_E_NOT_FOUND);
+	assert_int_equal(found.rpm, 4711);
+}
+
+static void test_neither_id_nor_hmac_twice(void **state)
+{
+	struct fixture *f = *state;
+	struct store_key a = sample_key(1), b = sample_key(2), c = sample_key(3);
+
+	assert_int_equal(store_key_add(f->store, &a), 0);
+	memcpy(b.hmac, a.hmac, sizeof(b.hmac));
+	assert_int_equal(store_key_add(f->store, &b), STORE_E_EXISTS);
+	strcpy(c.id, a.id);
+	assert_int_equal(store_key_add(f->store, &c), STORE_E_EXISTS);
+	c = sample_key(4); /* and the store still works */
+	assert_int_equal(store_key_add(f->store, &c), 0);
+}
+
+static void test_bounds_are_the_databases_too(void **state)
+{
+	struct fixture *f = *state;
+	struct store_key key = sample_key(1), found;
+
+	key.rpm = 1000001;
+	assert_int_equal(store_key_add(f->store, &key), STORE_E_GONE);
+	key = sample_key(1);
+	key.tenant[0] = 0;
+	assert_int_equal(store_key_add(f->store, &key), STORE_E_GONE);
+	key = sample_key(1);
+	memset(key.models, 'm', sizeof(key.models) - 1);
+	assert_int_equal(store_key_add(f->store, &key), 0);
+	assert_int_equal(store_key_find(f->store, key.hmac, &found), 0);
+	assert_same_key(&found, &key);
+}
+
+static void test_revocation_stays_and_keeps_its_first_time(void **state)
+{
+	struct fixture *f = *state;
+	struct store_key key = sample_key(1), found;
+	uint64_t live;
+
+	assert_int_equal(store_key_add(f->store, &key), 0);
+	assert_int_equal(store_key_revoke(f->store, SPAN_LIT("key_1"), 77), 0);
+	assert_int_equal(store_key_revoke(f->store, SPAN_LIT("key_1"), 99), 0);
+	reopen(f);
+	assert_int_equal(store_key_find(f->store, key.hmac, &found), 0);
+	assert_int_equal(found.revoked_s, 77);
+	assert_int_equal(store_key_count(f->store, 100, &live), 0);
+	assert_int_equal(live, 0);
+}
+
+static void test_pages_have_every_key_once_in_order(void **state)
+{
+	struct fixture *f = *state;
+	struct store_key page[4], key;
+	struct span after = SPAN_NULL;
+	char last[STORE_ID_BYTES];
+	unsigned seen = 0;
+	size_t n;
+
+	for (unsigned i = 0; i < 10; i++) {
+		key = sample_key(9 - i); /* made in another order than their names have */
+		assert_int_equal(store_key_add(f->store, &key), 0);
+	}
+	do {
+		assert_int_equal(store_key_page(f->store, after, page, ARRAY_LEN(page), &n), 0);
+		for (size_t i = 0; i < n; i++, seen++) {
+			key = sample_key(9 - seen);
+			assert_same_key(&page[i], &key);
+		}
+		if (n) {
+			strcpy(last, page[n - 1].id);
+			after = span_str(last);
+		}
+	} while (n == ARRAY_LEN(page));
+	assert_int_equal(seen, 10);
+	assert_int_equal(store_key_page(f->store, SPAN_LIT("nobody"), page, 4, &n), STORE_E_NOT_FOUND);
+}
+
+static struct store_credential sample_credential(uint64_t version, struct span blob)
+{
+	return (struct store_credential){
+		.id = "openai", .provider = "openai", .tenant = "*", .version = version, .created_s = 5, .blob = blob};
+}
+
+struct seen {
+	unsigned n;
+	uint64_t version;
+	uint8_t blob[STORE_BLOB_BYTES_MAX];
+	size_t blob_len;
+};
+
+static int see(void *ctx, const struct store_credential *c)
+{
+	struct seen *seen = ctx;
+
+	seen->n++;
+	seen->version = c->version;
+	memcpy(seen->blob, c->blob.p, c->blob.len);
+	seen->blob_len = c->blob.len;
+	return 0;
+}
+
+static void test_versions_of_a_credential_only_grow(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t blob[STORE_BLOB_BYTES_MAX];
+	struct store_credential c = sample_credential(3, span_of(blob, sizeof(blob)));
+	struct seen seen = {0};
+	uint64_t version;
+
+	memset(blob, 0, sizeof(blob)); /* a blob is bytes, NUL among them */
+	assert_int_equal(store_credential_put(f->store, &c), 0);
+	blob[0] = 1;
+	assert_int_equal(store_credential_put(f->store, &c), STORE_E_STALE_VERSION);
+	c.version = 2;
+	assert_int_equal(store_credential_put(f->store, &c), STORE_E_STALE_VERSION);
+	assert_int_equal(store_credential_each(f->store, see, &seen), 0);
+	assert_int_equal(seen.blob[0], 0);
+	c.version = 4;
+	assert_int_equal(store_credential_put(f->store, &c), 0);
+	reopen(f);
+	seen = (struct seen){0};
+	assert_int_equal(store_credential_each(f->store, see, &seen), 0);
+	assert_int_equal(seen.n, 1);
+	assert_int_equal(seen.version, 4);
+	assert_int_equal(seen.blob_len, sizeof(blob));
+	assert_memory_equal(seen.blob, blob, sizeof(blob));
+	assert_int_equal(store_credential_version(f->store, SPAN_LIT("openai"), &version), 0);
+	assert_int_equal(version, 4);
+}
+
+static void test_a_removed_credential_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t blob[64] = {0};
+	struct store_credential c = sample_credential(1, span_of(blob, sizeof(blob)));
+	struct seen seen = {0};
+	uint64_t version;
+
+	assert_int_equal(store_credential_put(f->store, &c), 0);
+	assert_int_equal(store_credential_remove(f->store, SPAN_LIT("openai")), 0);
+	assert_int_equal(store_credential_remove(f->store, SPAN_LIT("openai")), STORE_E_NOT_FOUND);
+	assert_int_equal(store_credential_version(f->store, SPAN_LIT("openai"), &version), STORE_E_NOT_FOUND);
+	assert_int_equal(store_credential_each(f->store, see, &seen), 0);
+	assert_int_equal(seen.n, 0);
+}
+
+static void test_credentials_are_limited(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t blob[64] = {0};
+	struct store_credential c = sample_credential(1, span_of(blob, sizeof(blob)));
+
+	for (unsigned i = 0; i < STORE_CREDENTIALS_MAX; i++) {
+		(void)snprintf(c.id, sizeof(c.id), "provider-%u", i);
+		assert_int_equal(store_credential_put(f->store, &c), 0);
+	}
+	c.version = 2; /* replacing is not adding */
+	assert_int_equal(store_credential_put(f->store, &c), 0);
+	strcpy(c.id, "one-more");
+	assert_int_equal(store_credential_put(f->store, &c), STORE_E_FULL);
+}
+
+static void test_a_second_authd_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct store *second = NULL;
+	struct store_key key = sample_key(1);
+
+	assert_int_equal(store_key_add(f->store, &key), 0);
+	assert_true(store_open(f->folder, &second) < 0);
+	assert_null(second);
+}
+
+static void test_nobody_else_may_read_it(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+	char path[128];
+
+	path_of(f, "authd.db", path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+/* A child adds keys and is killed at no particular moment; what it reported as added is there, and the file is whole.
+ */
+static void test_what_was_confirmed_survives_a_kill(void **state)
+{
+	struct fixture *f = *state;
+	struct store_key key, found;
+	int reports[2];
+	unsigned confirmed = 0, n;
+
+	f->store = store_close(f->store);
+	assert_int_equal(pipe(reports), 0);
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct store *s;
+
+		if (store_open(f->folder, &s))
+			_exit(1);
+		for (n = 1;; n++) {
+			key = sample_key(n);
+			if (store_key_add(s, &key) || write(reports[1], &n, sizeof(n)) != sizeof(n))
+				_exit(1);
+		}
+	}
+	close(reports[1]);
+	while (confirmed < 50 && read(reports[0], &n, sizeof(n)) == sizeof(n))
+		confirmed = n;
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	while (read(reports[0], &n, sizeof(n)) == sizeof(n))
+		confirmed = n;
+	close(reports[0]);
+	assert_true(confirmed >= 50);
+	reopen(f);
+	for (n = 1; n <= confirmed; n++) {
+		key = sample_key(n);
+		assert_int_equal(store_key_find(f->store, key.hmac, &found), 0);
+	}
+}
+
+static void test_a_damaged_file_is_an_answer_not_a_crash(void **state)
+{
+	struct fixture *f = *state;
+	struct store_key key, found;
+	char path[128];
+	uint8_t garbage[4096];
+	int r;
+
+	for (unsigned i = 0; i < 300; i++) {
+		key = sample_key(i);
+		assert_int_equal(store_key_add(f->store, &key), 0);
+	}
+	f->store = store_close(f->store);
+	memset(garbage, 0xa5, sizeof(garbage));
+	path_of(f, "authd.db", path);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	for (off_t at = 4096; at < 40 * 4096; at += 4096)
+		assert_int_equal(pwrite(fd, garbage, sizeof(garbage), at), sizeof(garbage));
+	close(fd);
+	r = store_open(f->folder, &f->store);
+	if (r == 0)
+		r = store_key_find(f->store, key.hmac, &found) == STORE_E_GONE ? -1 : 0;
+	assert_true(r < 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		T(test_a_key_is_found_after_a_restart),
+		T(test_an_unknown_key_is_not_found),
+		T(test_neither_id_nor_hmac_twice),
+		T(test_bounds_are_the_databases_too),
+		T(test_revocation_stays_and_keeps_its_first_time),
+		T(test_pages_have_every_key_once_in_order),
+		T(test_versions_of_a_credential_only_grow),
+		T(test_a_removed_credential_is_gone),
+		T(test_credentials_are_limited),
+		T(test_a_second_authd_is_refused),
+		T(test_nobody_else_may_read_it),
+		T(test_what_was_confirmed_survives_a_kill),
+		T(test_a_damaged_file_is_an_answer_not_a_crash),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
