@@ -12,6 +12,6 @@ include mk/packages.mk
 include mk/rules.mk
 include $(wildcard proto/module.mk common/module.mk router/module.mk authd/module.mk keyvault/module.mk \
 	auditd/module.mk classifier/module.mk cli/module.mk tests/module.mk bench/module.mk)
-include mk/targets.mk
+include mk/deps.mk mk/targets.mk
 
 -include $(DEPFILES)

@@ -10,6 +10,7 @@ DEPFILES :=
 PROGRAMS :=
 UNITS    :=
 FUZZERS  :=
+HELPERS  := # programs that only the tests use
 SOURCES  :=
 
 # `make V=1` shows the commands.

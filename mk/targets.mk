@@ -1,10 +1,82 @@
 # The targets a person types. `make help` prints the text behind each `##`.
-.PHONY: all units fuzzers clean help
+.PHONY: all demo run test check check-all bench fuzz-smoke coverage tidy format docs install clean help units fuzzers again-%
 .DEFAULT_GOAL := all
+PYTHON := /usr/bin/python3
+PREFIX ?= /usr/local
+SECONDS ?= 60
 
 all: $(PROGRAMS) ## build every program into build/<variant>
-units: $(UNITS) ## build the unit tests
-fuzzers: $(FUZZERS) ## build the fuzz harnesses (BUILD=fuzz)
+units: $(UNITS) $(HELPERS)
+fuzzers: $(FUZZERS)
+
+# After `deps` this make's idea of the libraries may be old: a second one does the work.
+AGAIN := +$(MAKE) --no-print-directory
+
+demo: deps ## the whole gateway with a provider stand-in: a streamed chat, a key search, a proof; Ctrl-C ends it
+	$(AGAIN) all
+	$(PYTHON) tests/support/demo.py
+
+run: deps ## the gateway with ./bulkhead.yaml (made if absent), for a real provider
+	$(AGAIN) all
+	$(PYTHON) tests/support/first_run.py
+
+test: deps ## everything: unit tests, architecture, captured daemons, real processes, real clients
+	$(AGAIN) -j2 all units
+	$(AGAIN) clients-deps
+	$(AGAIN) again-test
+again-test:
+	tests/run --build $(O) --unit $(UNITS) --pytest tests/arch tests/integration tests/privileges tests/clients
+
+check: deps ## what can be said without starting anything: unit tests, layers, links, sizes, banned calls; under two minutes
+	$(AGAIN) -j2 all units
+	$(AGAIN) again-check
+again-check:
+	tests/run --build $(O) --unit $(UNITS) --pytest tests/arch
+
+check-all: check ## check, then unit and integration tests under the sanitizers, then the fuzzers
+	$(AGAIN) BUILD=asan CC=clang -j2 all units
+	$(AGAIN) BUILD=asan CC=clang again-sanitized
+	$(AGAIN) BUILD=tsan CC=clang -j2 units
+	$(AGAIN) BUILD=tsan CC=clang again-units
+	$(AGAIN) fuzz-smoke
+again-units:
+	tests/run --build $(O) --unit $(UNITS)
+again-sanitized:
+	tests/run --build $(O) --unit $(UNITS) --pytest tests/integration
+
+fuzz-smoke: deps ## every fuzz harness for SECONDS (60), two at a time, under ASan and UBSan
+	$(AGAIN) BUILD=fuzz -j2 fuzzers
+	$(AGAIN) BUILD=fuzz again-fuzz
+again-fuzz:
+	tests/run --build $(O) --fuzz $(SECONDS) $(FUZZERS)
+
+bench: deps ## wrk against the gateway and against nginx, side by side
+	$(AGAIN) all
+	bench/run
+
+coverage: deps ## line coverage of the unit tests into build/coverage/
+	$(AGAIN) BUILD=cov -j2 units
+	$(AGAIN) BUILD=cov again-units
+	lcov -q --capture --no-external -b . -d build/cov -o build/cov/all.info
+	lcov -q --remove build/cov/all.info '*_test.c' -o build/cov/ours.info
+	genhtml -q build/cov/ours.info -o build/coverage
+	lcov --summary build/cov/ours.info
+
+tidy: ## clang-tidy over every source, warnings as errors
+	clang-tidy --quiet $(SOURCES) -- -std=gnu17 -D_GNU_SOURCE -I. $(PKG_CFLAGS)
+
+format: ## lay out all C code by .clang-format
+	clang-format -i $(shell find $(wildcard proto common router authd keyvault auditd classifier cli tests bench) -name '*.[ch]')
+
+docs: all ## write the generated pages: PROTOCOL.md, CONFIG.md, SANDBOX.md, REASONS.md
+	$(PYTHON) docs/generate.py $(O)
+
+install: all ## into DESTDIR and PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/bulkhead $(DESTDIR)$(PREFIX)/share/doc/bulkhead
+	install -m 0755 $(filter-out %/bulkhead,$(filter $(O)/%,$(PROGRAMS))) $(DESTDIR)$(PREFIX)/libexec/bulkhead
+	install -m 0755 $(O)/bulkhead $(DESTDIR)$(PREFIX)/libexec/bulkhead
+	ln -sf ../libexec/bulkhead/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
+	install -m 0644 $(wildcard *.md LICENSE docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/bulkhead
 
 clean: ## remove build/
 	rm -rf build
