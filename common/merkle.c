@@ -199,7 +199,7 @@ int merkle_verify_inclusion(const struct merkle_hash *leaf, uint64_t index, uint
 int merkle_verify_consistency(uint64_t old_size, const struct merkle_hash *old_root, uint64_t size,
 			      const struct merkle_hash *root, const struct merkle_hash *proof, size_t n)
 {
-	if (old_size == size)
+	if (old_size == size && size > 0)
 		return n == 0 && merkle_hash_eq(old_root, root) ? 0 : MERKLE_E_INVALID;
 	if (old_size == 0 || old_size > size || n == 0)
 		return MERKLE_E_INVALID;
