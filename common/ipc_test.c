@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two processes' worth of IPC in one: a `router` and an `authd` with a loop each, and the test as their launcher. The
+ * loops are run in turn until what is awaited has happened or a bounded number of turns is over.
+ */
+#include "common/ipc.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/daemon.h"
+#include "common/ipc_internal.h"
+#include "proto/frame.h"
+
+#define TURNS_MAX 4000
+
+struct world {
+	struct daemon authd, router;
+	struct ipc_edge *serves, *link;
+	int listener, router_control;
+	struct sockaddr_un at;
+	socklen_t at_len;
+	unsigned opened, closed, drained, calls, replies, timeouts, lost;
+	struct proto_authorize last;
+	uint64_t seen_id;
+	bool mute; /* authd swallows calls */
+};
+
+static int handle_authorize(void *ctx, struct ipc_conn *c, uint64_t id, const void *msg, int fd)
+{
+	struct world *w = ctx;
+	const struct proto_authorize *m = msg;
+
+	assert_int_equal(fd, -1);
+	w->calls++;
+	assert_true(span_eq_str(m->request_id, "r-1"));
+	if (w->mute)
+		return 0;
+	struct proto_deny deny = {.reason = 7};
+	assert_int_equal(ipc_send(c, PROTO_DENY, id, &deny), 0);
+	return 0;
+}
+
+static void on_open(void *ctx, struct ipc_conn *c)
+{
+	(void)c;
+	((struct world *)ctx)->opened++;
+}
+
+static void on_close(void *ctx, struct ipc_conn *c)
+{
+	(void)c;
+	((struct world *)ctx)->closed++;
+}
+
+static const struct ipc_row authd_rows[] = {{PROTO_AUTHORIZE, handle_authorize}};
+static const struct ipc_edge_spec authd_spec = {
+	.peer = ROLE_ROUTER, .rows = authd_rows, .n_rows = 1, .on_open = on_open, .on_close = on_close};
+static const struct ipc_edge_spec router_spec = {.peer = ROLE_AUTHD, .on_open = on_open, .on_close = on_close};
+
+static void on_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd)
+{
+	struct world *w = ctx;
+
+	(void)fd;
+	if (outcome == IPC_TIMEOUT) {
+		w->timeouts++;
+	} else if (outcome == IPC_LOST) {
+		w->lost++;
+	} else {
+		w->replies++;
+		assert_int_equal(desc->type, PROTO_DENY);
+		assert_int_equal(((const struct proto_deny *)msg)->reason, 7);
+	}
+}
+
+/* The launcher's part: answers LINK by connecting to the listener. */
+static void serve_link(struct world *w)
+{
+	struct ipc_conn *control = w->router.ipc->control;
+	uint8_t wire[512];
+	ssize_t n = recv(w->router_control, wire, sizeof wire, MSG_DONTWAIT);
+
+	if (n <= 0 || !control)
+		return;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&w->at, w->at_len), 0);
+	struct proto_linked linked = {.edge = SPAN_LIT("authd.router3")};
+	size_t len;
+	assert_int_equal(proto_pack(&proto_linked_desc, 0, &linked, wire + 4, sizeof wire - 4, &len), 0);
+	frame_put_head(wire, len);
+	struct iovec iov = {wire, len + 4};
+	char control_bytes[CMSG_SPACE(sizeof fd)] = {0};
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control_bytes, .msg_controllen = sizeof control_bytes};
+	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(sizeof fd);
+	memcpy(CMSG_DATA(h), &fd, sizeof fd);
+	assert_int_equal(sendmsg(w->router_control, &m, 0), (ssize_t)len + 4);
+	close(fd);
+}
+
+/* Runs both loops until *counter reaches n. */
+static void run_until(struct world *w, const unsigned *counter, unsigned n)
+{
+	for (int i = 0; i < TURNS_MAX && *counter < n; i++) {
+		serve_link(w);
+		uv_run(&w->router.loop, UV_RUN_NOWAIT);
+		uv_run(&w->authd.loop, UV_RUN_NOWAIT);
+		usleep(500);
+	}
+	assert_true(*counter >= n);
+}
+
+static void make_daemon(struct daemon *d, enum role role, unsigned worker)
+{
+	*d = (struct daemon){.role = role, .worker = worker, .config_fd = -1, .control_fd = -1};
+	d->log = (struct log){.daemon = role_name(role), .level = LOG_LEVEL_ERROR + 1};
+	assert_int_equal(uv_loop_init(&d->loop), 0);
+	uv_signal_init(&d->loop, &d->on_term);
+	uv_signal_init(&d->loop, &d->on_int);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof *w);
+	int pair[2];
+
+	make_daemon(&w->authd, ROLE_AUTHD, 0);
+	make_daemon(&w->router, ROLE_ROUTER, 3);
+	w->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	w->at.sun_family = AF_UNIX; /* an abstract name of the kernel's choice */
+	w->at_len = sizeof w->at;
+	assert_int_equal(bind(w->listener, (struct sockaddr *)&w->at, sizeof(sa_family_t)), 0);
+	assert_int_equal(listen(w->listener, 8), 0);
+	assert_int_equal(getsockname(w->listener, (struct sockaddr *)&w->at, &w->at_len), 0);
+	strcpy(w->authd.fds[0].name, "authd.router3");
+	w->authd.fds[0].fd = dup(w->listener);
+	w->authd.n_fds = 1;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	w->router.control_fd = pair[0];
+	w->router_control = pair[1];
+	assert_int_equal(ipc_new(&w->authd, &w->authd.ipc), 0);
+	assert_int_equal(ipc_new(&w->router, &w->router.ipc), 0);
+	assert_int_equal(ipc_serve(w->authd.ipc, &authd_spec, w, &w->serves), 0);
+	assert_int_equal(ipc_connect(w->router.ipc, &router_spec, 0, w, &w->link), 0);
+	assert_null(ipc_edge_conn(w->link));
+	run_until(w, &w->opened, 2);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	daemon_deinit(&w->router); /* asserts that the loop is empty */
+	daemon_deinit(&w->authd);
+	close(w->listener);
+	close(w->router_control);
+	free(w);
+	return 0;
+}
+
+static const struct proto_authorize question = {
+	.credential = SPAN_LIT("bh_sk_x"), .address = SPAN_LIT("127.0.0.1"), .request_id = SPAN_LIT("r-1")};
+
+static void ask(struct world *w, uint64_t deadline_ms, uint64_t *ret_id)
+{
+	assert_int_equal(
+		ipc_call(ipc_edge_conn(w->link), PROTO_AUTHORIZE, &question, -1, deadline_ms, on_reply, w, ret_id), 0);
+}
+
+static void test_calls_are_answered(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(ipc_conn_worker(ipc_edge_conn(w->link)), 0);
+	for (int i = 0; i < 200; i++)
+		ask(w, 5000, NULL);
+	run_until(w, &w->replies, 200);
+	assert_int_equal(w->calls, 200);
+	assert_int_equal(w->lost + w->timeouts, 0);
+}
+
+static void test_silence_becomes_a_timeout_and_the_late_answer_is_dropped(void **state)
+{
+	struct world *w = *state;
+	uint64_t id;
+
+	w->mute = true;
+	ask(w, 40, &id);
+	run_until(w, &w->timeouts, 1);
+	w->mute = false;
+	ask(w, 5000, NULL);
+	run_until(w, &w->replies, 1);
+	ipc_forget(ipc_edge_conn(w->link), id);
+	assert_int_equal(w->closed, 0);
+}
+
+static void drop_it(void *arg, struct ipc_conn *c)
+{
+	(void)arg;
+	ipc_drop(c, "test");
+}
+
+static void test_a_lost_peer_ends_its_calls_and_comes_back(void **state)
+{
+	struct world *w = *state;
+
+	w->mute = true;
+	ask(w, 60000, NULL);
+	run_until(w, &w->calls, 1);
+	ipc_edge_each(w->serves, drop_it, NULL);
+	run_until(w, &w->lost, 1);
+	assert_int_equal(ipc_call(ipc_edge_conn(w->link), PROTO_AUTHORIZE, &question, -1, 1, on_reply, w, NULL),
+			 IPC_E_DOWN);
+	w->mute = false;
+	run_until(w, &w->opened, 4);
+	assert_int_equal(w->closed, 2);
+	ask(w, 5000, NULL);
+	run_until(w, &w->replies, 1);
+}
+
+/* Whatever a hostile peer says on the socket, only its own connection ends. */
+static void test_violations_drop_the_peer_and_nobody_else(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} hostile[] = {
+		{"\0\0\0\0", 4},                /* no body */
+		{"\xff\xff\xff\xff", 4},        /* four gigabytes */
+		{"\0\0\0\3\x92\x44\0", 7},      /* SEALED before HELLO, and not a router's to say */
+		{"\0\0\0\1\xc1", 5},            /* not msgpack */
+		{"GET / HTTP/1.1\r\n\r\n", 18}, /* not ours at all */
+	};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(hostile); i++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		char got[256];
+		ssize_t n = -1;
+
+		assert_int_equal(connect(fd, (struct sockaddr *)&w->at, w->at_len), 0);
+		assert_int_equal(send(fd, hostile[i].bytes, hostile[i].len, 0), (ssize_t)hostile[i].len);
+		for (int turn = 0; turn < TURNS_MAX && n != 0; turn++) {
+			uv_run(&w->authd.loop, UV_RUN_NOWAIT);
+			n = recv(fd, got, sizeof got, 0); /* its HELLO, then the end */
+			if (n < 0 && errno == ECONNRESET)
+				n = 0;
+		}
+		assert_int_equal(n, 0);
+		close(fd);
+	}
+	ask(w, 5000, NULL);
+	run_until(w, &w->replies, 1);
+	assert_int_equal(w->closed, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_calls_are_answered, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_silence_becomes_a_timeout_and_the_late_answer_is_dropped, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_lost_peer_ends_its_calls_and_comes_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_violations_drop_the_peer_and_nobody_else, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("ipc", tests, NULL, NULL);
+}
