@@ -195,16 +195,19 @@ static int vector_file(const char *path, const struct stat *st, int type, struct
 
 static void test_public_proofs(void **state)
 {
+	static const char *const kinds[] = { "inclusion", "consistency" };
 	char path[4096];
 
 	(void)state;
-	(void)snprintf(path, sizeof path, "%s/merkle/testdata", vectors_dir());
-	if (nftw(path, vector_file, 8, FTW_PHYS) != 0) {
-		print_message("SKIPPED: no test data in %s\n", path);
-		skip();
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		(void)snprintf(path, sizeof path, "%s/merkle/testdata/%s", vectors_dir(), kinds[i]);
+		if (nftw(path, vector_file, 8, FTW_PHYS) != 0) {
+			print_message("SKIPPED: no test data in %s\n", path);
+			skip();
+		}
 	}
 	print_message("%u proofs accepted, %u refused\n", seen.good, seen.bad);
-	assert_true(seen.good >= 8 && seen.bad >= 300);
+	assert_true(seen.good >= 8 && seen.bad >= 100);
 }
 
 int main(void)
