@@ -1,6 +1,7 @@
-SRC_authd := authd/token.c authd/ratelimit.c authd/store_sqlite.c
+SRC_authd := authd/token.c authd/ratelimit.c authd/store_sqlite.c authd/cache.c
 $(eval $(call library,authd,$(SRC_authd)))
 $(eval $(call unit,authd/token,authd,libsodium))
 $(eval $(call unit,authd/ratelimit,authd,))
 $(eval $(call unit,authd/store,authd common,libsodium sqlite3))
+$(eval $(call unit,authd/cache,authd,libsodium))
 $(eval $(call fuzz,token,authd,libsodium))
