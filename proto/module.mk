@@ -2,3 +2,4 @@ SRC_proto := proto/desc.c proto/reader.c proto/unpack.c proto/pack.c proto/frame
 $(eval $(call library,proto,$(SRC_proto)))
 $(eval $(call unit,proto/proto,proto,msgpack))
 $(eval $(call fuzz,proto,proto,msgpack))
+$(eval $(call program,docgen,proto/docgen.c,proto,msgpack))

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Prints what the tables of proto/ say, so that no page or seed is written by hand:
+ *
+ *   docgen protocol      PROTOCOL.md: every message, its direction, fields, bounds and class
+ *   docgen reasons       REASONS.md: every refusal and every audit event
+ *   docgen seeds DIR     a corpus for the proto fuzzer: each message at its lower bounds, cut short by a byte, and
+ * longer by one
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/proto.h"
+#include "proto/reasons.h"
+
+static const char *const class_names[] = {"public", "private", "secret"};
+static const char *const kind_names[] = {"uint", "str", "bin", "list"};
+
+static void print_number(uint64_t v)
+{
+	if (v == UINT64_MAX)
+		printf("2^64-1");
+	else
+		printf("%" PRIu64, v);
+}
+
+static void print_roles(uint64_t mask)
+{
+	const char *comma = "";
+
+	for (unsigned role = 0; role < N_ROLES; role++)
+		if (mask & BIT(role)) {
+			printf("%s%s", comma, role_name((enum role)role));
+			comma = ", ";
+		}
+}
+
+static void print_fields(const struct proto_desc *d)
+{
+	if (d->n_fields == 0) {
+		printf("No fields.\n\n");
+		return;
+	}
+	printf("| field | kind | bounds | class | meaning |\n|---|---|---|---|---|\n");
+	for (size_t i = 0; i < d->n_fields; i++) {
+		const struct proto_field *f = &d->fields[i];
+
+		printf("| %s | %s", f->name, kind_names[f->kind]);
+		if (f->item)
+			printf(" of [%s](#%s)", f->item->name, f->item->name);
+		printf(" | ");
+		print_number(f->min);
+		printf("..");
+		print_number(f->max);
+		printf(" | %s | %s |\n", class_names[f->class], f->doc);
+	}
+	printf("\n");
+}
+
+static void print_message(const struct proto_desc *d)
+{
+	printf("### %s\n\nNumber %" PRIu32 ", from ", d->name, d->type);
+	print_roles(d->from);
+	printf(" to ");
+	print_roles(d->to);
+	printf(". %s%s\n\n", d->doc,
+	       d->flags & PROTO_FLAG_FD         ? " One descriptor travels with it."
+	       : d->flags & PROTO_FLAG_FD_MAYBE ? " One descriptor travels with it when the body is not inline."
+						: "");
+	print_fields(d);
+}
+
+static void print_protocol(void)
+{
+	size_t n;
+	const struct proto_desc *const *descs = proto_descs(&n);
+
+	printf("# Messages between the daemons\n\nGenerated from proto/messages.def by `make docs`.\n\n"
+	       "A frame is a u32 big-endian length (at most %d) and one msgpack array `[number, id, field...]` in "
+	       "shortest "
+	       "encoding; an item of a list is an array `[field...]`. Bounds are of the value for uint, of the length "
+	       "for "
+	       "str and bin, of the number of items for list. A reader refuses anything else, and a message that the "
+	       "sender's role may not send. A field of class secret is wiped after use and shown nowhere.\n\n"
+	       "Schema hash of this release: `%016" PRIx64 "`.\n\n## Messages\n\n",
+	       PROTO_FRAME_BYTES_MAX, proto_schema_hash());
+	for (size_t i = 0; i < n; i++)
+		print_message(descs[i]);
+	printf("## Items of lists\n\n");
+#define M(NAME, name)                \
+	printf("### %s\n\n", #name); \
+	print_fields(&proto_##name##_desc);
+	PROTO_ITEMS(M)
+	printf("## Records\n\nPacked alone, as `[field...]`, to be authenticated.\n\n");
+	PROTO_RECORDS(M)
+#undef M
+}
+
+static void print_reasons(void)
+{
+	size_t n;
+	const struct event_row *events = event_rows(&n);
+
+	printf("# Refusals and audit events\n\nGenerated from proto/reasons.def and proto/events.def by `make "
+	       "docs`.\n\n"
+	       "## Refusals\n\nA client sees status, type, code and text in the dialect of the path; the audit log has "
+	       "the code.\n\n| code | status | type | Retry-After | text |\n|---|---|---|---|---|\n");
+	for (unsigned i = 1; i < N_REASONS; i++) {
+		const struct reason_row *r = reason_row(i);
+		printf("| %s | %u | %s | ", r->code, r->status, r->type);
+		if (r->retry_ms)
+			printf("%u s", (r->retry_ms + 999) / 1000);
+		printf(" | %s |\n", r->text);
+	}
+	printf("\n## Audit events\n\nThe effect of a must-ack event waits until its record is durable; a data event "
+	       "never "
+	       "delays a request.\n\n| event | number | class | meaning |\n|---|---|---|---|\n");
+	for (size_t i = 0; i < n; i++)
+		printf("| %s | %d | %s | %s |\n", events[i].name, (int)events[i].code,
+		       events[i].class == EVENT_CLASS_MUST_ACK ? "must-ack" : "data", events[i].doc);
+}
+
+/* ---- seeds ---- */
+
+/* Every field at its minimum, lists empty. */
+static void seed_fill(const struct proto_desc *d, const uint8_t *block, union proto_any *msg)
+{
+	uint8_t *at = (uint8_t *)msg;
+
+	memset(msg, 0, sizeof *msg);
+	for (size_t i = 0; i < d->n_fields; i++) {
+		const struct proto_field *f = &d->fields[i];
+
+		if (f->kind == PROTO_KIND_U64) {
+			memcpy(at, &f->min, sizeof f->min);
+			at += sizeof(uint64_t);
+		} else if (f->kind == PROTO_KIND_LIST) {
+			at += sizeof(struct proto_list);
+		} else {
+			struct span s = {block, f->min};
+			memcpy(at, &s, sizeof s);
+			at += sizeof s;
+		}
+	}
+}
+
+static int seed_write(const char *folder, const char *name, const char *kind, uint8_t first, const uint8_t *p,
+		      size_t len)
+{
+	char path[4096];
+
+	(void)snprintf(path, sizeof path, "%s/%s.%s", folder, name, kind);
+	FILE *f = fopen(path, "wb");
+	if (!f)
+		return -errno;
+	bool ok = fputc(first, f) != EOF && fwrite(p, 1, len, f) == len;
+	return fclose(f) == 0 && ok ? 0 : -EIO;
+}
+
+static int seed_message(const char *folder, const struct proto_desc *d)
+{
+	static uint8_t block[PROTO_FRAME_BYTES_MAX], wire[PROTO_FRAME_BYTES_MAX];
+	uint8_t from = (uint8_t)__builtin_ctzll(d->from), to = (uint8_t)__builtin_ctzll(d->to);
+	union proto_any msg;
+	size_t len;
+
+	memset(block, 'a', sizeof block);
+	seed_fill(d, block, &msg);
+	if (proto_pack(d, 1, &msg, wire, sizeof wire, &len))
+		return -EBADMSG;
+	int r = seed_write(folder, d->name, "min", (uint8_t)(from | to << 4), wire, len);
+	if (!r)
+		r = seed_write(folder, d->name, "truncated", (uint8_t)(from | to << 4), wire, len - 1);
+	wire[len] = 0;
+	return r ? r : seed_write(folder, d->name, "extended", (uint8_t)(from | to << 4), wire, len + 1);
+}
+
+int main(int argc, char **argv)
+{
+	size_t n;
+	const struct proto_desc *const *descs = proto_descs(&n);
+
+	if (argc == 2 && strcmp(argv[1], "protocol") == 0) {
+		print_protocol();
+	} else if (argc == 2 && strcmp(argv[1], "reasons") == 0) {
+		print_reasons();
+	} else if (argc == 3 && strcmp(argv[1], "seeds") == 0) {
+		for (size_t i = 0; i < n; i++) {
+			int r = seed_message(argv[2], descs[i]);
+			if (r) {
+				(void)fprintf(stderr, "docgen: %s: %s\n", argv[2], strerror(-r));
+				return EXIT_FAILURE;
+			}
+		}
+	} else {
+		(void)fprintf(stderr, "usage: docgen protocol | reasons | seeds DIR\n");
+		return 2;
+	}
+	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
