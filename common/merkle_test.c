@@ -128,7 +128,7 @@ static struct {
 	unsigned good, bad;
 } seen;
 
-/* The data has hashes that are none, of fewer bytes: here they are filled up with zeros. False for longer ones. */
+/* The data has hashes that are none, of fewer bytes: here they are filled up with zeros. False for longer and empty ones. */
 static bool vector_hash(const json_t *value, struct merkle_hash *ret)
 {
 	const char *text = json_string_value(value);
@@ -136,7 +136,8 @@ static bool vector_hash(const json_t *value, struct merkle_hash *ret)
 
 	*ret = (struct merkle_hash){0};
 	return text && sodium_base642bin(ret->b, sizeof ret->b, text, strlen(text), NULL, &len, NULL,
-					 sodium_base64_VARIANT_ORIGINAL) == 0;
+					 sodium_base64_VARIANT_ORIGINAL) == 0 &&
+	       len > 0;
 }
 
 static bool vector_proof(const json_t *list, struct merkle_hash *hashes, size_t cap)
@@ -149,11 +150,12 @@ static bool vector_proof(const json_t *list, struct merkle_hash *hashes, size_t 
 	return true;
 }
 
+/* Read as reals: jansson's integers are signed and the data has 2^64 - 1. */
 static bool vector_u64(const json_t *root, const char *key, uint64_t *ret)
 {
-	json_int_t value = json_integer_value(json_object_get(root, key));
+	double value = json_real_value(json_object_get(root, key));
 
-	*ret = (uint64_t)value;
+	*ret = value >= 0x1p64 ? UINT64_MAX : (uint64_t)value;
 	return value >= 0;
 }
 
@@ -181,7 +183,7 @@ static int vector_file(const char *path, const struct stat *st, int type, struct
 	size_t len = strlen(path);
 	if (type != FTW_F || len < 5 || strcmp(path + len - 5, ".json") != 0)
 		return 0;
-	json_t *v = json_load_file(path, JSON_DECODE_ANY, NULL);
+	json_t *v = json_load_file(path, JSON_DECODE_INT_AS_REAL, NULL);
 	if (!v)
 		fail_msg("%s: not JSON", path);
 	bool bad = json_is_true(json_object_get(v, "wantErr"));
