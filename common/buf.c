@@ -66,6 +66,12 @@ void buf_consume(struct buf *b, size_t len)
 		buf_reset(b);
 }
 
+void buf_truncate(struct buf *b, size_t len)
+{
+	assert(len <= buf_len(b));
+	b->end = b->begin + len;
+}
+
 int buf_append(struct buf *b, const void *p, size_t len)
 {
 	uint8_t *to;

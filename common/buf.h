@@ -43,4 +43,6 @@ MUST_USE int buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3
 MUST_USE int buf_reserve(struct buf *b, size_t len, uint8_t **ret_p);
 void buf_commit(struct buf *b, size_t len);
 void buf_consume(struct buf *b, size_t len);
+/* Forgets what lies beyond the first `len` bytes held. */
+void buf_truncate(struct buf *b, size_t len);
 void buf_reset(struct buf *b);
