@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "authd/models.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MODELS_NAME_BYTES_MAX 256
+#define MODELS_PROVIDERS_MAX  32 /* config.def */
+
+/* `providers` are indices, in order of preference. */
+struct models_rule {
+	struct span pattern;
+	uint8_t providers[MODELS_PROVIDERS_MAX];
+	size_t n_providers;
+};
+
+struct models {
+	struct models_provider providers[MODELS_PROVIDERS_MAX];
+	size_t n_providers, n_rules;
+	struct models_rule rules[];
+};
+
+static const char *const models_suffix[N_ENDPOINTS] = {
+#define ENDPOINT(NAME, number, method, path, suffix, body) [ENDPOINT_##NAME] = suffix,
+#include "proto/endpoints.def"
+#undef ENDPOINT
+};
+
+/* ---- names and patterns ---- */
+
+static bool models_alnum(uint8_t c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+bool models_name_valid(struct span name)
+{
+	if (name.len == 0 || name.len > MODELS_NAME_BYTES_MAX || !models_alnum(name.p[0]))
+		return false;
+	for (size_t i = 1; i < name.len; i++) {
+		uint8_t c = name.p[i];
+
+		if (!models_alnum(c) && c != '.' && c != '_' && c != ':' && c != '/' && c != '-')
+			return false;
+		if (c == '.' && name.p[i - 1] == '.')
+			return false;
+	}
+	return true;
+}
+
+static bool models_open_ended(struct span pattern)
+{
+	return pattern.len > 0 && pattern.p[pattern.len - 1] == '*';
+}
+
+static bool models_pattern_valid(struct span pattern)
+{
+	if (models_open_ended(pattern))
+		return pattern.len == 1 || models_name_valid(span_of(pattern.p, pattern.len - 1));
+	return models_name_valid(pattern);
+}
+
+/* Does `pattern` match everything that `other`, a name or a pattern, matches? */
+static bool models_covers(struct span pattern, struct span other)
+{
+	if (!models_open_ended(pattern))
+		return span_eq(pattern, other);
+	if (models_open_ended(other))
+		other.len--;
+	pattern.len--;
+	return other.len >= pattern.len && span_eq(span_of(other.p, pattern.len), pattern);
+}
+
+bool models_scope_valid(const char *scope)
+{
+	size_t len = strlen(scope);
+	struct span item;
+
+	if (len == 0 || scope[len - 1] == ',')
+		return false;
+	while (config_list_next(&scope, &item)) {
+		if (!models_pattern_valid(item))
+			return false;
+	}
+	return true;
+}
+
+static bool models_in_scope(const char *scope, struct span model)
+{
+	struct span item;
+
+	while (config_list_next(&scope, &item)) {
+		if (models_covers(item, model))
+			return true;
+	}
+	return false;
+}
+
+/* ---- configuration ---- */
+
+static int models_invalid(const char *what, struct span value)
+{
+	(void)fprintf(stderr, "{\"event\":\"models.invalid\",\"what\":\"%s\",\"value\":\"%.*s\"}\n", what,
+		      SPAN_ARG(value));
+	return MODELS_E_INVALID;
+}
+
+static int models_add_provider(struct models *m, const struct config_provider *configured)
+{
+	struct models_provider *p = &m->providers[m->n_providers];
+
+	if (m->n_providers == MODELS_PROVIDERS_MAX)
+		return models_invalid("too many providers", span_str(configured->name));
+	*p = (struct models_provider){.name = configured->name, .dialect = configured->dialect};
+	if (config_url_parse(configured->base_url, &p->url))
+		return models_invalid("base_url", span_str(configured->name));
+	m->n_providers++;
+	return 0;
+}
+
+static int models_rule_add(const struct models *m, struct models_rule *rule, struct span provider)
+{
+	for (size_t i = 0; i < m->n_providers; i++) {
+		if (!span_eq_str(provider, m->providers[i].name))
+			continue;
+		if (rule->n_providers == MODELS_PROVIDERS_MAX)
+			return models_invalid("too many providers for one model", provider);
+		rule->providers[rule->n_providers++] = (uint8_t)i;
+		return 0;
+	}
+	return models_invalid("unknown provider", provider);
+}
+
+static int models_add_rule(struct models *m, const struct config_model *configured)
+{
+	struct models_rule *rule = &m->rules[m->n_rules++];
+	const char *at = configured->providers;
+	struct span provider;
+	int r = 0;
+
+	*rule = (struct models_rule){.pattern = span_str(configured->match)};
+	if (!models_pattern_valid(rule->pattern))
+		return models_invalid("match", rule->pattern);
+	while (r == 0 && config_list_next(&at, &provider))
+		r = models_rule_add(m, rule, provider);
+	return r;
+}
+
+int models_new(const struct config *config, struct models **ret_models)
+{
+	struct models *m = calloc(1, sizeof(*m) + config->n_models * sizeof(m->rules[0]));
+	int r = 0;
+
+	if (!m)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < config->n_providers; i++)
+		r = models_add_provider(m, &config->providers[i]);
+	for (size_t i = 0; r == 0 && i < config->n_models; i++)
+		r = models_add_rule(m, &config->models[i]);
+	if (r) {
+		models_free(m);
+		return r;
+	}
+	*ret_models = m;
+	return 0;
+}
+
+struct models *models_free(struct models *m)
+{
+	free(m);
+	return NULL;
+}
+
+/* ---- plans ---- */
+
+/* The first rule that matches, NULL when none does. */
+static const struct models_rule *models_rule_of(const struct models *m, struct span model)
+{
+	for (size_t i = 0; i < m->n_rules; i++) {
+		if (models_covers(m->rules[i].pattern, model))
+			return &m->rules[i];
+	}
+	return NULL;
+}
+
+int models_permit(const struct models *m, const char *scope, struct span model)
+{
+	return models_in_scope(scope, model) && models_rule_of(m, model) ? 0 : MODELS_E_FORBIDDEN;
+}
+
+static void models_fill_route(struct models_route *route, const struct models_provider *provider,
+			      const char *credential, enum endpoint endpoint)
+{
+	int n = snprintf(route->path, sizeof(route->path), "%s%s", provider->url.prefix, models_suffix[endpoint]);
+
+	assert(n > 0 && (size_t)n < sizeof(route->path)); /* a prefix has at most 256 bytes, suffixes are ours */
+	route->path_len = (size_t)n;
+	route->provider = provider;
+	route->credential = credential;
+}
+
+int models_plan(const struct models *m, const struct credentials *credentials, struct span tenant, const char *scope,
+		struct span model, enum endpoint endpoint, struct models_plan *ret_plan)
+{
+	const struct models_rule *rule = models_rule_of(m, model);
+	size_t n = 0;
+
+	if (!rule || !models_in_scope(scope, model))
+		return MODELS_E_FORBIDDEN;
+	for (size_t i = 0; i < rule->n_providers && n < MODELS_ROUTES_MAX; i++) {
+		const struct models_provider *provider = &m->providers[rule->providers[i]];
+		const char *credential = credentials_find(credentials, provider->name, tenant);
+
+		if (credential)
+			models_fill_route(&ret_plan->routes[n++], provider, credential, endpoint);
+	}
+	if (n == 0)
+		return MODELS_E_NO_CREDENTIAL;
+	ret_plan->n = n;
+	return 0;
+}
+
+/* ---- listing ---- */
+
+static const struct models_provider *models_first_provider(const struct models *m, const struct models_rule *rule,
+							   const struct credentials *credentials, struct span tenant)
+{
+	for (size_t i = 0; i < rule->n_providers; i++) {
+		const struct models_provider *provider = &m->providers[rule->providers[i]];
+
+		if (credentials_find(credentials, provider->name, tenant))
+			return provider;
+	}
+	return NULL;
+}
+
+/* What both match: of two patterns of this form, one covers the other or they have nothing in common. */
+static struct span models_common(struct span a, struct span b)
+{
+	return models_covers(a, b) ? b : models_covers(b, a) ? a : SPAN_NULL;
+}
+
+static bool models_listed(const struct proto_model *models, size_t n, struct span name)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (span_eq(models[i].name, name))
+			return true;
+	}
+	return false;
+}
+
+size_t models_list(const struct models *m, const struct credentials *credentials, struct span tenant, const char *scope,
+		   struct proto_model *to, size_t cap)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_rules; i++) {
+		const struct models_provider *provider = models_first_provider(m, &m->rules[i], credentials, tenant);
+		const char *at = scope;
+		struct span item;
+
+		while (provider && n < cap && config_list_next(&at, &item)) {
+			struct span name = models_common(m->rules[i].pattern, item);
+
+			/* where an earlier rule decides, this one has nothing to say */
+			if (name.len && models_rule_of(m, name) == &m->rules[i] && !models_listed(to, n, name))
+				to[n++] = (struct proto_model){.name = name, .provider = span_str(provider->name)};
+		}
+	}
+	return n;
+}
