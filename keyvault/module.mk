@@ -1,5 +1,14 @@
+# The core of the vault: no TLS, no network, no database.
+SRC_keyvault := keyvault/keyring.c keyvault/root.c keyvault/seal.c keyvault/store.c keyvault/witness.c keyvault/signer.c \
+	keyvault/lanes.c keyvault/files.c
+$(eval $(call library,keyvault,$(SRC_keyvault)))
+$(eval $(call unit,keyvault/seal,keyvault common proto,libsodium msgpack jansson))
 # Egress and dialer: their own programs, libraries and packages; the core shares nothing with them but common/ and proto/.
-EGRESS_SRC := $(addprefix keyvault/egress/,scrub.c)
+EGRESS_SRC := $(addprefix keyvault/egress/,scrub.c replay.c head.c reply.c)
 $(eval $(call library,egress,$(EGRESS_SRC)))
 $(eval $(call unit,keyvault/egress/scrub,egress common))
+$(eval $(call unit,keyvault/egress/replay,egress common))
+$(eval $(call unit,keyvault/egress/head,egress common proto,msgpack))
+$(eval $(call unit,keyvault/egress/reply,egress common proto,llhttp))
 $(eval $(call fuzz,scrub,egress common))
+$(eval $(call fuzz,reply,egress common proto,llhttp))

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One function emits the head into a writer that either counts or copies: the length measured and the bytes written
+ * cannot disagree.
+ *
+ * Fields arrive from the router, which may be captured. A field with characters outside RFC 9110's grammar is an error,
+ * since a sound router never sends one. A field that is not for it to send (framing, Host, hop-by-hop, anything that
+ * authenticates or redirects) is left out.
+ */
+#include "keyvault/egress/head.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "common/err.h"
+
+struct head_writer {
+	uint8_t *to; /* NULL: count */
+	size_t len;
+};
+
+/* Names that are never passed on: EXACT, as a BEGINning, or anywhere INside. */
+struct head_drop {
+	enum { HEAD_EXACT, HEAD_BEGIN, HEAD_IN } how;
+	const char *text;
+};
+
+static const struct head_drop head_drops[] = {
+	/* the egress's own */
+	{HEAD_EXACT, "host"},
+	{HEAD_EXACT, "accept-encoding"},
+	{HEAD_BEGIN, "content-length"},
+	{HEAD_EXACT, "content-encoding"},
+	{HEAD_EXACT, "transfer-encoding"},
+	/* hop by hop (RFC 9110 7.6.1) and what asks the server for another protocol or an interim answer */
+	{HEAD_EXACT, "connection"},
+	{HEAD_EXACT, "keep-alive"},
+	{HEAD_EXACT, "te"},
+	{HEAD_EXACT, "trailer"},
+	{HEAD_EXACT, "upgrade"},
+	{HEAD_EXACT, "expect"},
+	{HEAD_EXACT, "http2-settings"},
+	{HEAD_BEGIN, "proxy-"},
+	/* who is asking, and for whom */
+	{HEAD_IN, "authorization"},
+	{HEAD_IN, "api-key"},
+	{HEAD_IN, "apikey"},
+	{HEAD_IN, "cookie"},
+	{HEAD_IN, "token"},
+	{HEAD_IN, "secret"},
+	{HEAD_BEGIN, "x-amz-"},
+	/* where to */
+	{HEAD_IN, "host"},
+	{HEAD_BEGIN, "forwarded"},
+	{HEAD_BEGIN, "x-forwarded-"},
+	{HEAD_BEGIN, "x-original-"},
+	{HEAD_BEGIN, "x-rewrite-"},
+	{HEAD_BEGIN, "x-http-method"},
+};
+
+static bool head_dropped(struct span name, struct span auth_name)
+{
+	if (span_eq(name, auth_name))
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(head_drops); i++) {
+		struct span t = span_str(head_drops[i].text);
+		if (t.len > name.len)
+			continue;
+		if (head_drops[i].how == HEAD_IN
+			    ? memmem(name.p, name.len, t.p, t.len) != NULL
+			    : memcmp(name.p, t.p, t.len) == 0 && (head_drops[i].how == HEAD_BEGIN || name.len == t.len))
+			return true;
+	}
+	return false;
+}
+
+/* A token in small letters. */
+static bool head_name_ok(struct span name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		uint8_t c = name.p[i];
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && (c == 0 || !strchr("!#$%&'*+-.^_`|~", c)))
+			return false;
+	}
+	return name.len > 0;
+}
+
+static bool head_value_ok(struct span value)
+{
+	for (size_t i = 0; i < value.len; i++) {
+		uint8_t c = value.p[i];
+		if ((c < 0x20 && c != '\t') || c == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+/* "%2e", "%2F", "%5c", "%00": characters that change a path's meaning when they are decoded. */
+static bool head_escape_ok(struct span rest)
+{
+	static const char *const bad[] = {"2e", "2f", "5c", "00", "0d", "0a", "23", "25", "3f"};
+	char two[2] = {0, 0};
+
+	if (rest.len < 3)
+		return false;
+	for (size_t i = 0; i < 2; i++) {
+		uint8_t c = rest.p[1 + i];
+		two[i] = (char)(c >= 'A' && c <= 'F' ? c + 32 : c);
+		if (!(two[i] >= '0' && two[i] <= '9') && !(two[i] >= 'a' && two[i] <= 'f'))
+			return false;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		if (memcmp(two, bad[i], 2) == 0)
+			return false;
+	return true;
+}
+
+bool head_path_ok(struct span path)
+{
+	bool query = false;
+
+	if (path.len == 0 || path.p[0] != '/')
+		return false;
+	for (size_t i = 0; i < path.len; i++) {
+		uint8_t c = path.p[i];
+		if (c <= 0x20 || c >= 0x7f || c == '#' || c == '\\')
+			return false;
+		query |= c == '?';
+		if (query)
+			continue;
+		if (c == '%' && !head_escape_ok(span_of(path.p + i, path.len - i)))
+			return false;
+		if (c != '/')
+			continue;
+		/* The segment that begins here must not be empty in the middle, "." or "..". */
+		const uint8_t *begin = path.p + i + 1;
+		size_t len = 0, left = path.len - i - 1;
+		while (len < left && begin[len] != '/' && begin[len] != '?')
+			len++;
+		if ((len == 0 && left > 0 && begin[0] == '/') || (len == 1 && begin[0] == '.') ||
+		    (len == 2 && begin[0] == '.' && begin[1] == '.'))
+			return false;
+	}
+	return true;
+}
+
+static void head_put(struct head_writer *w, struct span s)
+{
+	if (w->to && s.len > 0)
+		memcpy(w->to + w->len, s.p, s.len);
+	w->len += s.len;
+}
+
+static void head_put_str(struct head_writer *w, const char *s)
+{
+	head_put(w, span_str(s));
+}
+
+static void head_put_u64(struct head_writer *w, uint64_t v)
+{
+	char text[24];
+
+	int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
+	head_put(w, span_of(text, (size_t)n));
+}
+
+static void head_put_host(struct head_writer *w, const struct head *h)
+{
+	bool v6 = memchr(h->host.p, ':', h->host.len) != NULL;
+
+	head_put_str(w, v6 ? "host: [" : "host: ");
+	head_put(w, h->host);
+	head_put_str(w, v6 ? "]" : "");
+	if (h->port != 443) {
+		head_put_str(w, ":");
+		head_put_u64(w, h->port);
+	}
+	head_put_str(w, "\r\n");
+}
+
+static int head_put_fields(struct head_writer *w, const struct head *h)
+{
+	struct proto_list fields = h->fields;
+	struct proto_header field;
+
+	while (proto_header_next(&fields, &field)) {
+		if (!head_name_ok(field.name) || !head_value_ok(field.value))
+			return HEAD_E_FIELD;
+		if (head_dropped(field.name, h->auth_name))
+			continue;
+		head_put(w, field.name);
+		head_put_str(w, ": ");
+		head_put(w, field.value);
+		head_put_str(w, "\r\n");
+	}
+	return 0;
+}
+
+static int head_emit(struct head_writer *w, const struct head *h)
+{
+	static const char *const methods[] = {
+		[PROTO_GET] = "GET ", [PROTO_POST] = "POST ", [PROTO_HEAD] = "HEAD ", [PROTO_DELETE] = "DELETE "};
+
+	if ((size_t)h->method >= ARRAY_LEN(methods) || !head_path_ok(h->path) || !head_name_ok(h->auth_name) ||
+	    !head_value_ok(h->auth_prefix))
+		return HEAD_E_FIELD;
+	head_put_str(w, methods[h->method]);
+	head_put(w, h->path);
+	head_put_str(w, " HTTP/1.1\r\n");
+	head_put_host(w, h);
+	int r = head_put_fields(w, h);
+	if (r)
+		return r;
+	head_put_str(w, "accept-encoding: identity\r\n");
+	if (h->method == PROTO_POST || h->body_bytes > 0) {
+		head_put_str(w, "content-length: ");
+		head_put_u64(w, h->body_bytes);
+		head_put_str(w, "\r\n");
+	}
+	head_put(w, h->auth_name);
+	head_put_str(w, ": ");
+	head_put(w, h->auth_prefix);
+	head_put(w, h->secret);
+	head_put_str(w, "\r\n\r\n");
+	return 0;
+}
+
+int head_measure(const struct head *h, size_t *ret_len)
+{
+	struct head_writer w = {NULL, 0};
+
+	int r = head_emit(&w, h);
+	if (r)
+		return r;
+	if (w.len > HEAD_BYTES_MAX)
+		return HEAD_E_SIZE;
+	*ret_len = w.len;
+	return 0;
+}
+
+void head_write(const struct head *h, uint8_t *to, size_t len)
+{
+	struct head_writer w = {to, 0};
+
+	int r = head_emit(&w, h);
+	assert(r == 0 && w.len == len);
+}
