@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures for everything under tests/: a gateway shared by the tests of a module, and a factory for those that need their own."""
+import contextlib
+import os
+import signal
+import sys
+
+import pytest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
+from gateway import Gateway, Provider, SLOWER, scratch  # noqa: E402  pylint: disable=wrong-import-position
+
+TEST_SECONDS_MAX = 120
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """No test, set-up included, may hang."""
+    marker = item.get_closest_marker("seconds")
+    seconds = (marker.args[0] if marker else TEST_SECONDS_MAX) * SLOWER
+
+    def too_late(*_):
+        pytest.fail(f"took more than {seconds} s", pytrace=True)
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "seconds(n): a limit of its own for a long test")
+
+
+@pytest.fixture(scope="module")
+def new_gateway():
+    """A function that starts a prepared gateway with settings of its own; all end with the module."""
+    with contextlib.ExitStack() as stack:
+
+        def start(prepare=True, **settings):
+            folder = stack.enter_context(scratch())
+            provider = stack.enter_context(Provider(folder))
+            gateway = stack.enter_context(Gateway(folder, provider, **settings))
+            return gateway.prepare() if prepare else gateway
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def gateway(new_gateway):
+    return new_gateway()
+
+
+@pytest.fixture
+def provider(gateway):
+    gateway.provider.reset()
+    return gateway.provider

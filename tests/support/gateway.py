@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A running gateway and its provider stand-in, in a scratch folder: what the integration tests, the demo and the clients share.
+
+    with scratch() as folder, Provider(folder) as provider, Gateway(folder, provider) as gateway:
+        gateway.open_vault()
+        key = gateway.make_key()
+
+Nothing here sleeps for luck: every wait has a condition and a deadline. Leaving a `with` block proves that nothing is left: no
+process, no socket, no file.
+"""
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BUILD = os.path.join(ROOT, os.environ.get("BULKHEAD_BUILD", "build/release"))
+INSTRUMENTED = os.path.basename(BUILD) != "release"
+SLOWER = 5 if INSTRUMENTED else 1
+PROVIDER_KEY = 'sk-test-Zm9v/bar+baz="quux\\%41-' + "0123456789abcdef"
+
+DAEMONS = {"router": "router", "authd": "authd", "keyvault": "keyvault", "egress": "keyvault-egress",
+           "dialer": "keyvault-dialer", "auditd": "auditd", "classifier": "classifier"}
+
+
+class Late(AssertionError):
+    """A deadline passed."""
+
+
+def wait_for(what, condition, seconds=10.0, step=0.02):
+    """The first true value of condition(), polled; Late when there is none in time."""
+    deadline = time.monotonic() + seconds * SLOWER
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise Late(f"waited {seconds * SLOWER:.0f} s for {what}")
+        time.sleep(step)
+
+
+@contextlib.contextmanager
+def scratch():
+    """A folder that other uids may enter, removed at the end."""
+    folder = tempfile.mkdtemp(prefix="bulkhead-")
+    os.chmod(folder, 0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+# ---- processes, as /proc shows them ----
+
+def proc_read(pid, name):
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as f:
+            return f.read()
+    except OSError:
+        return b""
+
+
+def parent_of(pid):
+    stat = proc_read(pid, "stat").decode("latin-1")
+    return int(stat.rsplit(")", 1)[1].split()[1]) if stat else 0
+
+
+def is_alive(pid):
+    stat = proc_read(pid, "stat").decode("latin-1")
+    return bool(stat) and stat.rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def children_of(pid):
+    return [int(p) for p in os.listdir("/proc") if p.isdigit() and parent_of(int(p)) == pid]
+
+
+class Provider:
+    """tests/support/provider.py as a process."""
+
+    def __init__(self, folder, key=PROVIDER_KEY):
+        self.folder, self.key = os.path.join(folder, "provider"), key
+
+    def __enter__(self):
+        os.makedirs(self.folder)
+        os.chmod(self.folder, 0o755)
+        with open(os.path.join(self.folder, "key.txt"), "w", encoding="ascii") as f:
+            f.write(self.key)
+        self.process = subprocess.Popen([sys.executable, os.path.join(ROOT, "tests/support/provider.py"), self.folder],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+        line = self.process.stdout.readline()
+        said = json.loads(line)
+        self.ports, self.ca = said["ports"], said["ca"]
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+    def control(self, method, path):
+        conn = http.client.HTTPConnection("127.0.0.1", self.ports["control"], timeout=10)
+        conn.request(method, path)
+        value = json.loads(conn.getresponse().read())
+        conn.close()
+        return value
+
+    def journal(self):
+        return self.control("GET", "/journal")["journal"]
+
+    def reset(self):
+        self.control("POST", "/reset")
+
+
+@dataclasses.dataclass
+class Reply:
+    status: int
+    headers: dict
+    body: bytes
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Stream:
+    """An answer read event by event."""
+
+    def __init__(self, conn, response):
+        self.conn, self.response = conn, response
+        self.status, self.headers = response.status, lower(response.getheaders())
+
+    def events(self):
+        """The data of each event; ends when the body ends in order, raises http.client.IncompleteRead when it does not."""
+        event = []
+        while True:
+            line = self.response.readline()
+            if not line:
+                # readline() hides a chunked body that broke off; read() does not
+                self.response.read()
+                return
+            line = line.rstrip(b"\r\n")
+            if line.startswith(b"data:"):
+                event.append(line[5:].strip())
+            elif not line and event:
+                yield b"\n".join(event).decode()
+                event = []
+
+    def close(self):
+        if self.conn.sock:
+            self.conn.sock.close()
+        self.response.close()
+        self.conn.close()
+
+
+def lower(headers):
+    return {k.lower(): v for k, v in headers}
+
+
+class Gateway:
+    """`bulkhead up` in a folder of its own."""
+
+    def __init__(self, folder, provider=None, settings="", workers=2, providers=None):
+        self.folder, self.provider = folder, provider
+        self.config = os.path.join(folder, "bulkhead.yaml")
+        self.state, self.run_dir = os.path.join(folder, "state"), os.path.join(folder, "run")
+        self.settings, self.workers, self.providers = settings, workers, providers
+        self.process, self.host, self.port, self.key = None, "127.0.0.1", None, None
+
+    # ---- life ----
+    def write_config(self):
+        ports = self.provider.ports if self.provider else {}
+        text = [f'router: {{ listen: "127.0.0.1:{self.port or 0}", workers: {self.workers} }}',
+                f"state_dir: {self.state}", f"run_dir: {self.run_dir}", "keyvault: { unseal: key_file }", self.settings]
+        text += ["providers:"] + (self.providers or [
+            f"  - {{ name: {name}, base_url: 'https://upstream.test:{ports[port]}/v1', connect_to: 127.0.0.1,"
+            f" ca_file: {self.provider.ca}, dialect: openai, auth: bearer }}"
+            for name, port in (("local", "tls"), ("wrong-name", "wrong_name"), ("wrong-ca", "wrong_ca"), ("tls11", "tls11"))
+        ] + [f"  - {{ name: private, base_url: 'https://127.0.0.1:{ports['tls']}/v1', ca_file: {self.provider.ca} }}",
+             f"  - {{ name: localname, base_url: 'https://localhost:{ports['tls']}/v1', ca_file: {self.provider.ca} }}"])
+        text += ["models:"]
+        if not self.providers:
+            text += [f"  - {{ match: '{name}:*', providers: [{name}] }}"
+                     for name in ("wrong-name", "wrong-ca", "tls11", "private", "localname")]
+            text += ["  - { match: '*', providers: [local] }"]
+        else:
+            text += ["  - { match: '*', providers: [local] }"]
+        with open(self.config, "w", encoding="utf-8") as f:
+            f.write("\n".join(text) + "\n")
+
+    def __enter__(self):
+        self.port = self.port or free_port()
+        self.write_config()
+        self.start()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None:
+            sys.stderr.write(self.log()[-8000:])
+        self.stop()
+
+    def start(self, seconds=20):
+        self.log_file = open(os.path.join(self.folder, "log"), "ab")  # pylint: disable=consider-using-with
+        self.process = subprocess.Popen([os.path.join(BUILD, "bulkhead"), "up", "-c", self.config],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file,
+                                        cwd=self.folder, start_new_session=True)
+        self.ready_line = self.read_line("ready:", seconds)
+
+    def read_line(self, begin, seconds):
+        """The first line of standard output that begins so."""
+        deadline, data = time.monotonic() + seconds * SLOWER, b""
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"bulkhead up ended with {self.process.returncode}:\n{data.decode()}{self.log()}")
+            if select.select([self.process.stdout], [], [], 0.1)[0]:
+                data += os.read(self.process.stdout.fileno(), 4096)
+                for line in data.decode().split("\n")[:-1]:
+                    if line.startswith(begin):
+                        return line
+        raise Late(f"no line {begin} in {seconds} s:\n{data.decode()}{self.log()}")
+
+    def stop(self, number=signal.SIGINT, seconds=20):
+        """Ends it as Ctrl-C would; proves that nothing is left."""
+        if self.process is None:
+            return
+        pids = self.pids()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            code = self.process.wait(seconds * SLOWER)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise Late(f"bulkhead up did not end in {seconds} s:\n{self.log()[-4000:]}") from None
+        finally:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    if not is_alive(pid):
+                        continue
+                    os.kill(pid, signal.SIGKILL)
+                    raise AssertionError(f"process {pid} was left behind")
+            self.process.stdout.close()
+            self.log_file.close()
+            self.process = None
+        assert code == 0, f"bulkhead up ended with {code}:\n{self.log()[-4000:]}"
+        left = os.listdir(self.run_dir) if os.path.isdir(self.run_dir) else []
+        assert not left, f"left in the run folder: {left}"
+
+    def log(self):
+        path = os.path.join(self.folder, "log")
+        if not os.path.exists(path):
+            return ""
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    # ---- processes ----
+    def pids(self, daemon=None):
+        """{pid: daemon} of the running daemons, or the pids of one."""
+        found = {}
+        for pid in children_of(self.process.pid) if self.process else []:
+            program = os.path.basename(os.readlink(f"/proc/{pid}/exe")) if os.access(f"/proc/{pid}", os.F_OK) else ""
+            for name, binary in DAEMONS.items():
+                if program == binary and is_alive(pid):
+                    found[pid] = name
+        return found if daemon is None else sorted(pid for pid, name in found.items() if name == daemon)
+
+    # ---- operator ----
+    def cli(self, *args, stdin=b"", check=True):
+        done = subprocess.run([os.path.join(BUILD, "bulkhead"), *args, "-c", self.config], input=stdin, capture_output=True,
+                              timeout=30 * SLOWER, cwd=self.folder, check=False)
+        if check and done.returncode != 0:
+            raise AssertionError(f"bulkhead {' '.join(args)}: {done.returncode}\n{done.stdout.decode()}{done.stderr.decode()}")
+        return done
+
+    def cli_json(self, *args, stdin=b""):
+        return json.loads(self.cli(*args, "--json", stdin=stdin).stdout)
+
+    def status(self):
+        return self.cli_json("status")
+
+    def open_vault(self):
+        self.cli("vault", "init")
+
+    def add_key(self, name="local", key=None):
+        self.cli("vault", "add", name, stdin=(key or self.provider.key).encode())
+
+    def make_key(self, models="*", rpm=1000000, tenant="acme", **options):
+        args = [x for k, v in options.items() for x in ("--" + k, str(v))]
+        return self.cli_json("key", "create", "--tenant", tenant, "--models", models, "--rpm", str(rpm), *args)
+
+    def prepare(self):
+        """A vault with the stand-in's key for every provider, and a gateway key for `chat`."""
+        self.open_vault()
+        for line in self.providers or ["local", "wrong-name", "wrong-ca", "tls11", "private", "localname"]:
+            self.add_key(line if not self.providers else "local")
+        self.key = self.make_key()["key"]
+        wait_for("the first good answer", lambda: self.chat("gpt-x").status == 200)
+        return self
+
+    def audit(self, **match):
+        """Events of the log whose fields are as asked."""
+        events = [json.loads(line) for line in self.cli("audit", "tail", "-n", "100000", "--json").stdout.splitlines() if line]
+        return [e for e in events if all(e.get(k) == v for k, v in match.items())]
+
+    def verify(self):
+        return self.cli("audit", "verify", check=False)
+
+    # ---- client ----
+    def connect(self, timeout=20.0):
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout * SLOWER)
+
+    def request(self, method, path, body=None, key=None, headers=None, timeout=20.0):
+        conn = self.connect(timeout)
+        try:
+            conn.request(method, path, body, self.headers(key, headers))
+            response = conn.getresponse()
+            return Reply(response.status, lower(response.getheaders()), response.read())
+        finally:
+            conn.close()
+
+    def headers(self, key=None, more=None):
+        key = self.key if key is None else key
+        return {**({"authorization": f"Bearer {key}"} if key else {}), "content-type": "application/json", **(more or {})}
+
+    @staticmethod
+    def chat_body(model, stream=False, text="hello", **more):
+        return json.dumps({"model": model, "stream": stream, "messages": [{"role": "user", "content": text}], **more})
+
+    def chat(self, model, text="hello", key=None, timeout=20.0, headers=None, **more):
+        return self.request("POST", "/v1/chat/completions", self.chat_body(model, text=text, **more), key, headers, timeout)
+
+    def stream(self, model, key=None, timeout=20.0, **more):
+        conn = self.connect(timeout)
+        conn.request("POST", "/v1/chat/completions", self.chat_body(model, stream=True, **more), self.headers(key))
+        return Stream(conn, conn.getresponse())
+
+    def raw(self, data, seconds=5.0):
+        """Sends bytes as they are; all that comes back until the gateway closes or is silent so long."""
+        with socket.create_connection((self.host, self.port), timeout=seconds * SLOWER) as s:
+            s.sendall(data)
+            got = b""
+            with contextlib.suppress(socket.timeout, ConnectionError):
+                while part := s.recv(65536):
+                    got += part
+            return got
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
