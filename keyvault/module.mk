@@ -3,6 +3,7 @@ SRC_keyvault := keyvault/keyring.c keyvault/root.c keyvault/seal.c keyvault/stor
 	keyvault/lanes.c keyvault/files.c
 $(eval $(call library,keyvault,$(SRC_keyvault)))
 $(eval $(call unit,keyvault/seal,keyvault common proto,libsodium msgpack jansson))
+$(eval $(call fuzz,sealed_credential,keyvault common proto,libsodium msgpack))
 # Egress and dialer: their own programs, libraries and packages; the core shares nothing with them but common/ and proto/.
 EGRESS_SRC := $(addprefix keyvault/egress/,scrub.c replay.c head.c reply.c)
 $(eval $(call library,egress,$(EGRESS_SRC)))

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sealed credentials: what comes back, and that nothing else does: every bit flipped, every part moved, every length.
+ */
+#include "keyvault/seal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <jansson.h>
+#include <sodium.h>
+#include <cmocka.h>
+
+#include "keyvault/root.h"
+
+struct fixture {
+	struct secret_arena *arena;
+	struct keyring keyring;
+	struct proto_binding binding;
+	uint8_t packed[SEAL_BINDING_BYTES_MAX];
+	size_t packed_len;
+	uint8_t blob[SEAL_BYTES_MAX];
+	size_t blob_len;
+};
+
+static const char key_text[] = "sk-provider-0123456789";
+
+static void open_keyring(struct fixture *f)
+{
+	struct secret root = SECRET_NULL;
+
+	assert_int_equal(root_generate(f->arena, &root), 0);
+	assert_int_equal(keyring_open(&f->keyring, &root), 0);
+	secret_free(f->arena, &root);
+}
+
+static void pack(struct fixture *f)
+{
+	assert_int_equal(
+		proto_pack_record(&proto_binding_desc, &f->binding, f->packed, sizeof(f->packed), &f->packed_len), 0);
+}
+
+static int seal(struct fixture *f, struct span secret)
+{
+	pack(f);
+	return seal_credential(&f->keyring, span_of(f->packed, f->packed_len), secret, f->blob, &f->blob_len);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_int_equal(secret_arena_new(65536, &f->arena), 0);
+	keyring_init(&f->keyring, f->arena);
+	open_keyring(f);
+	f->binding = (struct proto_binding){.tenant = SPAN_LIT("acme"),
+					    .credential = SPAN_LIT("openai"),
+					    .version = 3,
+					    .provider = SPAN_LIT("openai"),
+					    .scheme = SPAN_LIT("https"),
+					    .host = SPAN_LIT("api.openai.com"),
+					    .port = 443,
+					    .path_prefix = SPAN_LIT("/v1/"),
+					    .methods = 3,
+					    .header = SPAN_LIT("authorization"),
+					    .prefix = SPAN_LIT("Bearer ")};
+	assert_int_equal(seal(f, span_str(key_text)), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	keyring_deinit(&f->keyring);
+	assert_int_equal(secret_arena_used(f->arena), 0); /* every path frees what it took */
+	f->arena = secret_arena_free(f->arena);
+	free(f);
+	return 0;
+}
+
+/* Parses and opens; frees what comes out. */
+static int unseal(struct fixture *f, struct span blob)
+{
+	struct seal_view view;
+	struct secret plain = SECRET_NULL;
+
+	int r = seal_parse(blob, &view);
+	if (!r)
+		r = seal_open(&f->keyring, &view, &plain);
+	secret_free(f->arena, &plain);
+	return r;
+}
+
+static void what_is_sealed_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	struct seal_view view;
+	struct secret plain;
+
+	assert_int_equal(seal_parse(span_of(f->blob, f->blob_len), &view), 0);
+	assert_true(span_eq_str(view.binding.host, "api.openai.com"));
+	assert_int_equal(seal_open(&f->keyring, &view, &plain), 0);
+	secret_open(f->arena);
+	assert_int_equal(plain.len, strlen(key_text));
+	assert_memory_equal(plain.p, key_text, plain.len);
+	secret_close(f->arena);
+	secret_free(f->arena, &plain);
+	assert_null(memmem(f->blob, f->blob_len, key_text, 8));
+}
+
+static void every_flipped_bit_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t bit = 0; bit < f->blob_len * 8; bit++) {
+		f->blob[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_not_equal(unseal(f, span_of(f->blob, f->blob_len)), 0);
+		f->blob[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	assert_int_equal(unseal(f, span_of(f->blob, f->blob_len)), 0);
+}
+
+static void every_other_length_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t len = 0; len < SEAL_BYTES_MAX; len++) {
+		uint8_t *exact = malloc(len ? len : 1); /* so that a sanitizer sees any read beyond it */
+		memcpy(exact, f->blob, len);
+		assert_int_equal(unseal(f, span_of(exact, len)) == 0, len == f->blob_len);
+		free(exact);
+	}
+}
+
+/* What a database writer would try: another binding before the same ciphertext. */
+static void a_blob_cannot_be_moved(void **state)
+{
+	struct fixture *f = *state;
+	const struct proto_binding original = f->binding;
+	uint8_t moved[SEAL_BYTES_MAX];
+
+	for (int i = 0; i < 11; i++) {
+		f->binding = original;
+		struct proto_binding *b = &f->binding;
+		switch (i) {
+		case 0:
+			b->tenant = SPAN_LIT("evil");
+			break;
+		case 1:
+			b->credential = SPAN_LIT("openaj");
+			break;
+		case 2:
+			b->version = 4;
+			break;
+		case 3:
+			b->provider = SPAN_LIT("openaj");
+			break;
+		case 4:
+			b->host = SPAN_LIT("api.openaj.com");
+			break;
+		case 5:
+			b->port = 444;
+			break;
+		case 6:
+			b->path_prefix = SPAN_LIT("/v2/");
+			break;
+		case 7:
+			b->methods = 1;
+			break;
+		case 8:
+			b->header = SPAN_LIT("authorizatiom");
+			break;
+		case 9:
+			b->prefix = SPAN_LIT("bearer ");
+			break;
+		default:
+			b->not_before = 1;
+			break;
+		}
+		pack(f);
+		memcpy(moved, f->blob, f->blob_len);
+		assert_true(f->packed_len == ((size_t)f->blob[4] << 8 | f->blob[5]));
+		memcpy(moved + 6, f->packed, f->packed_len);
+		int r = unseal(f, span_of(moved, f->blob_len));
+		assert_true(r == SEAL_E_KEY || r == SEAL_E_TAG);
+	}
+}
+
+static void another_root_key_is_told_from_damage(void **state)
+{
+	struct fixture *f = *state;
+
+	keyring_close(&f->keyring);
+	open_keyring(f);
+	assert_int_equal(unseal(f, span_of(f->blob, f->blob_len)), SEAL_E_KEY);
+}
+
+static void bad_destinations_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	const struct proto_binding original = f->binding;
+
+	for (int i = 0; i < 9; i++) {
+		f->binding = original;
+		struct proto_binding *b = &f->binding;
+		switch (i) {
+		case 0:
+			b->scheme = SPAN_LIT("http");
+			break;
+		case 1:
+			b->host = SPAN_LIT("API.openai.com");
+			break;
+		case 2:
+			b->host = SPAN_LIT("a@b");
+			break;
+		case 3:
+			b->header = SPAN_LIT("x: y");
+			break;
+		case 4:
+			b->header = SPAN_LIT("X-Key");
+			break;
+		case 5:
+			b->prefix = SPAN_LIT("Bearer\r\nX: ");
+			break;
+		case 6:
+			b->path_prefix = SPAN_LIT("v1/");
+			break;
+		case 7:
+			b->path_prefix = SPAN_LIT("/v1 HTTP/1.1");
+			break;
+		default:
+			b->not_before = 10;
+			b->not_after = 10;
+			break;
+		}
+		assert_int_equal(seal(f, span_str(key_text)), SEAL_E_BINDING);
+	}
+}
+
+static void bad_secrets_are_refused(void **state)
+{
+	static const char *const bad[] = {"", "sk-1\n", "sk-1\r\nHost: evil", "sk 1", "sk-\xc3\xa4", "\x7f"};
+	struct fixture *f = *state;
+	char longest[SEAL_SECRET_BYTES_MAX + 1];
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_int_equal(seal(f, span_str(bad[i])), SEAL_E_SECRET);
+	memset(longest, 'x', sizeof(longest));
+	assert_int_equal(seal(f, span_of(longest, sizeof(longest))), SEAL_E_SECRET);
+	assert_int_equal(seal(f, span_of(longest, sizeof(longest) - 1)), 0);
+	assert_int_equal(unseal(f, span_of(f->blob, f->blob_len)), 0);
+}
+
+static void a_full_arena_refuses(void **state)
+{
+	struct fixture *f = *state;
+	struct secret taken[1024];
+	size_t n = 0;
+
+	while (secret_alloc(f->arena, 32, &taken[n]) == 0)
+		n++;
+	/* One more piece each time: every allocation on the way fails once. */
+	for (int pieces = 0; pieces < 3; pieces++) {
+		assert_int_equal(unseal(f, span_of(f->blob, f->blob_len)), SEAL_E_FULL);
+		assert_int_equal(pieces < 2 ? seal(f, span_str(key_text)) : SEAL_E_FULL, SEAL_E_FULL);
+		secret_free(f->arena, &taken[--n]);
+	}
+	secret_free(f->arena, &taken[--n]);
+	assert_int_equal(unseal(f, span_of(f->blob, f->blob_len)), 0);
+	while (n > 0)
+		secret_free(f->arena, &taken[--n]);
+}
+
+/* ---- the cipher itself, by the public vectors ---- */
+
+static struct span hex(const json_t *test, const char *key, uint8_t *to, size_t cap)
+{
+	const char *text = json_string_value(json_object_get(test, key));
+	size_t len;
+
+	assert_non_null(text);
+	assert_int_equal(sodium_hex2bin(to, cap, text, strlen(text), NULL, &len, NULL), 0);
+	return span_of(to, len);
+}
+
+static void check_vector(const json_t *test)
+{
+	uint8_t key[64], nonce[64], aad[1024], msg[1024], box[1024], plain[1024], made[1024];
+	bool valid = strcmp(json_string_value(json_object_get(test, "result")), "valid") == 0;
+
+	struct span k = hex(test, "key", key, sizeof(key)), n = hex(test, "iv", nonce, sizeof(nonce));
+	struct span a = hex(test, "aad", aad, sizeof(aad)), m = hex(test, "msg", msg, sizeof(msg));
+	struct span c = hex(test, "ct", box, sizeof(box) - 16), t = hex(test, "tag", box + c.len, 16);
+	bool opens = k.len == 32 && n.len == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES && t.len == 16 &&
+		     crypto_aead_xchacha20poly1305_ietf_decrypt(plain, NULL, NULL, box, c.len + 16, a.p, a.len, n.p,
+								k.p) == 0;
+	assert_int_equal(opens, valid);
+	if (!valid)
+		return;
+	assert_true(span_eq(span_of(plain, c.len), m));
+	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(made, NULL, m.p, m.len, a.p, a.len, NULL, n.p, k.p);
+	assert_memory_equal(made, box, c.len + 16);
+}
+
+static void wycheproof(void **state)
+{
+	const char *dir = getenv("VECTORS_DIR");
+	char path[4096];
+	size_t i, k, n = 0;
+	json_t *group, *test;
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/wycheproof/xchacha20_poly1305_test.json",
+		       dir ? dir : "../shared/vectors");
+	json_t *all = json_load_file(path, 0, NULL);
+	if (!all)
+		skip();
+	json_array_foreach(json_object_get(all, "testGroups"), i, group)
+		json_array_foreach(json_object_get(group, "tests"), k, test)
+	{
+		check_vector(test);
+		n++;
+	}
+	assert_int_equal(n, json_integer_value(json_object_get(all, "numberOfTests")));
+	json_decref(all);
+}
+
+int main(void)
+{
+	/* clang-format off */
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(what_is_sealed_comes_back),
+		TEST(every_flipped_bit_is_refused),
+		TEST(every_other_length_is_refused),
+		TEST(a_blob_cannot_be_moved),
+		TEST(another_root_key_is_told_from_damage),
+		TEST(bad_destinations_are_refused),
+		TEST(bad_secrets_are_refused),
+		TEST(a_full_arena_refuses),
+		cmocka_unit_test(wycheproof),
+	};
+	/* clang-format on */
+	return sodium_init() < 0 ? 1 : cmocka_run_group_tests_name("seal", tests, NULL, NULL);
+}
