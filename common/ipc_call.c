@@ -76,6 +76,7 @@ int ipc_call(struct ipc_conn *c, enum proto_type type, const void *msg, int fd, 
 	c->free_call = call->next_free;
 	c->live_calls++;
 	*call = (struct ipc_call){id, ipc_now_ms(c->ipc) + deadline_ms, reply, ctx, NO_SLOT};
+	ipc_arm(c->ipc);
 	if (ret_id)
 		*ret_id = id;
 	return 0;

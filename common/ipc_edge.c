@@ -7,7 +7,8 @@
  * it has none, with a growing pause. Both sides send HELLO first; a peer is open, and `on_open` runs, when its HELLO
  * names the role and worker that belong on this socket and the schema that we were built with.
  *
- * One slow timer serves every deadline of this module: calls, HELLO, retries.
+ * One slow timer serves every deadline of this module: calls, HELLO, retries. It runs only while there is one, so that
+ * an idle daemon sleeps.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -102,6 +103,7 @@ static void edge_accept_one(struct ipc_listener *l, int fd)
 		return; /* logged at its origin; the client tries again */
 	c->peer_uid = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ? UINT64_MAX : cred.uid;
 	c->hello_deadline_ms = ipc_now_ms(e->ipc) + IPC_HELLO_MS;
+	ipc_arm(e->ipc);
 	list_push(&e->conns, &c->in_edge);
 	e->n_conns++;
 	r = edge_say_hello(c);
@@ -163,12 +165,15 @@ static void edge_ask(struct ipc_edge *e)
 	if (r < 0)
 		ipc_fatal(ipc, r);
 	e->asked = r == 0;
+	if (!e->asked)
+		ipc_arm(ipc);
 }
 
 static void edge_retry_later(struct ipc_edge *e)
 {
 	e->retry_ms = e->retry_ms ? MIN(e->retry_ms * 2, (uint64_t)IPC_RETRY_MS_MAX) : IPC_TICK_MS;
 	e->retry_at_ms = ipc_now_ms(e->ipc) + e->retry_ms;
+	ipc_arm(e->ipc);
 }
 
 static struct ipc_edge *edge_named(struct ipc *ipc, struct span name)
@@ -248,30 +253,43 @@ void ipc_edge_closed(struct ipc_conn *c)
 		e->spec->on_close(e->ctx, c);
 }
 
-static void edge_tick(struct ipc_edge *e, uint64_t now_ms)
+/* What is due on an edge. True while there is something to wait for. */
+static bool edge_tick(struct ipc_edge *e, uint64_t now_ms)
 {
+	bool waiting = false;
+
 	if (!e->serves) {
+		if (!e->link && now_ms >= e->retry_at_ms)
+			edge_ask(e);
 		if (e->link)
 			ipc_call_expire(e->link, now_ms);
-		else if (now_ms >= e->retry_at_ms)
-			edge_ask(e);
-		return;
+		return e->link ? e->link->live_calls > 0 : !e->asked;
 	}
 	list_for_each_safe (it, &e->conns) {
 		struct ipc_conn *c = container_of(it, struct ipc_conn, in_edge);
 		ipc_call_expire(c, now_ms);
 		if (c->state == IPC_CONN_HELLO && now_ms >= c->hello_deadline_ms)
 			ipc_drop(c, "no HELLO in time");
+		waiting |= c->live_calls > 0 || c->state == IPC_CONN_HELLO;
 	}
+	return waiting;
 }
 
 static void on_tick(uv_timer_t *timer)
 {
 	struct ipc *ipc = timer->data;
-	uint64_t now_ms = ipc_now_ms(ipc);
+	bool waiting = false;
 
 	list_for_each (it, &ipc->edges)
-		edge_tick(container_of(it, struct ipc_edge, in_ipc), now_ms);
+		waiting |= edge_tick(container_of(it, struct ipc_edge, in_ipc), ipc_now_ms(ipc));
+	if (!waiting)
+		(void)uv_timer_stop(timer);
+}
+
+void ipc_arm(struct ipc *ipc)
+{
+	if (!ipc->closing && !uv_is_active((const uv_handle_t *)&ipc->tick))
+		(void)uv_timer_start(&ipc->tick, on_tick, IPC_TICK_MS, IPC_TICK_MS);
 }
 
 static void on_flush(uv_prepare_t *prepare)
@@ -344,8 +362,6 @@ int ipc_new(struct daemon *d, struct ipc **ret_ipc)
 		r = uv_prepare_start(&ipc->flush, on_flush);
 	if (!r)
 		r = uv_timer_init(&d->loop, &ipc->tick);
-	if (!r)
-		r = uv_timer_start(&ipc->tick, on_tick, IPC_TICK_MS, IPC_TICK_MS);
 	if (!r && d->control_fd >= 0) {
 		r = ipc_conn_new(ipc, NULL, ROLE_LAUNCHER, 0, d->control_fd, &ipc->control);
 		if (!r)

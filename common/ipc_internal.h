@@ -122,6 +122,8 @@ void ipc_call_lost(struct ipc_conn *c);
 /* A decoded message from an open peer, or the HELLO of a new one. 0, IPC_E_VIOLATION or negative. */
 MUST_USE int ipc_edge_message(struct ipc_conn *c, uint64_t id, const struct proto_desc *desc, const void *msg, int fd);
 void ipc_edge_closed(struct ipc_conn *c);
+/* Something has a deadline now. */
+void ipc_arm(struct ipc *ipc);
 
 /* ipc_admin.c */
 MUST_USE int ipc_admin_message(struct ipc_conn *c, uint64_t id, const struct proto_desc *desc, bool *ret_mine);
