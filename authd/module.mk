@@ -1,8 +1,9 @@
-SRC_authd := authd/token.c authd/ratelimit.c authd/store_sqlite.c authd/cache.c authd/credentials.c authd/models.c
+SRC_authd := authd/token.c authd/ratelimit.c authd/store_sqlite.c authd/cache.c authd/credentials.c authd/models.c authd/authorize.c
 $(eval $(call library,authd,$(SRC_authd)))
 $(eval $(call unit,authd/token,authd,libsodium))
 $(eval $(call unit,authd/ratelimit,authd,))
 $(eval $(call unit,authd/store,authd common,libsodium sqlite3))
 $(eval $(call unit,authd/cache,authd,libsodium))
 $(eval $(call unit,authd/models,authd common proto,libsodium sqlite3 msgpack))
+$(eval $(call unit,authd/authorize,authd common proto,libsodium msgpack))
 $(eval $(call fuzz,token,authd,libsodium))

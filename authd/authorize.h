@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * May this call be made? The one decision of the hot path, without I/O but for the store's look-up.
+ *
+ *   syntax and checksum of the key      KEY_INVALID
+ *   pepper there?                       VAULT_SEALED
+ *   cache, else store                   KEY_INVALID, STORE_GONE
+ *   revoked, expired                    KEY_REVOKED, KEY_EXPIRED
+ *   endpoint, model, scope of the key   NOT_FOUND, NO_MODEL, BAD_MODEL, MODEL_FORBIDDEN
+ *   rate limit, looked at only          RATE_LIMITED
+ *   routes with a stored credential     NO_CREDENTIAL
+ *   edge key of the router's lane       EGRESS_GONE
+ *   rate limit, taken; grant, minted    PERMIT
+ *
+ * What is refused for any reason takes nothing from the limit. What cannot be evaluated is refused as 503, never as a
+ * wrong key. Pepper and edge keys lie in the secret arena, which is open only around the two computations that need
+ * them.
+ */
+#pragma once
+
+#include "authd/cache.h"
+#include "authd/models.h"
+#include "authd/ratelimit.h"
+#include "common/grant.h"
+#include "common/secret.h"
+
+#define AUTHORIZE_LANES_MAX 256 /* EDGE_KEY.lane */
+#define AUTHORIZE_GRANT_MS  60000
+/* What the secret arena must hold for this module. */
+#define AUTHORIZE_ARENA_BYTES (AUTHORIZE_LANES_MAX * 128)
+
+struct authorize_now {
+	uint64_t monotonic_ms; /* for windows and the cache */
+	uint64_t unix_ms;      /* for expiry */
+};
+
+/* Borrowed parts are set by authorize_init()'s caller and outlive it. */
+struct authorize {
+	struct store *store;
+	struct cache *cache;
+	struct ratelimit *limits;
+	const struct models *models;
+	const struct credentials *credentials;
+	struct secret_arena *arena;
+	uint64_t rpm_default;
+	uint64_t guard; /* as in PERMIT */
+
+	struct secret pepper; /* SECRET_NULL: the vault is closed */
+	struct authorize_lane {
+		uint64_t epoch;
+		struct secret key; /* SECRET_NULL: that egress is not there */
+	} lanes[AUTHORIZE_LANES_MAX];
+	uint8_t random[4096]; /* for grant ids: a system call for 256 of them */
+	size_t random_left;
+
+	uint64_t permits, denials[N_REASONS], cache_hits, cache_misses;
+};
+
+/* Either message, and the memory that its spans view; valid until the credentials, the cache or the answer change. */
+struct authorize_answer {
+	enum reason reason; /* NONE: `permit` is the answer, else `deny` */
+	struct proto_permit permit;
+	struct proto_deny deny;
+
+	const struct store_key *key; /* NULL: not known whose */
+	struct store_key fresh;
+	struct models_plan plan;
+	struct proto_route routes[MODELS_ROUTES_MAX];
+	uint8_t grant[GRANT_BYTES_MAX];
+};
+
+/* The vault speaks. 0, SECRET_E_FULL (a defect of sizes). The bytes may lie in an open arena. */
+MUST_USE int authorize_set_pepper(struct authorize *a, struct span pepper);
+MUST_USE int authorize_set_lane(struct authorize *a, unsigned lane, uint64_t epoch, struct span key);
+/* The vault is closed: wipes pepper and edge keys, empties the cache. Idempotent. */
+void authorize_seal(struct authorize *a);
+
+/* 0 and *ret_answer, or negative. `lane`: the router's worker number. */
+MUST_USE int authorize(struct authorize *a, const struct proto_authorize *q, unsigned lane, struct authorize_now now,
+		       struct authorize_answer *ret_answer);
+/* Whose key is this? The first four lines of the table only: for GET /v1/models. On reason NONE, ret_answer->key is
+ * set. */
+MUST_USE int authorize_key(struct authorize *a, struct span credential, struct authorize_now now,
+			   struct authorize_answer *ret_answer);
