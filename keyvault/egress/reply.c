@@ -74,8 +74,10 @@ static int reply_on_body(llhttp_t *p, const char *at, size_t len)
 {
 	struct reply *r = p->data;
 
-	if (len > r->body_bytes_max - r->body_bytes)
-		return HPE_USER;
+	if (len > r->body_bytes_max - r->body_bytes) {
+		r->too_large = true;
+		return -1;
+	}
 	r->body_bytes += len;
 	r->body_seen = true;
 	r->sink->body(r->ctx, span_of(at, len));
@@ -308,10 +310,8 @@ static int reply_execute(struct reply *r, struct span in, size_t *ret_used)
 		*ret_used = (size_t)(llhttp_get_error_pos(&r->parser) - (const char *)in.p);
 		return *ret_used <= in.len ? 0 : REPLY_E_INVALID;
 	}
-	if (e == HPE_USER)
-		return REPLY_E_TOO_LARGE;
 	if (e != HPE_OK)
-		return REPLY_E_INVALID;
+		return r->too_large ? REPLY_E_TOO_LARGE : REPLY_E_INVALID;
 	r->overhead = r->body_seen ? 0 : r->overhead + in.len;
 	return r->overhead > REPLY_OVERHEAD_MAX ? REPLY_E_INVALID : 0;
 }

@@ -44,7 +44,7 @@ struct reply {
 	uint64_t body_bytes, body_bytes_max;
 	size_t overhead;
 	unsigned interim;
-	bool to_head_request, until_close, keep_alive, head_seen, body_seen;
+	bool to_head_request, until_close, keep_alive, head_seen, body_seen, too_large;
 };
 
 #define REPLY_NULL ((struct reply){0})
