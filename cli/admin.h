@@ -15,7 +15,8 @@ struct admin;
 /* Connects to an instance's admin socket and exchanges HELLO. CLI_DONE, or CLI_FAILED with the line printed. */
 MUST_USE int admin_open(struct cli *cli, enum role role, unsigned worker, struct admin **ret_admin);
 /* The same without a line, for `status`: *ret_why says what was the matter. */
-MUST_USE int admin_try(struct cli *cli, enum role role, unsigned worker, struct admin **ret_admin, const char **ret_why);
+MUST_USE int admin_try(struct cli *cli, enum role role, unsigned worker, struct admin **ret_admin,
+		       const char **ret_why);
 /* Wipes and frees. NULL is fine. Returns NULL. */
 struct admin *admin_close(struct admin *a);
 /*

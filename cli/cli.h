@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every command of `bulkhead` shares. A command is a row of the table in commands.c: words, arguments, options and one
- * line of meaning. From the row come the help, the completion, the check of the man page, and the reading of argv, so a
- * command finds its arguments counted and its options known.
+ * What every command of `bulkhead` shares. A command is a row of the table in commands.c: words, arguments, options and
+ * one line of meaning. From the row come the help, the completion, the check of the man page, and the reading of argv,
+ * so a command finds its arguments counted and its options known.
  *
  * A command returns one of enum cli_exit. Whoever notices a failure prints one line that says what to do (cli_fail);
  * the callers only pass CLI_FAILED on.
@@ -51,7 +51,8 @@ struct cli {
 	FILE *out, *err;
 };
 
-/* Value of the option whose long name this is, "" for a flag that was given, NULL when absent. `name` must be one of the row's. */
+/* Value of the option whose long name this is, "" for a flag that was given, NULL when absent. `name` must be one of
+ * the row's. */
 const char *cli_option(const struct cli *cli, const char *name);
 /* A number option within bounds, `absent` when it is not there. CLI_DONE or CLI_USAGE. */
 MUST_USE int cli_option_u64(const struct cli *cli, const char *name, uint64_t min, uint64_t max, uint64_t absent,

@@ -13,7 +13,7 @@ struct table {
 	char **cells; /* row by row, the heading first */
 };
 
-#define TABLE_NULL ((struct table){ 0 })
+#define TABLE_NULL ((struct table){0})
 
 /* A cell is copied; control characters become '?'. Memory exhaustion aborts: this is a command, not a daemon. */
 void table_init(struct table *t, size_t n_columns, const char *const *headings);
@@ -25,7 +25,7 @@ void table_cell_u64(struct table *t, uint64_t n);
 void table_cell_time(struct table *t, uint64_t unix_seconds);
 void table_print(const struct table *t, FILE *to);
 
-/* A JSON string of bytes that may not be UTF-8 (then with replacement characters). */
+/* A JSON string of bytes that may not be UTF-8 (then every byte above 0x7f is '?'). */
 json_t *json_span(struct span s);
 /* Prints the document on one line and drops the reference. CLI_DONE or CLI_FAILED. */
 MUST_USE int cli_print_json(struct cli *cli, json_t *doc);

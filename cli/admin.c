@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection, one call at a time. Each wait is a poll() with what is left of the call's deadline. Everything that a
+ * frame passes through lies in one locked mapping: the bytes received, the bytes to send, and the message read from
+ * them.
+ */
+#include "cli/admin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/locked.h"
+#include "cli/rundir.h"
+#include "common/edges.h"
+#include "common/version.h"
+#include "proto/frame.h"
+
+#define ADMIN_FRAME_BYTES (FRAME_HEAD_BYTES + PROTO_FRAME_BYTES_MAX)
+#define ADMIN_HELLO_MS    5000
+
+struct admin_memory {
+	uint8_t rx[ADMIN_FRAME_BYTES], tx[ADMIN_FRAME_BYTES];
+	union proto_any msg;
+};
+
+struct admin {
+	struct cli *cli;
+	enum role role;
+	char name[EDGE_NAME_BYTES]; /* of the daemon */
+	int fd;
+	uint64_t next_id;
+	size_t rx_len, rx_used; /* received; taken by the message last returned */
+	struct locked locked;
+	struct admin_memory *m;
+	const char *why; /* of the last failure */
+};
+
+static uint64_t admin_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static int admin_why(struct admin *a, const char *why)
+{
+	a->why = why;
+	return CLI_FAILED;
+}
+
+/* Waits for `events` until the deadline. */
+static int admin_wait(struct admin *a, short events, uint64_t until_ms)
+{
+	struct pollfd pfd = {.fd = a->fd, .events = events};
+
+	for (;;) {
+		uint64_t now_ms = admin_now_ms();
+		int n = now_ms >= until_ms ? 0 : poll(&pfd, 1, (int)(until_ms - now_ms));
+
+		if (n > 0)
+			return CLI_DONE;
+		if (n == 0)
+			return admin_why(a, "did not answer in time");
+		if (errno != EINTR)
+			return admin_why(a, strerror(errno));
+	}
+}
+
+static int admin_send(struct admin *a, enum proto_type type, uint64_t id, const void *msg, uint64_t until_ms)
+{
+	size_t len = 0, sent = 0;
+
+	if (proto_pack(proto_desc_of(type), id, msg, a->m->tx + FRAME_HEAD_BYTES, PROTO_FRAME_BYTES_MAX, &len))
+		return admin_why(a, "would not take this: an argument is too long or out of bounds");
+	frame_put_head(a->m->tx, len);
+	len += FRAME_HEAD_BYTES;
+	while (sent < len) {
+		ssize_t n = send(a->fd, a->m->tx + sent, len - sent, MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return admin_why(a, "closed the connection");
+		if (n < 0 && admin_wait(a, POLLOUT, until_ms))
+			return CLI_FAILED;
+		sent += n > 0 ? (size_t)n : 0;
+	}
+	explicit_bzero(a->m->tx, len);
+	return CLI_DONE;
+}
+
+/* Forgets the frame returned before, and brings in the next. */
+static int admin_frame(struct admin *a, uint64_t until_ms, struct span *ret_body)
+{
+	explicit_bzero(a->m->rx, a->rx_used);
+	memmove(a->m->rx, a->m->rx + a->rx_used, a->rx_len - a->rx_used);
+	a->rx_len -= a->rx_used;
+	a->rx_used = 0;
+	for (;;) {
+		int r = frame_next(span_of(a->m->rx, a->rx_len), ret_body, &a->rx_used);
+
+		if (r == 0)
+			return CLI_DONE;
+		if (r == FRAME_E_LENGTH)
+			return admin_why(a, "does not speak our protocol");
+		ssize_t n = recv(a->fd, a->m->rx + a->rx_len, ADMIN_FRAME_BYTES - a->rx_len, 0);
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+			return admin_why(a, "closed the connection");
+		if (n < 0 && admin_wait(a, POLLIN, until_ms))
+			return CLI_FAILED;
+		a->rx_len += n > 0 ? (size_t)n : 0;
+	}
+}
+
+static int admin_message(struct admin *a, uint64_t until_ms, uint64_t *ret_id, const struct proto_desc **ret_desc)
+{
+	struct span body;
+	int r = admin_frame(a, until_ms, &body);
+
+	if (r)
+		return r;
+	r = proto_unpack(body, a->role, ROLE_CLI, ret_id, ret_desc, &a->m->msg);
+	return r ? admin_why(a, "is of another release than this command") : CLI_DONE;
+}
+
+static int admin_hello(struct admin *a)
+{
+	uint64_t until_ms = admin_now_ms() + ADMIN_HELLO_MS, id;
+	const struct proto_desc *desc;
+	uint8_t boot[16];
+	struct proto_hello hello = {.role = ROLE_CLI,
+				    .boot = span_of(boot, sizeof(boot)),
+				    .build = span_str(BULKHEAD_VERSION),
+				    .schema = proto_schema_hash()};
+
+	if (getrandom(boot, sizeof(boot), 0) != sizeof(boot))
+		return admin_why(a, "needs random bytes, and there are none");
+	if (admin_send(a, PROTO_HELLO, 0, &hello, until_ms) || admin_message(a, until_ms, &id, &desc))
+		return CLI_FAILED;
+	if (desc->type != PROTO_HELLO || a->m->msg.hello.role != a->role ||
+	    a->m->msg.hello.schema != proto_schema_hash())
+		return admin_why(a, "is of another release than this command");
+	return CLI_DONE;
+}
+
+/* The run folder and the socket in it. */
+static int admin_connect(struct admin *a, unsigned worker)
+{
+	char socket_name[EDGE_NAME_BYTES];
+	int run_fd = open(cli_value(a->cli, "bulkhead.run_dir"), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (run_fd < 0)
+		return admin_why(a, errno == EACCES ? "is not yours to ask: run this as the user who started bulkhead"
+						    : "does not run: start it with `bulkhead up`");
+	edge_name(a->role, worker, ROLE_CLI, 0, socket_name);
+	r = rundir_connect(run_fd, socket_name, &a->fd);
+	close(run_fd);
+	if (r == -EACCES || r == -EPERM)
+		return admin_why(a, "is not yours to ask: run this as the user who started bulkhead");
+	if (r == -EAGAIN)
+		return admin_why(a, "has too many operators waiting; try again");
+	return r ? admin_why(a, "does not run: start it with `bulkhead up`") : CLI_DONE;
+}
+
+int admin_try(struct cli *cli, enum role role, unsigned worker, struct admin **ret_admin, const char **ret_why)
+{
+	struct admin *a = calloc(1, sizeof(*a));
+	int r;
+
+	*ret_why = "out of memory";
+	if (!a)
+		return CLI_FAILED;
+	*a = (struct admin){.cli = cli, .role = role, .fd = -1, .next_id = 1, .why = "out of lockable memory"};
+	instance_name(role, worker, a->name);
+	r = locked_new(cli, sizeof(struct admin_memory), &a->locked);
+	a->m = (struct admin_memory *)(void *)a->locked.p;
+	if (!r)
+		r = admin_connect(a, worker);
+	if (!r)
+		r = admin_hello(a);
+	if (r) {
+		*ret_why = a->why;
+		admin_close(a);
+		return r;
+	}
+	*ret_admin = a;
+	return CLI_DONE;
+}
+
+int admin_open(struct cli *cli, enum role role, unsigned worker, struct admin **ret_admin)
+{
+	const char *why;
+	char name[EDGE_NAME_BYTES];
+	int r = cli_config(cli);
+
+	if (r)
+		return r;
+	r = admin_try(cli, role, worker, ret_admin, &why);
+	if (!r)
+		return CLI_DONE;
+	instance_name(role, worker, name);
+	return cli_fail(cli, "%s %s", name, why);
+}
+
+struct admin *admin_close(struct admin *a)
+{
+	if (!a)
+		return NULL;
+	if (a->fd >= 0)
+		close(a->fd);
+	locked_wipe(&a->locked);
+	free(a);
+	return NULL;
+}
+
+int admin_call(struct admin *a, enum proto_type type, const void *msg, enum proto_type expect, uint64_t deadline_ms,
+	       const union proto_any **ret_msg)
+{
+	uint64_t until_ms = admin_now_ms() + deadline_ms, id = a->next_id++, got;
+	const struct proto_desc *desc;
+
+	if (admin_send(a, type, id, msg, until_ms))
+		return cli_fail(a->cli, "%s %s", a->name, a->why);
+	do {
+		if (admin_message(a, until_ms, &got, &desc))
+			return cli_fail(a->cli, "%s %s", a->name, a->why);
+	} while (got != id);
+	if (desc->type == PROTO_REFUSED)
+		return cli_fail(a->cli, "%s: %.*s (%.*s)", a->name, SPAN_ARG(a->m->msg.refused.text),
+				SPAN_ARG(a->m->msg.refused.reason));
+	if (desc->type != (uint32_t)expect)
+		return cli_fail(a->cli, "%s gave an answer that does not belong to the question", a->name);
+	*ret_msg = &a->m->msg;
+	return CLI_DONE;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading argv. A command is one or two words; -c, --json and --help may stand anywhere, a command's own options after
+ * its words. `--name value` and `--name=value` are the same; `--` ends the options.
+ */
+#include "cli/args.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+struct args {
+	struct cli *cli;
+	char **at, **end;
+	size_t n_words, words_taken; /* of the command */
+	bool help, literal;          /* literal: after -- */
+};
+
+bool args_option_is(const char *spec, const char *token, size_t len)
+{
+	for (; *spec; spec += *spec == '|') {
+		size_t n = strcspn(spec, "|");
+
+		if (n == len && memcmp(spec, token, n) == 0)
+			return true;
+		spec += n;
+	}
+	return false;
+}
+
+static bool args_is_config(const char *token)
+{
+	return strcmp(token, "-c") == 0 || strcmp(token, "--config") == 0;
+}
+
+/* Which command the first words name; NULL and their count when none. */
+static const struct cli_command *args_command(char **argv, char **end, const char *words[2], size_t *ret_n)
+{
+	size_t n = 0;
+	char both[64];
+
+	for (; argv < end && n < 2; argv++) {
+		if (args_is_config(*argv))
+			argv++;
+		else if (**argv != '-')
+			words[n++] = *argv;
+	}
+	*ret_n = n;
+	snprintf(both, sizeof(both), "%s %s", n > 0 ? words[0] : "", n > 1 ? words[1] : "");
+	for (size_t i = 0; i < cli_n_commands; i++)
+		if (n > 0 &&
+		    (strcmp(cli_commands[i].words, both) == 0 || strcmp(cli_commands[i].words, words[0]) == 0)) {
+			*ret_n = strchr(cli_commands[i].words, ' ') ? 2 : 1;
+			return &cli_commands[i];
+		}
+	return NULL;
+}
+
+/* The value of the option in hand: behind its '=', or the next token. */
+static const char *args_value(struct args *a, const char *equals)
+{
+	if (equals)
+		return equals + 1;
+	return a->at < a->end ? *a->at++ : NULL;
+}
+
+static int args_own_option(struct args *a, const char *token, size_t len, const char *equals)
+{
+	const struct cli_command *c = a->cli->command;
+
+	for (size_t i = 0; c && i < CLI_OPTIONS_MAX && c->options[i].name; i++) {
+		if (!args_option_is(c->options[i].name, token, len))
+			continue;
+		if (!c->options[i].value && equals)
+			return cli_misuse(a->cli, "%.*s takes no value", (int)len, token);
+		a->cli->options[i] = c->options[i].value ? args_value(a, equals) : "";
+		if (!a->cli->options[i])
+			return cli_misuse(a->cli, "%s needs %s", token, c->options[i].value);
+		return CLI_DONE;
+	}
+	return cli_misuse(a->cli, "no option '%s' here; see `bulkhead help%s%s`", token, c ? " " : "",
+			  c ? c->words : "");
+}
+
+static int args_option(struct args *a, const char *token)
+{
+	const char *equals = strncmp(token, "--", 2) == 0 ? strchr(token, '=') : NULL;
+	size_t len = equals ? (size_t)(equals - token) : strlen(token);
+
+	if (args_option_is("-c|--config", token, len)) {
+		a->cli->config_path = args_value(a, equals);
+		return a->cli->config_path ? CLI_DONE : cli_misuse(a->cli, "%s needs a file", token);
+	}
+	if (strcmp(token, "--json") == 0)
+		a->cli->json = true;
+	else if (strcmp(token, "--help") == 0 || strcmp(token, "-h") == 0)
+		a->help = true;
+	else if (strcmp(token, "--") == 0)
+		a->literal = true;
+	else
+		return args_own_option(a, token, len, equals);
+	return CLI_DONE;
+}
+
+static int args_token(struct args *a, const char *token)
+{
+	struct cli *cli = a->cli;
+
+	if (!a->literal && token[0] == '-' && token[1])
+		return args_option(a, token);
+	if (a->words_taken < a->n_words) {
+		a->words_taken++;
+		return CLI_DONE;
+	}
+	if (cli->n_args == CLI_ARGS_MAX)
+		return cli_misuse(cli, "too many arguments");
+	cli->args[cli->n_args++] = token;
+	return CLI_DONE;
+}
+
+static int args_count(const struct cli *cli)
+{
+	const struct cli_command *c = cli->command;
+
+	if (cli->n_args < c->args_min)
+		return cli_misuse(cli, "`bulkhead %s` needs %s", c->words, c->args);
+	if (cli->n_args > c->args_max)
+		return cli_misuse(cli, "`bulkhead %s` takes %s; '%s' is too much", c->words,
+				  c->args_max ? c->args : "no argument", cli->args[c->args_max]);
+	return CLI_DONE;
+}
+
+int args_parse(struct cli *cli, int argc, char **argv, bool *ret_help)
+{
+	struct args a = {.cli = cli, .at = argv + 1, .end = argv + argc};
+	const char *words[2] = {NULL, NULL};
+	size_t n;
+
+	cli->command = args_command(a.at, a.end, words, &n);
+	a.n_words = n;
+	while (a.at < a.end) {
+		int r = args_token(&a, *a.at++);
+
+		if (r)
+			return r;
+	}
+	*ret_help = a.help || !cli->command;
+	if (!*ret_help)
+		return args_count(cli);
+	memcpy(cli->args, words, sizeof(words));
+	cli->n_args = n;
+	return a.help ? CLI_DONE : CLI_USAGE;
+}
+
+/* ---- help ---- */
+
+static bool args_begins(const struct cli_command *c, const char *const *words, size_t n)
+{
+	const char *rest = c->words;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strlen(words[i]);
+
+		if (strncmp(rest, words[i], len) != 0 || (rest[len] != ' ' && rest[len] != 0))
+			return false;
+		rest += len + (rest[len] == ' ');
+	}
+	return true;
+}
+
+static void args_print_options(const struct cli_command *c, FILE *to)
+{
+	char left[64];
+
+	for (size_t i = 0; i < CLI_OPTIONS_MAX && c->options[i].name; i++) {
+		const struct cli_option *o = &c->options[i];
+
+		snprintf(left, sizeof(left), "%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+		fprintf(to, "      %-24s %s\n", left, o->doc);
+	}
+}
+
+int args_help(const struct cli *cli, FILE *to, const char *const *words, size_t n_words)
+{
+	size_t n = 0;
+	char left[64];
+
+	for (size_t i = 0; i < cli_n_commands; i++)
+		n += args_begins(&cli_commands[i], words, n_words);
+	if (n == 0)
+		return cli_misuse(cli, "no command '%s%s%s'; see `bulkhead help`", words[0], n_words > 1 ? " " : "",
+				  n_words > 1 ? words[1] : "");
+	fprintf(to, "usage: bulkhead [-c FILE] [--json] COMMAND\n\n");
+	for (size_t i = 0; i < cli_n_commands; i++) {
+		const struct cli_command *c = &cli_commands[i];
+
+		if (!args_begins(c, words, n_words))
+			continue;
+		snprintf(left, sizeof(left), "%s %s", c->words, c->args);
+		fprintf(to, "  %-22s %s\n", left, c->doc);
+		if (n_words > 0)
+			args_print_options(c, to);
+	}
+	fprintf(to, "\n  -c, --config FILE        bulkhead.yaml; else $BULKHEAD_CONFIG, ./bulkhead.yaml, "
+		    "/etc/bulkhead/bulkhead.yaml\n"
+		    "      --json               answers as JSON\n");
+	return CLI_DONE;
+}
+
+/* ---- for commands ---- */
+
+const char *cli_option(const struct cli *cli, const char *name)
+{
+	for (size_t i = 0; i < CLI_OPTIONS_MAX && cli->command->options[i].name; i++)
+		if (args_option_is(cli->command->options[i].name, name, strlen(name)))
+			return cli->options[i];
+	assert(!"an option of the command's row");
+	return NULL;
+}
+
+int cli_option_u64(const struct cli *cli, const char *name, uint64_t min, uint64_t max, uint64_t absent,
+		   uint64_t *ret_value)
+{
+	const char *text = cli_option(cli, name);
+	unsigned long long n;
+	char *end;
+
+	if (!text) {
+		*ret_value = absent;
+		return CLI_DONE;
+	}
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end || errno || n < min || n > max)
+		return cli_misuse(cli, "%s must be a number from %llu to %llu", name, (unsigned long long)min,
+				  (unsigned long long)max);
+	*ret_value = n;
+	return CLI_DONE;
+}

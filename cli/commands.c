@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands, in the order of `bulkhead help`. docs/bulkhead.1 and packaging/bulkhead.bash are checked against this
+ * table. */
+#include "cli/cli.h"
+
+/* clang-format off */
+const struct cli_command cli_commands[] = {
+	{ "up", "", 0, 0, "Start all daemons and watch over them; Ctrl-C drains.", cmd_up, { { 0 } } },
+	{ "run", "DAEMON", 1, 1, "Start and watch one daemon, for a container of its own.", cmd_run, {
+		{ "--worker", "N", "Which worker of router, egress or classifier; 0 if not given." } } },
+	{ "status", "", 0, 0, "What every daemon says of itself; fails when one is not ready.", cmd_status, { { 0 } } },
+	{ "vault init", "", 0, 0, "Make the root key; once.", cmd_vault_init, {
+		{ "--passphrase-file", "FILE", "Read the passphrase from here instead of the terminal or standard input." } } },
+	{ "vault unseal", "", 0, 0, "Open the vault after a start.", cmd_vault_unseal, {
+		{ "--passphrase-file", "FILE", "Read the passphrase from here instead of the terminal or standard input." } } },
+	{ "vault seal", "", 0, 0, "Wipe every key from memory; requests get 503 until it is unsealed.", cmd_vault_seal, { { 0 } } },
+	{ "vault status", "", 0, 0, "Whether the vault is open, and how its memory is protected.", cmd_vault_status, { { 0 } } },
+	{ "vault add", "PROVIDER", 1, 1, "Seal a provider's key, read from standard input; replaces the one before.", cmd_vault_add, {
+		{ "--file", "FILE", "Read the key from here." } } },
+	{ "vault list", "", 0, 0, "Sealed provider keys, without the keys.", cmd_vault_list, { { 0 } } },
+	{ "vault rm", "PROVIDER", 1, 1, "Remove a provider's key everywhere.", cmd_vault_rm, { { 0 } } },
+	{ "key create", "", 0, 0, "Make a gateway key; it is shown once.", cmd_key_create, {
+		{ "--tenant", "NAME", "Whose it is; 'default' if not given." },
+		{ "--name", "TEXT", "For people." },
+		{ "--models", "LIST", "Model patterns, comma-separated; '*' if not given." },
+		{ "--rpm", "N", "Requests a minute; the configuration's default if not given." },
+		{ "--expires", "TIME", "90d, 12h or 2027-01-31; never if not given." } } },
+	{ "key list", "", 0, 0, "Gateway keys, without the keys.", cmd_key_list, { { 0 } } },
+	{ "key revoke", "ID", 1, 1, "End a gateway key now; its running requests are cut.", cmd_key_revoke, { { 0 } } },
+	{ "audit tail", "", 0, 0, "Records of the log, the last ones first asked for.", cmd_audit_tail, {
+		{ "-f|--follow", NULL, "Go on with new ones until Ctrl-C." },
+		{ "--from", "INDEX", "Begin at this record." } } },
+	{ "audit verify", "", 0, 0, "Check the whole log against its signed checkpoint; needs no daemon.", cmd_audit_verify, {
+		{ "--log", "DIR", "The log's folder; the configuration's if not given." },
+		{ "--key", "VKEY", "The verifier key to trust; the one kept beside the log if not given." } } },
+	{ "audit proof", "INDEX", 1, 1, "Inclusion proof of one record.", cmd_audit_proof, {
+		{ "--log", "DIR", "The log's folder; the configuration's if not given." } } },
+	{ "config check", "", 0, 0, "Read the configuration and say what is wrong with it.", cmd_config_check, { { 0 } } },
+	{ "config show", "", 0, 0, "The configuration in effect, defaults and overrides included.", cmd_config_show, {
+		{ "--providers", NULL, "The providers that need no more than a name." },
+		{ "--example", NULL, "An example file." },
+		{ "--markdown", NULL, "Every key with its meaning: docs/CONFIG.md." } } },
+	{ "version", "", 0, 0, "Version and schema.", cmd_version, { { 0 } } },
+	{ "help", "[COMMAND]", 0, 2, "This text, or a command's options.", cmd_help, {
+		{ "--completion", NULL, "Completion for bash." } } },
+};
+/* clang-format on */
+
+const size_t cli_n_commands = ARRAY_LEN(cli_commands);

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Provider keys: `bulkhead vault add|list|rm`.
+ *
+ * Adding is three steps, and the key itself takes part in one: ask authd for the version in force, have the core seal
+ * the key with a binding of the next version, hand the sealed blob to authd. The binding is made here from the
+ * configuration; what it says about host, path and header is what the key can ever be used for.
+ */
+#include "cli/admin.h"
+#include "cli/config_tree.h"
+#include "cli/locked.h"
+#include "cli/output.h"
+
+#define CREDENTIAL_TENANT "*"
+#define SECRET_BYTES_MAX  4096 /* as in VAULT_ADD */
+#define BINDING_BYTES_MAX 1280
+#define BLOB_BYTES_MAX    8192
+
+/* The element of `providers` with this name, as the binding wants it. `url` keeps the host. */
+static int credential_binding(struct cli *cli, const char *name, struct config_url *url, struct proto_binding *ret)
+{
+	struct config_tree *t = cli->config;
+	size_t i = 0;
+
+	while (i < t->sections[CONFIG_PROVIDERS].n &&
+	       strcmp(config_tree_get(t, CONFIG_PROVIDERS, i, "name"), name) != 0)
+		i++;
+	if (i == t->sections[CONFIG_PROVIDERS].n)
+		return cli_fail(cli, "no provider '%s' in %s: add `- name: %s` to `providers` there and restart", name,
+				t->file, name);
+	if (config_url_parse(config_tree_get(t, CONFIG_PROVIDERS, i, "base_url"), url))
+		return cli_fail(cli, "the base_url of provider '%s' is wrong: run `bulkhead config check`", name);
+	bool bearer = strcmp(config_tree_get(t, CONFIG_PROVIDERS, i, "auth"), "bearer") == 0;
+	*ret = (struct proto_binding){
+		.tenant = SPAN_LIT(CREDENTIAL_TENANT),
+		.credential = span_str(name),
+		.provider = span_str(name),
+		.scheme = SPAN_LIT("https"),
+		.host = span_str(url->host),
+		.port = url->port,
+		.path_prefix = url->prefix[0] ? span_str(url->prefix) : SPAN_LIT("/"),
+		.methods = BIT(PROTO_GET) | BIT(PROTO_POST),
+		.header = bearer ? SPAN_LIT("authorization")
+				 : span_str(config_tree_get(t, CONFIG_PROVIDERS, i, "header")),
+		.prefix = bearer ? SPAN_LIT("Bearer ") : SPAN_NULL,
+	};
+	return CLI_DONE;
+}
+
+/* The version in force, 0 when there is none. */
+static int credential_version(struct admin *authd, const char *name, uint64_t *ret)
+{
+	struct proto_credential_info info;
+	const union proto_any *answer;
+	struct proto_list list;
+	int r = admin_call(authd, PROTO_CREDENTIAL_LIST, &(struct proto_credential_list){}, PROTO_CREDENTIAL_LIST_REP,
+			   ADMIN_DEADLINE_MS, &answer);
+
+	if (r)
+		return r;
+	*ret = 0;
+	list = answer->credential_list_rep.credentials;
+	while (proto_credential_info_next(&list, &info))
+		if (span_eq_str(info.credential, name))
+			*ret = info.version;
+	return CLI_DONE;
+}
+
+static int credential_seal(struct cli *cli, const struct proto_binding *binding, const struct locked *secret,
+			   uint8_t *blob, size_t *ret_len)
+{
+	uint8_t packed[BINDING_BYTES_MAX];
+	const union proto_any *answer;
+	struct admin *core = NULL;
+	size_t len;
+	int r;
+
+	if (proto_pack_record(&proto_binding_desc, binding, packed, sizeof(packed), &len))
+		return cli_fail(cli, "the provider's name, host or path is too long to be bound to a key");
+	r = admin_open(cli, ROLE_KEYVAULT, 0, &core);
+	if (!r)
+		r = admin_call(core, PROTO_VAULT_ADD,
+			       &(struct proto_vault_add){.binding = span_of(packed, len),
+							 .secret = span_of(secret->p, secret->len)},
+			       PROTO_VAULT_ADDED, ADMIN_DEADLINE_MS, &answer);
+	if (!r) {
+		*ret_len = answer->vault_added.blob.len;
+		memcpy(blob, answer->vault_added.blob.p, *ret_len);
+	}
+	admin_close(core);
+	return r;
+}
+
+static int credential_put(struct admin *authd, const struct proto_binding *binding, struct span blob)
+{
+	const union proto_any *answer;
+
+	return admin_call(authd, PROTO_CREDENTIAL_PUT,
+			  &(struct proto_credential_put){.credential = binding->credential,
+							 .provider = binding->provider,
+							 .tenant = binding->tenant,
+							 .version = binding->version,
+							 .blob = blob},
+			  PROTO_DONE, ADMIN_DEADLINE_MS, &answer);
+}
+
+static int credential_added(struct cli *cli, const struct proto_binding *binding)
+{
+	if (cli->json)
+		return cli_print_json(cli, json_pack("{s:o,s:I}", "credential", json_span(binding->credential),
+						     "version", (json_int_t)binding->version));
+	fprintf(cli->out, "Sealed the key of %.*s (version %llu): it can only be sent to https://%.*s:%llu%.*s\n",
+		SPAN_ARG(binding->credential), (unsigned long long)binding->version, SPAN_ARG(binding->host),
+		(unsigned long long)binding->port, SPAN_ARG(binding->path_prefix));
+	return CLI_DONE;
+}
+
+int cmd_vault_add(struct cli *cli)
+{
+	const char *name = cli->args[0];
+	struct proto_binding binding = {0};
+	struct locked secret = LOCKED_NULL;
+	uint8_t blob[BLOB_BYTES_MAX];
+	struct admin *authd = NULL;
+	struct config_url url;
+	uint64_t version;
+	size_t len = 0;
+	int r = cli_config(cli);
+
+	if (!r)
+		r = credential_binding(cli, name, &url, &binding);
+	if (!r)
+		r = admin_open(cli, ROLE_AUTHD, 0, &authd);
+	if (!r)
+		r = credential_version(authd, name, &version);
+	if (!r)
+		r = locked_read(cli, "key", "Provider key (not shown)", cli_option(cli, "--file"), SECRET_BYTES_MAX,
+				&secret);
+	if (!r) {
+		binding.version = version + 1;
+		r = credential_seal(cli, &binding, &secret, blob, &len);
+	}
+	locked_wipe(&secret);
+	if (!r)
+		r = credential_put(authd, &binding, span_of(blob, len));
+	if (!r)
+		r = credential_added(cli, &binding);
+	admin_close(authd);
+	return r;
+}
+
+static json_t *credential_json(struct proto_list list)
+{
+	struct proto_credential_info info;
+	json_t *all = json_array();
+
+	while (proto_credential_info_next(&list, &info))
+		json_array_append_new(all, json_pack("{s:o,s:o,s:o,s:I,s:I}", "credential", json_span(info.credential),
+						     "provider", json_span(info.provider), "tenant",
+						     json_span(info.tenant), "version", (json_int_t)info.version,
+						     "created", (json_int_t)info.created));
+	return all;
+}
+
+static void credential_table(struct cli *cli, struct proto_list list)
+{
+	static const char *const headings[] = {"PROVIDER", "TENANT", "VERSION", "SINCE"};
+	struct proto_credential_info info;
+	struct table t;
+
+	table_init(&t, ARRAY_LEN(headings), headings);
+	while (proto_credential_info_next(&list, &info)) {
+		table_cell(&t, info.credential);
+		table_cell(&t, info.tenant);
+		table_cell_u64(&t, info.version);
+		table_cell_time(&t, info.created);
+	}
+	table_print(&t, cli->out);
+	table_deinit(&t);
+}
+
+int cmd_vault_list(struct cli *cli)
+{
+	const union proto_any *answer;
+	struct admin *a = NULL;
+	int r = admin_open(cli, ROLE_AUTHD, 0, &a);
+
+	if (!r)
+		r = admin_call(a, PROTO_CREDENTIAL_LIST, &(struct proto_credential_list){}, PROTO_CREDENTIAL_LIST_REP,
+			       ADMIN_DEADLINE_MS, &answer);
+	if (!r && cli->json)
+		r = cli_print_json(cli, credential_json(answer->credential_list_rep.credentials));
+	else if (!r)
+		credential_table(cli, answer->credential_list_rep.credentials);
+	admin_close(a);
+	return r;
+}
+
+int cmd_vault_rm(struct cli *cli)
+{
+	const union proto_any *answer;
+	struct admin *a = NULL;
+	int r = admin_open(cli, ROLE_AUTHD, 0, &a);
+
+	if (!r)
+		r = admin_call(a, PROTO_CREDENTIAL_RM,
+			       &(struct proto_credential_rm){.credential = span_str(cli->args[0])}, PROTO_DONE,
+			       ADMIN_DEADLINE_MS, &answer);
+	if (!r && cli->json)
+		r = cli_print_json(cli, json_pack("{s:s}", "removed", cli->args[0]));
+	else if (!r)
+		fprintf(cli->out, "Removed the key of %s.\n", cli->args[0]);
+	admin_close(a);
+	return r;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Gateway keys: `bulkhead key create|list|revoke`, all of it authd's to do. */
+#include <stdlib.h>
+#include <time.h>
+
+#include "cli/admin.h"
+#include "cli/output.h"
+
+#define KEY_RPM_MAX 1000000
+
+/* "90d", "12h", "2027-01-31" (its end, UTC). CLI_DONE or CLI_USAGE. */
+static int key_expiry(const struct cli *cli, uint64_t *ret)
+{
+	const char *text = cli_option(cli, "--expires");
+	struct tm tm = {0};
+	uint64_t at = 0;
+	char *end;
+
+	if (text) {
+		unsigned long n = strtoul(text, &end, 10);
+		uint64_t now = (uint64_t)time(NULL);
+
+		if (text[0] >= '0' && text[0] <= '9' && n > 0 && n <= 36500 && strcmp(end, "d") == 0)
+			at = now + n * 86400;
+		else if (text[0] >= '0' && text[0] <= '9' && n > 0 && n <= 876000 && strcmp(end, "h") == 0)
+			at = now + n * 3600;
+		else if ((end = strptime(text, "%Y-%m-%d", &tm)) && *end == 0 && timegm(&tm) > 0)
+			at = (uint64_t)timegm(&tm) + 86400;
+		if (at <= now || at > UINT32_MAX)
+			return cli_misuse(cli, "--expires must be a time to come, such as 90d, 12h or 2027-01-31");
+	}
+	*ret = at;
+	return CLI_DONE;
+}
+
+static int key_print(struct cli *cli, const struct proto_key_created *k)
+{
+	if (cli->json)
+		return cli_print_json(cli, json_pack("{s:o,s:o,s:o}", "key", json_span(k->key), "id",
+						     json_span(k->key_id), "prefix", json_span(k->prefix)));
+	fprintf(cli->out, "%.*s\n", SPAN_ARG(k->key));
+	fflush(cli->out);
+	fprintf(cli->err, "Key %.*s. It is shown this once; keep it where your application reads secrets.\n",
+		SPAN_ARG(k->key_id));
+	return CLI_DONE;
+}
+
+int cmd_key_create(struct cli *cli)
+{
+	const char *tenant = cli_option(cli, "--tenant"), *name = cli_option(cli, "--name");
+	const char *models = cli_option(cli, "--models");
+	struct proto_key_create msg = {.tenant = span_str(tenant ? tenant : "default"),
+				       .name = span_str(name ? name : ""),
+				       .models = span_str(models ? models : "*")};
+	const union proto_any *answer;
+	struct admin *a = NULL;
+	int r = cli_option_u64(cli, "--rpm", 1, KEY_RPM_MAX, 0, &msg.rpm);
+
+	if (!r)
+		r = key_expiry(cli, &msg.expires);
+	if (!r)
+		r = admin_open(cli, ROLE_AUTHD, 0, &a);
+	if (!r)
+		r = admin_call(a, PROTO_KEY_CREATE, &msg, PROTO_KEY_CREATED, ADMIN_DEADLINE_MS, &answer);
+	if (!r)
+		r = key_print(cli, &answer->key_created);
+	admin_close(a);
+	return r;
+}
+
+static void key_row_table(struct table *t, const struct proto_key_info *k)
+{
+	table_cell(t, k->key_id);
+	table_cell(t, k->prefix);
+	table_cell(t, k->tenant);
+	table_cell(t, k->name);
+	table_cell(t, k->models);
+	table_cell_u64(t, k->rpm);
+	table_cell_time(t, k->created);
+	table_cell_time(t, k->expires);
+	table_cell_time(t, k->revoked);
+}
+
+static json_t *key_row_json(const struct proto_key_info *k)
+{
+	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I}", "id", json_span(k->key_id), "prefix",
+			 json_span(k->prefix), "tenant", json_span(k->tenant), "name", json_span(k->name), "models",
+			 json_span(k->models), "rpm", (json_int_t)k->rpm, "created", (json_int_t)k->created, "expires",
+			 (json_int_t)k->expires, "revoked", (json_int_t)k->revoked);
+}
+
+/* All pages; each page's last id asks for the next. */
+static int key_pages(struct admin *a, struct table *t, json_t *all)
+{
+	const union proto_any *answer;
+	struct proto_key_info info = {0};
+	char after[65] = "";
+	bool more = true;
+
+	while (more) {
+		struct proto_key_list msg = {.after = span_str(after)};
+		struct proto_list list;
+		int r = admin_call(a, PROTO_KEY_LIST, &msg, PROTO_KEY_LIST_REP, ADMIN_DEADLINE_MS, &answer);
+
+		if (r)
+			return r;
+		list = answer->key_list_rep.keys;
+		more = answer->key_list_rep.more && list.count > 0;
+		while (proto_key_info_next(&list, &info)) {
+			json_array_append_new(all, key_row_json(&info));
+			key_row_table(t, &info);
+			snprintf(after, sizeof(after), "%.*s", SPAN_ARG(info.key_id));
+		}
+	}
+	return CLI_DONE;
+}
+
+int cmd_key_list(struct cli *cli)
+{
+	static const char *const headings[] = {"ID",  "PREFIX",  "TENANT",  "NAME",   "MODELS",
+					       "RPM", "CREATED", "EXPIRES", "REVOKED"};
+	json_t *all = json_array();
+	struct admin *a = NULL;
+	struct table t;
+	int r = admin_open(cli, ROLE_AUTHD, 0, &a);
+
+	table_init(&t, ARRAY_LEN(headings), headings);
+	if (!r)
+		r = key_pages(a, &t, all);
+	if (!r && cli->json)
+		r = cli_print_json(cli, json_incref(all));
+	else if (!r)
+		table_print(&t, cli->out);
+	table_deinit(&t);
+	json_decref(all);
+	admin_close(a);
+	return r;
+}
+
+int cmd_key_revoke(struct cli *cli)
+{
+	const union proto_any *answer;
+	struct admin *a = NULL;
+	int r = admin_open(cli, ROLE_AUTHD, 0, &a);
+
+	if (!r)
+		r = admin_call(a, PROTO_KEY_REVOKE, &(struct proto_key_revoke){.key_id = span_str(cli->args[0])},
+			       PROTO_DONE, ADMIN_DEADLINE_MS, &answer);
+	if (!r && cli->json)
+		r = cli_print_json(cli, json_pack("{s:s}", "revoked", cli->args[0]));
+	else if (!r)
+		fprintf(cli->out, "Revoked %s.\n", cli->args[0]);
+	admin_close(a);
+	return r;
+}

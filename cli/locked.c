@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/locked.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <termios.h>
+#include <unistd.h>
+
+void locked_harden(void)
+{
+	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+int locked_new(const struct cli *cli, size_t cap, struct locked *ret_locked)
+{
+	void *p;
+
+	locked_harden();
+	p = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return cli_fail(cli, "memory: %s", strerror(errno));
+	if (mlock(p, cap) || madvise(p, cap, MADV_DONTDUMP)) {
+		munmap(p, cap);
+		return cli_fail(cli, "memory for the secret could not be locked (%s): raise `ulimit -l`",
+				strerror(errno));
+	}
+	*ret_locked = (struct locked){.p = p, .cap = cap};
+	return CLI_DONE;
+}
+
+void locked_wipe(struct locked *l)
+{
+	if (!l->p)
+		return;
+	explicit_bzero(l->p, l->cap);
+	munmap(l->p, l->cap);
+	*l = LOCKED_NULL;
+}
+
+/* Reads until the end, or on a terminal until the end of the line; one byte more than fits tells "too long". */
+static int locked_fill(int fd, bool line, struct locked *l)
+{
+	while (l->len < l->cap) {
+		ssize_t n = read(fd, l->p + l->len, line ? 1 : l->cap - l->len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		l->len += (size_t)n;
+		if (n == 0 || (line && l->p[l->len - 1] == '\n'))
+			break;
+	}
+	return 0;
+}
+
+/* The prompt goes to the terminal, not to standard output. */
+static int locked_prompt(int fd, const char *prompt, struct locked *l)
+{
+	struct termios before, quiet;
+	int r;
+
+	if (tcgetattr(fd, &before))
+		return -errno;
+	quiet = before;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	(void)dprintf(STDERR_FILENO, "%s: ", prompt);
+	if (tcsetattr(fd, TCSAFLUSH, &quiet))
+		return -errno;
+	r = locked_fill(fd, true, l);
+	(void)tcsetattr(fd, TCSAFLUSH, &before);
+	(void)dprintf(STDERR_FILENO, "\n");
+	return r;
+}
+
+static int locked_check(const struct cli *cli, const char *what, size_t max, struct locked *l)
+{
+	if (l->len > 0 && l->p[l->len - 1] == '\n')
+		l->len--;
+	if (l->len > 0 && l->p[l->len - 1] == '\r')
+		l->len--;
+	if (l->len == 0)
+		return cli_fail(cli, "the %s is empty; nothing was done", what);
+	if (l->len > max)
+		return cli_fail(cli, "the %s is longer than %zu bytes; nothing was done", what, max);
+	for (size_t i = 0; i < l->len; i++)
+		if (l->p[i] < 0x20 || l->p[i] == 0x7f)
+			return cli_fail(cli, "the %s has a control character or more than one line; nothing was done",
+					what);
+	return CLI_DONE;
+}
+
+int locked_read(const struct cli *cli, const char *what, const char *prompt, const char *file, size_t max,
+		struct locked *ret_locked)
+{
+	struct locked l = LOCKED_NULL;
+	int fd = file ? open(file, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+	int r;
+
+	if (fd < 0)
+		return cli_fail(cli, "%s: %s", file, strerror(errno));
+	r = locked_new(cli, max + 3, &l); /* "\r\n", and one more to notice that it is too long */
+	if (!r) {
+		int e = isatty(fd) ? locked_prompt(fd, prompt, &l) : locked_fill(fd, false, &l);
+
+		r = e ? cli_fail(cli, "reading the %s: %s", what, strerror(-e)) : locked_check(cli, what, max, &l);
+	}
+	if (file)
+		close(fd);
+	if (r)
+		locked_wipe(&l);
+	else
+		*ret_locked = l;
+	return r;
+}
+
+bool locked_asks(void)
+{
+	return isatty(STDIN_FILENO) == 1;
+}

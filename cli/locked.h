@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Secrets that pass through the command line tool: read from a file, a pipe or a terminal without echo, kept in locked
+ * pages that no core dump shows, wiped when done. They are never arguments and never environment variables.
+ */
+#pragma once
+
+#include "cli/cli.h"
+
+struct locked {
+	uint8_t *p;
+	size_t len, cap;
+};
+
+#define LOCKED_NULL ((struct locked){0})
+
+/* No core file, no ptrace by others, from now on. */
+void locked_harden(void);
+/* Zeroed pages. CLI_DONE or CLI_FAILED with the line printed. */
+MUST_USE int locked_new(const struct cli *cli, size_t cap, struct locked *ret_locked);
+void locked_wipe(struct locked *l);
+
+/*
+ * Reads a secret of 1 to `max` bytes: from `file`, else from standard input; on a terminal after `prompt`, without
+ * echo. One line end is dropped; a control character, nothing at all or more than `max` is refused. As above.
+ */
+MUST_USE int locked_read(const struct cli *cli, const char *what, const char *prompt, const char *file, size_t max,
+			 struct locked *ret_locked);
+/* Standard input is a terminal: a person is asked. */
+bool locked_asks(void);
