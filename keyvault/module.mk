@@ -1,7 +1,8 @@
 # The core of the vault: no TLS, no network, no database.
 SRC_keyvault := keyvault/keyring.c keyvault/root.c keyvault/seal.c keyvault/store.c keyvault/witness.c keyvault/signer.c \
-	keyvault/lanes.c keyvault/files.c
+	keyvault/lanes.c keyvault/files.c keyvault/vault.c keyvault/tell.c keyvault/dispatch.c
 $(eval $(call library,keyvault,$(SRC_keyvault)))
+$(eval $(call program,keyvault,keyvault/main.c,keyvault common proto,libuv libsodium msgpack))
 $(eval $(call unit,keyvault/seal,keyvault common proto,libsodium msgpack jansson))
 $(eval $(call fuzz,sealed_credential,keyvault common proto,libsodium msgpack))
 # Egress and dialer: their own programs, libraries and packages; the core shares nothing with them but common/ and proto/.

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core as a process: the vault, its edges, its line to the log. One instance, on main's stack. */
+#pragma once
+
+#include "common/audit_client.h"
+#include "common/daemon.h"
+#include "common/ipc.h"
+#include "keyvault/vault.h"
+#include "proto/reasons.h"
+
+struct core;
+typedef int core_say(struct core *c, struct ipc_conn *conn, unsigned worker);
+
+struct core {
+	struct daemon daemon;
+	struct config config;
+	struct secret_arena *arena;
+	struct vault vault;
+	struct audit_client *audit;
+	struct ipc_edge *authd, *egress, *auditd, *admin; /* served; filled in by core_serve() */
+	uint64_t unseals, rejects, signatures;            /* counters, since start */
+};
+
+/* ---- tell.c: 0 or negative, unless void ---- */
+
+/* Readiness, peers and log after the vault was opened, and after it was closed; at start either may be the case. */
+MUST_USE int core_opened(struct core *c, const char *actor);
+MUST_USE int core_closed(struct core *c, const char *actor);
+MUST_USE int core_announce_start(struct core *c);
+/* A peer has connected: what it must know. It is dropped if it cannot be told. */
+void core_meet_authd(struct core *c, struct ipc_conn *conn);
+void core_meet_egress(struct core *c, struct ipc_conn *conn);
+void core_meet_auditd(struct core *c, struct ipc_conn *conn);
+/* To every egress: forget this credential. */
+MUST_USE int core_drop_credential(struct core *c, struct span id);
+
+/* As ipc_send, but a peer that does not read is dropped: it is told the state anew when it connects again. */
+MUST_USE int core_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg);
+MUST_USE int core_refuse(struct ipc_conn *conn, uint64_t id, const char *reason, const char *text);
+MUST_USE int core_refuse_vault(struct ipc_conn *conn, uint64_t id, int e);
+MUST_USE int core_done(struct ipc_conn *conn, uint64_t id, const char *text);
+
+#define CORE_ACTOR_BYTES 32
+/* Who acts through an admin socket: the uid behind it. */
+void core_actor(const struct ipc_conn *conn, char to[CORE_ACTOR_BYTES]);
+void core_record(struct core *c, enum event_code code, const char *actor, struct span credential, const char *reason);
+/* A sealed credential was refused, VAULT_E_*: counted, logged, recorded. */
+void core_reject(struct core *c, const char *actor, struct span credential, int e);
+
+/* ---- dispatch.c ---- */
+
+/* Serves every edge. The vault must have been started. 0 or negative. */
+MUST_USE int core_serve(struct core *c);
+/* A daemon.metrics function. */
+void core_metrics(void *ctx, char *to, size_t cap);

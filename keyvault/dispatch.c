@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What each peer may ask of the core, row by row, and what the core tells of its own accord.
+ *
+ *      authd     CREDENTIAL_LOAD, CREDENTIAL_DROP                      <- PEPPER, EDGE_KEY, SEALED
+ *      egress    UNSEAL                          -> UNSEALED | REFUSED <- EDGE_KEY, SEALED, CREDENTIAL_DROP
+ *      auditd    SIGN_CHECKPOINT       -> CHECKPOINT_SIGNED | REFUSED  <- SIGNED_SIZE
+ *      operator  VAULT_*                    -> DONE | its answer | REFUSED
+ *
+ * What stands behind "<-" is told unasked, by tell.c.
+ *
+ * A handler's own buffers hold no key: secrets go from message buffers in the arena to the arena and back. The arena is
+ * open during a handler of an edge whose buffers lie in it, and within the vault's functions; nowhere else.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/err.h"
+#include "keyvault/core.h"
+
+#define CORE_AUDIT_DEADLINE_MS 5000
+#define CORE_ADMIN_CONNS_MAX   4 /* each takes 16 KiB of the arena */
+
+/* ---- authd ---- */
+
+static void on_authd_open(void *ctx, struct ipc_conn *conn)
+{
+	core_meet_authd(ctx, conn);
+}
+
+static int handle_credential_load(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_credential_load *m = msg;
+	struct core *c = ctx;
+	bool replaced = false;
+
+	(void)conn;
+	(void)id;
+	(void)fd;
+	int r = vault_load(&c->vault, m->credential, m->blob, &replaced);
+	if (r < 0)
+		return r;
+	if (r)
+		core_reject(c, "authd", m->credential, r);
+	return !r && replaced ? core_drop_credential(c, m->credential) : 0;
+}
+
+static int handle_credential_drop(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_credential_drop *m = msg;
+	struct core *c = ctx;
+
+	(void)conn;
+	(void)id;
+	(void)fd;
+	(void)store_drop(&c->vault.store, m->credential);
+	return core_drop_credential(c, m->credential);
+}
+
+/* ---- egress ---- */
+
+static void on_egress_open(void *ctx, struct ipc_conn *conn)
+{
+	core_meet_egress(ctx, conn);
+}
+
+static void on_egress_close(void *ctx, struct ipc_conn *conn)
+{
+	struct core *c = ctx;
+
+	lanes_detach(&c->vault.lanes, ipc_conn_worker(conn), conn);
+}
+
+static int handle_unseal(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_unseal *m = msg;
+	struct core *c = ctx;
+	struct secret secret = SECRET_NULL;
+	struct span binding;
+
+	(void)fd;
+	int r = vault_fetch(&c->vault, m->credential, &binding, &secret);
+	if (r == VAULT_E_FORGED)
+		core_reject(c, "egress", m->credential, r);
+	if (r)
+		return r < 0 ? r : core_refuse_vault(conn, id, r);
+	secret_open(c->arena);
+	r = core_send(conn, PROTO_UNSEALED, id,
+		      &(struct proto_unsealed){.binding = binding, .secret = span_of(secret.p, secret.len)});
+	secret_close(c->arena);
+	secret_free(c->arena, &secret);
+	c->unseals++;
+	return r;
+}
+
+/* ---- auditd ---- */
+
+static void on_auditd_open(void *ctx, struct ipc_conn *conn)
+{
+	core_meet_auditd(ctx, conn);
+}
+
+static int handle_sign_checkpoint(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	static const char *const reasons[] = {
+		[SIGNER_E_CLOSED] = "sealed", [SIGNER_E_ORIGIN] = "origin",   [SIGNER_E_SIZE] = "size",
+		[SIGNER_E_FORK] = "fork",     [SIGNER_E_STORAGE] = "storage", [SIGNER_E_FULL] = "arena_full",
+	};
+	const struct proto_sign_checkpoint *m = msg;
+	struct core *c = ctx;
+	char note[SIGNER_NOTE_BYTES_MAX];
+	size_t len;
+
+	(void)fd;
+	int e = signer_sign(&c->vault.signer, m, note, &len);
+	if (e < 0)
+		return e;
+	if (e) {
+		if (e != SIGNER_E_CLOSED) {
+			log_event(&c->daemon.log, LOG_VAULT_REFUSED, LOG_SPAN("origin", m->origin),
+				  LOG_U64("size", m->size), LOG_STR("why", signer_err_text(e)));
+			core_record(c, EVENT_VAULT_REJECT, "auditd", SPAN_NULL, reasons[e]);
+		}
+		return core_refuse(conn, id, reasons[e], signer_err_text(e));
+	}
+	c->signatures++;
+	return core_send(conn, PROTO_CHECKPOINT_SIGNED, id,
+			 &(struct proto_checkpoint_signed){.note = span_of(note, len)});
+}
+
+/* ---- operator ---- */
+
+static int handle_vault_init(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_vault_init *m = msg;
+	struct core *c = ctx;
+	char actor[CORE_ACTOR_BYTES];
+
+	(void)fd;
+	core_actor(conn, actor);
+	int r = vault_init(&c->vault, m->passphrase);
+	if (r)
+		return r < 0 ? r : core_refuse_vault(conn, id, r);
+	core_record(c, EVENT_VAULT_INIT, actor, SPAN_NULL, "");
+	r = core_opened(c, actor);
+	return r ? r : core_done(conn, id, "a root key was made; the vault is open");
+}
+
+static int handle_vault_unseal(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_vault_unseal *m = msg;
+	struct core *c = ctx;
+	char actor[CORE_ACTOR_BYTES];
+
+	(void)fd;
+	core_actor(conn, actor);
+	int r = vault_unseal(&c->vault, m->passphrase, ipc_now_ms(c->daemon.ipc));
+	if (r == VAULT_E_OPEN)
+		return core_done(conn, id, "the vault was open already");
+	if (r == VAULT_E_PASSPHRASE)
+		core_record(c, EVENT_VAULT_UNSEAL_FAIL, actor, SPAN_NULL, vault_refusal(r)->reason);
+	if (r == VAULT_E_KEY_FILE)
+		log_event(&c->daemon.log, LOG_VAULT_REFUSED, LOG_STR("why", c->vault.files.why));
+	if (r)
+		return r < 0 ? r : core_refuse_vault(conn, id, r);
+	core_record(c, EVENT_VAULT_UNSEAL, actor, SPAN_NULL, "");
+	r = core_opened(c, actor);
+	return r ? r : core_done(conn, id, "the vault is open");
+}
+
+static int handle_vault_seal(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct core *c = ctx;
+	char actor[CORE_ACTOR_BYTES];
+
+	(void)msg;
+	(void)fd;
+	core_actor(conn, actor);
+	if (!vault_is_open(&c->vault))
+		return core_done(conn, id, "the vault was sealed already");
+	vault_seal(&c->vault);
+	core_record(c, EVENT_VAULT_SEAL, actor, SPAN_NULL, "");
+	int r = core_closed(c, actor);
+	return r ? r : core_done(conn, id, "every key is wiped; the vault is sealed");
+}
+
+/* A sealed blob that waits until the log has it. One at a time for each connection. */
+struct core_add {
+	struct ipc_conn *conn; /* NULL: the operator has gone */
+	uint64_t id;
+	size_t blob_len;
+	uint8_t blob[SEAL_BYTES_MAX];
+};
+
+static void on_add_recorded(void *ctx, bool durable)
+{
+	struct core_add *add = ctx;
+
+	if (add->conn) {
+		ipc_conn_set_ctx(add->conn, NULL);
+		int r = durable ? core_send(add->conn, PROTO_VAULT_ADDED, add->id,
+					    &(struct proto_vault_added){.blob = span_of(add->blob, add->blob_len)})
+				: core_refuse(add->conn, add->id, "audit_unavailable",
+					      "the log did not confirm in time");
+		if (r)
+			ipc_drop(add->conn, "could not be answered");
+	}
+	free(add);
+}
+
+static void on_admin_close(void *ctx, struct ipc_conn *conn)
+{
+	struct core_add *add = ipc_conn_ctx(conn);
+
+	(void)ctx;
+	if (add)
+		add->conn = NULL;
+}
+
+static int handle_vault_add(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_vault_add *m = msg;
+	struct core *c = ctx;
+	struct seal_view view;
+	char actor[CORE_ACTOR_BYTES];
+
+	(void)fd;
+	if (ipc_conn_ctx(conn))
+		return IPC_E_VIOLATION;
+	struct core_add *add = calloc(1, sizeof(*add));
+	if (!add)
+		return err_origin(-ENOMEM);
+	*add = (struct core_add){.conn = conn, .id = id};
+	int r = vault_add(&c->vault, m->binding, m->secret, add->blob, &add->blob_len);
+	if (r) {
+		free(add);
+		return r < 0 ? r : core_refuse_vault(conn, id, r);
+	}
+	r = seal_parse(span_of(add->blob, add->blob_len), &view);
+	assert(r == 0);
+	core_actor(conn, actor);
+	struct proto_event event = {.code = EVENT_VAULT_SEAL_CREDENTIAL,
+				    .actor = span_str(actor),
+				    .tenant = view.binding.tenant,
+				    .resource = view.binding.host,
+				    .provider = view.binding.provider,
+				    .credential = view.binding.credential};
+	ipc_conn_set_ctx(conn, add);
+	if (audit_record_wait(c->audit, &event, CORE_AUDIT_DEADLINE_MS, on_add_recorded, add) == 0)
+		return 0;
+	ipc_conn_set_ctx(conn, NULL);
+	free(add);
+	return core_refuse(conn, id, "audit_unavailable",
+			   "the log is not available; no key is sealed without its record");
+}
+
+static int handle_vault_status(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct core *c = ctx;
+	char vkey[NOTE_VKEY_MAX];
+
+	(void)msg;
+	(void)fd;
+	signer_vkey(&c->vault.signer, vkey);
+	struct proto_vault_status_rep rep = {.state = span_str(vault_state(&c->vault)),
+					     .unseal =
+						     span_str(c->vault.files.by_passphrase ? "passphrase" : "key_file"),
+					     .credentials = store_count(&c->vault.store),
+					     .arena_bytes = secret_arena_used(c->arena),
+					     .arena = span_str(secret_arena_protection(c->arena)),
+					     .vkey = span_str(vkey)};
+	return core_send(conn, PROTO_VAULT_STATUS_REP, id, &rep);
+}
+
+/* ---- the tables ---- */
+
+int core_serve(struct core *c)
+{
+	static const struct ipc_row authd_rows[] = {
+		{PROTO_CREDENTIAL_LOAD, handle_credential_load},
+		{PROTO_CREDENTIAL_DROP, handle_credential_drop},
+	};
+	static const struct ipc_row egress_rows[] = {{PROTO_UNSEAL, handle_unseal}};
+	static const struct ipc_row auditd_rows[] = {{PROTO_SIGN_CHECKPOINT, handle_sign_checkpoint}};
+	static const struct ipc_row admin_rows[] = {
+		{PROTO_VAULT_INIT, handle_vault_init},     {PROTO_VAULT_UNSEAL, handle_vault_unseal},
+		{PROTO_VAULT_SEAL, handle_vault_seal},     {PROTO_VAULT_ADD, handle_vault_add},
+		{PROTO_VAULT_STATUS, handle_vault_status},
+	};
+	static const struct ipc_edge_spec authd = {.peer = ROLE_AUTHD,
+						   .rows = authd_rows,
+						   .n_rows = ARRAY_LEN(authd_rows),
+						   .on_open = on_authd_open,
+						   .conns_max = 2};
+	static const struct ipc_edge_spec egress = {.peer = ROLE_EGRESS,
+						    .rows = egress_rows,
+						    .n_rows = ARRAY_LEN(egress_rows),
+						    .on_open = on_egress_open,
+						    .on_close = on_egress_close,
+						    .conns_max = LANES_MAX};
+	static const struct ipc_edge_spec auditd = {.peer = ROLE_AUDITD,
+						    .rows = auditd_rows,
+						    .n_rows = ARRAY_LEN(auditd_rows),
+						    .on_open = on_auditd_open,
+						    .conns_max = 2};
+	static const struct ipc_edge_spec admin = {.peer = ROLE_CLI,
+						   .rows = admin_rows,
+						   .n_rows = ARRAY_LEN(admin_rows),
+						   .on_close = on_admin_close,
+						   .conns_max = CORE_ADMIN_CONNS_MAX};
+
+	int r = ipc_serve(c->daemon.ipc, &authd, c, &c->authd);
+	if (!r)
+		r = ipc_serve(c->daemon.ipc, &egress, c, &c->egress);
+	if (!r)
+		r = ipc_serve(c->daemon.ipc, &auditd, c, &c->auditd);
+	if (!r)
+		r = ipc_serve(c->daemon.ipc, &admin, c, &c->admin);
+	return r;
+}
+
+void core_metrics(void *ctx, char *to, size_t cap)
+{
+	const struct core *c = ctx;
+
+	(void)snprintf(to, cap,
+		       "# TYPE bulkhead_vault_open gauge\nbulkhead_vault_open %d\n"
+		       "# TYPE bulkhead_vault_credentials gauge\nbulkhead_vault_credentials %zu\n"
+		       "# TYPE bulkhead_vault_arena_bytes gauge\nbulkhead_vault_arena_bytes{state=\"used\"} %zu\n"
+		       "bulkhead_vault_arena_bytes{state=\"size\"} %zu\n"
+		       "# TYPE bulkhead_vault_unseals_total counter\nbulkhead_vault_unseals_total %llu\n"
+		       "# TYPE bulkhead_vault_rejects_total counter\nbulkhead_vault_rejects_total %llu\n"
+		       "# TYPE bulkhead_vault_signatures_total counter\nbulkhead_vault_signatures_total %llu\n",
+		       vault_is_open(&c->vault), store_count(&c->vault.store), secret_arena_used(c->arena),
+		       secret_arena_size(c->arena), (unsigned long long)c->unseals, (unsigned long long)c->rejects,
+		       (unsigned long long)c->signatures);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The core of the vault: root key, signing key, sealed credentials. No network, no TLS, no file after start but the two
+ * that are open. See vault.h for what it may do, dispatch.c for who may ask.
+ */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/err.h"
+#include "common/sandbox.h"
+#include "keyvault/core.h"
+
+#define CORE_AUDIT_EVENTS_MAX 4096
+
+/* What must not be there, or must be and is not: named for the operator. */
+static int core_fatal(struct core *c, const char *what, const char *why)
+{
+	log_event(&c->daemon.log, LOG_FATAL, LOG_STR("what", what), LOG_STR("why", why));
+	return -EINVAL;
+}
+
+static int core_make_arena(struct core *c)
+{
+	int r = secret_arena_new(c->config.keyvault.arena_bytes, &c->arena);
+
+	if (r)
+		return core_fatal(c, "keyvault.arena_bytes", "the memory could not be locked; see `ulimit -l`");
+	ipc_set_arena(c->daemon.ipc, c->arena);
+	return 0;
+}
+
+static int core_start_vault(struct core *c)
+{
+	int r = vault_start(&c->vault, &c->config, c->arena);
+
+	return r > 0 ? core_fatal(c, "vault", c->vault.files.why[0] ? c->vault.files.why : vault_refusal(r)->text) : r;
+}
+
+static int core_confine(struct core *c)
+{
+	struct daemon *d = &c->daemon;
+	int r = sandbox_enter(ROLE_KEYVAULT, NULL, 0, d->confinement, sizeof(d->confinement));
+	size_t len = strlen(d->confinement);
+
+	(void)snprintf(d->confinement + len, sizeof(d->confinement) - len, " arena(%s)",
+		       secret_arena_protection(c->arena));
+	return r;
+}
+
+static int core_start(struct core *c, int argc, char **argv)
+{
+	int r = daemon_init(&c->daemon, ROLE_KEYVAULT, argc, argv);
+
+	if (!r && sodium_init() < 0)
+		r = err_origin(-EIO);
+	if (!r)
+		r = err_fold(config_read(c->daemon.config_fd, ROLE_KEYVAULT,
+					 BIT(CONFIG_BULKHEAD) | BIT(CONFIG_KEYVAULT), &c->config));
+	if (!r)
+		r = core_make_arena(c);
+	if (!r)
+		r = core_start_vault(c);
+	if (!r)
+		r = audit_client_new(c->daemon.ipc, CORE_AUDIT_EVENTS_MAX, &c->audit);
+	if (!r)
+		r = core_serve(c);
+	if (!r)
+		r = core_confine(c);
+	return r ? r : core_announce_start(c);
+}
+
+int main(int argc, char **argv)
+{
+	struct core c = {.config = CONFIG_NULL};
+
+	if (core_start(&c, argc, argv))
+		return EXIT_FAILURE;
+	c.daemon.metrics = core_metrics;
+	c.daemon.ctx = &c;
+	int code = daemon_run(&c.daemon);
+	vault_seal(&c.vault);
+	daemon_deinit(&c.daemon);
+	c.audit = audit_client_free(c.audit);
+	vault_deinit(&c.vault);
+	c.arena = secret_arena_free(c.arena);
+	config_deinit(&c.config);
+	return code;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the core tells of its own accord. It follows from two events: the vault opens or closes, a peer connects.
+ *
+ * While the vault is open authd has the pepper and the edge key of every connected egress, and each egress its own.
+ * When it closes all of them get SEALED and wipe what they have; keys are minted anew when it opens again. A peer that
+ * connects is told what it would know by now. So no peer ever has to ask, and none can be left with an old answer.
+ */
+#include <stdio.h>
+#include <time.h>
+
+#include "keyvault/core.h"
+
+/* A peer that is gone or does not read has lost the message, and gets the state anew when it connects again. */
+int core_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg)
+{
+	int r = ipc_send(conn, type, id, msg);
+
+	if (r == IPC_E_FULL)
+		ipc_drop(conn, "does not read");
+	return r < 0 ? r : 0;
+}
+
+int core_refuse(struct ipc_conn *conn, uint64_t id, const char *reason, const char *text)
+{
+	return core_send(conn, PROTO_REFUSED, id,
+			 &(struct proto_refused){.reason = span_str(reason), .text = span_str(text)});
+}
+
+int core_refuse_vault(struct ipc_conn *conn, uint64_t id, int e)
+{
+	return core_refuse(conn, id, vault_refusal(e)->reason, vault_refusal(e)->text);
+}
+
+int core_done(struct ipc_conn *conn, uint64_t id, const char *text)
+{
+	return core_send(conn, PROTO_DONE, id, &(struct proto_done){.text = span_str(text)});
+}
+
+static uint64_t core_unix_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Calls `say` for each open connection of an edge; stops at the first failure. */
+struct core_each {
+	struct core *core;
+	core_say *say;
+	unsigned worker;
+	int r;
+};
+
+static void on_each(void *arg, struct ipc_conn *conn)
+{
+	struct core_each *each = arg;
+
+	if (!each->r)
+		each->r = each->say(each->core, conn, each->worker);
+}
+
+static int core_tell(struct core *c, struct ipc_edge *edge, core_say *say, unsigned worker)
+{
+	struct core_each each = {.core = c, .say = say, .worker = worker};
+
+	ipc_edge_each(edge, on_each, &each);
+	return each.r;
+}
+
+void core_actor(const struct ipc_conn *conn, char to[CORE_ACTOR_BYTES])
+{
+	(void)snprintf(to, CORE_ACTOR_BYTES, "uid:%lld", (long long)ipc_conn_peer_uid(conn));
+}
+
+void core_record(struct core *c, enum event_code code, const char *actor, struct span credential, const char *reason)
+{
+	struct proto_event event = {.code = code,
+				    .actor = span_str(actor),
+				    .resource = span_str("vault"),
+				    .reason = span_str(reason),
+				    .credential = credential};
+
+	audit_record(c->audit, &event);
+}
+
+void core_reject(struct core *c, const char *actor, struct span credential, int e)
+{
+	c->rejects++;
+	log_event(&c->daemon.log, LOG_VAULT_REFUSED, LOG_SPAN("credential", credential),
+		  LOG_STR("why", vault_refusal(e)->text));
+	core_record(c, EVENT_VAULT_REJECT, actor, credential, vault_refusal(e)->reason);
+}
+
+static int core_say_sealed(struct core *c, struct ipc_conn *conn, unsigned worker)
+{
+	(void)c;
+	(void)worker;
+	return core_send(conn, PROTO_SEALED, 0, &(struct proto_sealed){});
+}
+
+static int core_say_signed_size(struct core *c, struct ipc_conn *conn, unsigned worker)
+{
+	char vkey[NOTE_VKEY_MAX];
+
+	(void)worker;
+	signer_vkey(&c->vault.signer, vkey);
+	return core_send(conn, PROTO_SIGNED_SIZE, 0,
+			 &(struct proto_signed_size){.size = c->vault.signer.witness.size, .vkey = span_str(vkey)});
+}
+
+static int core_say_edge_key(struct core *c, struct ipc_conn *conn, unsigned worker)
+{
+	const struct lane *lane = &c->vault.lanes.lane[worker];
+
+	if (!lane->epoch)
+		return 0;
+	secret_open(c->arena);
+	int r = core_send(conn, PROTO_EDGE_KEY, 0,
+			  &(struct proto_edge_key){
+				  .lane = worker, .epoch = lane->epoch, .key = span_of(lane->key.p, lane->key.len)});
+	secret_close(c->arena);
+	return r;
+}
+
+/* authd, while the vault is open. */
+static int core_say_pepper_and_edge_keys(struct core *c, struct ipc_conn *conn, unsigned worker)
+{
+	const struct secret *pepper = keyring_purpose(&c->vault.keyring, PURPOSE_PEPPER);
+
+	secret_open(c->arena);
+	int r = core_send(conn, PROTO_PEPPER, 0, &(struct proto_pepper){.key = span_of(pepper->p, pepper->len)});
+	secret_close(c->arena);
+	for (worker = 0; !r && worker < LANES_MAX; worker++)
+		r = core_say_edge_key(c, conn, worker);
+	return r;
+}
+
+/* A fresh key for one egress; authd is told by the caller. An arena without room is the operator's to enlarge: the lane
+ * stays without a key, so without grants. */
+static int core_mint(struct core *c, struct ipc_conn *conn, unsigned worker)
+{
+	worker = ipc_conn_worker(conn);
+	if (lanes_mint(&c->vault.lanes, worker, core_unix_ms())) {
+		log_event(&c->daemon.log, LOG_VAULT_REFUSED, LOG_STR("why", "no room in the arena for an edge key"));
+		return 0;
+	}
+	return core_say_edge_key(c, conn, worker);
+}
+
+static void core_update_ready(struct core *c)
+{
+	daemon_set_ready(&c->daemon, vault_is_open(&c->vault), vault_state(&c->vault));
+}
+
+/* The vault has just opened: keys to everybody, and what came in meanwhile is checked. */
+int core_opened(struct core *c, const char *actor)
+{
+	char id[STORE_ID_BYTES_MAX + 1];
+
+	for (size_t at = 0; vault_next_rejected(&c->vault, &at, id);)
+		core_reject(c, actor, span_str(id), VAULT_E_FORGED);
+	int r = core_tell(c, c->egress, core_mint, 0);
+	if (!r)
+		r = core_tell(c, c->authd, core_say_pepper_and_edge_keys, 0);
+	if (!r)
+		r = core_tell(c, c->auditd, core_say_signed_size, 0);
+	log_event(&c->daemon.log, LOG_VAULT_OPENED, LOG_STR("actor", actor));
+	core_update_ready(c);
+	return r;
+}
+
+int core_closed(struct core *c, const char *actor)
+{
+	int r = core_tell(c, c->egress, core_say_sealed, 0);
+
+	if (!r)
+		r = core_tell(c, c->authd, core_say_sealed, 0);
+	if (!r)
+		r = core_tell(c, c->auditd, core_say_signed_size, 0);
+	log_event(&c->daemon.log, LOG_VAULT_CLOSED, LOG_STR("actor", actor));
+	core_update_ready(c);
+	return r;
+}
+
+int core_announce_start(struct core *c)
+{
+	core_update_ready(c);
+	if (!vault_is_open(&c->vault))
+		return 0;
+	core_record(c, EVENT_VAULT_UNSEAL, "key_file", SPAN_NULL, "");
+	return core_opened(c, "key_file");
+}
+
+/* ---- a peer connects ---- */
+
+void core_meet_authd(struct core *c, struct ipc_conn *conn)
+{
+	if (vault_is_open(&c->vault) ? core_say_pepper_and_edge_keys(c, conn, 0) : core_say_sealed(c, conn, 0))
+		ipc_drop(conn, "could not be told the keys");
+}
+
+void core_meet_egress(struct core *c, struct ipc_conn *conn)
+{
+	unsigned worker = ipc_conn_worker(conn);
+	struct ipc_conn *old = lanes_attach(&c->vault.lanes, worker, conn);
+	int r;
+
+	if (old)
+		ipc_drop(old, "replaced by a newer connection");
+	if (vault_is_open(&c->vault)) {
+		r = core_mint(c, conn, worker);
+		if (!r)
+			r = core_tell(c, c->authd, core_say_edge_key, worker);
+	} else {
+		r = core_say_sealed(c, conn, worker);
+	}
+	if (r)
+		ipc_drop(conn, "could not be told the keys");
+}
+
+void core_meet_auditd(struct core *c, struct ipc_conn *conn)
+{
+	if (core_say_signed_size(c, conn, 0))
+		ipc_drop(conn, "could not be told the size");
+}
+
+/* ---- a credential is gone or replaced ---- */
+
+int core_drop_credential(struct core *c, struct span id)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < LANES_MAX; i++)
+		if (c->vault.lanes.lane[i].peer)
+			r = core_send(c->vault.lanes.lane[i].peer, PROTO_CREDENTIAL_DROP, 0,
+				      &(struct proto_credential_drop){.credential = id});
+	return r;
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keyvault/vault.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "common/err.h"
+
+const struct vault_refusal *vault_refusal(int e)
+{
+	static const struct vault_refusal rows[N_VAULT_ERRS] = {
+		[VAULT_E_INITIALISED] = {"already_initialised",
+					 "the vault has a root key already; nothing was changed"},
+		[VAULT_E_UNINITIALISED] = {"uninitialised", "run `bulkhead vault init` first"},
+		[VAULT_E_SEALED] = {"sealed", "run `bulkhead vault unseal` first"},
+		[VAULT_E_OPEN] = {"already_unsealed", "the vault is open"},
+		[VAULT_E_PASSPHRASE] = {"wrong_passphrase", "that is not the passphrase"},
+		[VAULT_E_WAIT] = {"too_many_tries", "the passphrase was wrong; wait a minute before trying again"},
+		[VAULT_E_SHORT] = {"weak_passphrase", "a passphrase has 8 to 1024 bytes"},
+		[VAULT_E_MEMORY] = {"no_memory", "Argon2id needs 128 MiB for a moment"},
+		[VAULT_E_DAMAGED] = {"damaged", "root.sealed is damaged; restore it from a backup"},
+		[VAULT_E_KEY_FILE] = {"key_file", "the key file cannot be used; the core's log says why"},
+		[VAULT_E_STORAGE] = {"storage", "the state folder could not be written; nothing was changed"},
+		[VAULT_E_FULL] = {"arena_full", "raise keyvault.arena_bytes"},
+		[VAULT_E_BINDING] = {"bad_binding",
+				     "a credential needs an https destination, a path prefix and a lower-case "
+				     "header"},
+		[VAULT_E_SECRET] = {"bad_secret",
+				    "a provider key is printable ASCII without spaces, at most 4096 bytes"},
+		[VAULT_E_UNKNOWN] = {"not_found", "no such credential is stored"},
+		[VAULT_E_FORGED] = {"not_authentic",
+				    "the sealed credential was altered, or sealed under another root key"},
+		[VAULT_E_OLD] = {"rollback", "the sealed credential is older than one that was in use"},
+	};
+
+	assert(e > 0 && e < N_VAULT_ERRS && rows[e].reason);
+	return &rows[e];
+}
+
+bool vault_is_open(const struct vault *v)
+{
+	return keyring_is_open(&v->keyring);
+}
+
+const char *vault_state(const struct vault *v)
+{
+	return vault_is_open(v) ? "unsealed" : v->files.initialised ? "sealed" : "uninitialised";
+}
+
+/* ---- opening and closing ---- */
+
+void vault_seal(struct vault *v)
+{
+	lanes_close(&v->lanes);
+	signer_close(&v->signer);
+	keyring_close(&v->keyring);
+}
+
+/* Takes the root key over and wipes it. */
+static int vault_open(struct vault *v, struct secret *root)
+{
+	int r = keyring_open(&v->keyring, root) ? VAULT_E_FULL : 0;
+
+	secret_free(v->arena, root);
+	if (r)
+		return r;
+	r = signer_open(&v->signer, keyring_purpose(&v->keyring, PURPOSE_CHECKPOINTS));
+	if (r)
+		vault_seal(v);
+	return r == SIGNER_E_STORAGE ? VAULT_E_STORAGE : r ? VAULT_E_FULL : 0;
+}
+
+static int vault_open_from_key_file(struct vault *v)
+{
+	struct secret root = SECRET_NULL;
+	int r = files_read_key(&v->files, v->arena, &root);
+
+	if (r)
+		return r < 0 ? r : r == FILES_E_FULL ? VAULT_E_FULL : VAULT_E_KEY_FILE;
+	return vault_open(v, &root);
+}
+
+int vault_start(struct vault *v, const struct config *config, struct secret_arena *arena)
+{
+	struct witness witness;
+
+	*v = (struct vault){.arena = arena, .store = STORE_NULL};
+	keyring_init(&v->keyring, arena);
+	lanes_init(&v->lanes, arena);
+	v->signer = SIGNER_NULL;
+	int r = files_open(&v->files, config, arena);
+	if (r)
+		return r < 0 ? r : r == FILES_E_FULL ? VAULT_E_FULL : VAULT_E_KEY_FILE;
+	r = witness_load(v->files.witness_fd, &witness);
+	if (r) {
+		(void)snprintf(v->files.why, sizeof(v->files.why),
+			       "%s/keyvault/witness: damaged; restore it from a backup", config->bulkhead.state_dir);
+		return r < 0 ? r : VAULT_E_DAMAGED;
+	}
+	signer_init(&v->signer, arena, &witness);
+	return v->files.by_passphrase || !v->files.initialised ? 0 : vault_open_from_key_file(v);
+}
+
+void vault_deinit(struct vault *v)
+{
+	vault_seal(v);
+	store_deinit(&v->store);
+	files_close(&v->files);
+}
+
+static int vault_root_err(int e)
+{
+	switch (e) {
+	case 0:
+		return 0;
+	case ROOT_E_SHORT:
+		return VAULT_E_SHORT;
+	case ROOT_E_PASSPHRASE:
+		return VAULT_E_PASSPHRASE;
+	case ROOT_E_MEMORY:
+		return VAULT_E_MEMORY;
+	case ROOT_E_FULL:
+		return VAULT_E_FULL;
+	default:
+		return VAULT_E_DAMAGED;
+	}
+}
+
+int vault_init(struct vault *v, struct span passphrase)
+{
+	struct secret root = SECRET_NULL;
+	uint8_t sealed[ROOT_SEALED_BYTES];
+
+	if (v->files.initialised)
+		return VAULT_E_INITIALISED;
+	if (root_generate(v->arena, &root))
+		return VAULT_E_FULL;
+	int r = v->files.by_passphrase ? vault_root_err(root_seal(v->arena, &root, passphrase, sealed)) : 0;
+	if (!r) {
+		secret_open(v->arena);
+		r = files_write_root(&v->files, v->files.by_passphrase ? span_of(sealed, sizeof(sealed))
+								       : span_of(root.p, root.len))
+			    ? VAULT_E_STORAGE
+			    : 0;
+		secret_close(v->arena);
+	}
+	if (r) {
+		secret_free(v->arena, &root);
+		return r;
+	}
+	return vault_open(v, &root);
+}
+
+static void vault_count_wrong_try(struct vault *v, uint64_t now_ms)
+{
+	uint64_t wait_ms = v->wrong_tries < 6 ? UINT64_C(1000) << v->wrong_tries : VAULT_WAIT_MS_MAX;
+
+	v->wrong_tries++;
+	v->retry_at_ms = now_ms + MIN(wait_ms, (uint64_t)VAULT_WAIT_MS_MAX);
+}
+
+int vault_unseal(struct vault *v, struct span passphrase, uint64_t now_ms)
+{
+	struct secret root = SECRET_NULL;
+
+	if (vault_is_open(v))
+		return VAULT_E_OPEN;
+	if (!v->files.initialised)
+		return VAULT_E_UNINITIALISED;
+	if (!v->files.by_passphrase)
+		return vault_open_from_key_file(v);
+	if (now_ms < v->retry_at_ms)
+		return VAULT_E_WAIT;
+	int r = vault_root_err(
+		root_unseal(v->arena, span_of(v->files.sealed, sizeof(v->files.sealed)), passphrase, &root));
+	if (r == VAULT_E_PASSPHRASE)
+		vault_count_wrong_try(v, now_ms);
+	if (r)
+		return r;
+	v->wrong_tries = 0;
+	v->retry_at_ms = 0;
+	return vault_open(v, &root);
+}
+
+/* ---- credentials ---- */
+
+static int vault_seal_err(int e)
+{
+	switch (e) {
+	case 0:
+		return 0;
+	case SEAL_E_FULL:
+		return VAULT_E_FULL;
+	default:
+		return VAULT_E_FORGED;
+	}
+}
+
+/* Does the blob authenticate? The secret is not kept. */
+static int vault_check(struct vault *v, const struct seal_view *view)
+{
+	struct secret plain = SECRET_NULL;
+	int r = vault_seal_err(seal_open(&v->keyring, view, &plain));
+
+	secret_free(v->arena, &plain);
+	return r;
+}
+
+int vault_load(struct vault *v, struct span id, struct span blob, bool *ret_replaced)
+{
+	struct seal_view view;
+
+	if (seal_parse(blob, &view) || !span_eq(view.binding.credential, id))
+		return VAULT_E_FORGED;
+	int r = vault_is_open(v) ? vault_check(v, &view) : 0;
+	if (r)
+		return r;
+	r = store_put(&v->store, id, view.binding.version, blob, vault_is_open(v), ret_replaced);
+	return r <= 0 ? r : r == STORE_E_OLD ? VAULT_E_OLD : VAULT_E_FULL;
+}
+
+bool vault_next_rejected(struct vault *v, size_t *at, char ret_id[STORE_ID_BYTES_MAX + 1])
+{
+	struct seal_view view;
+
+	assert(vault_is_open(v));
+	for (; *at < v->store.n; (*at)++) {
+		struct store_entry *e = &v->store.entries[*at];
+		if (!e->blob || e->checked)
+			continue;
+		int r = seal_parse(span_of(e->blob, e->blob_len), &view) ? VAULT_E_FORGED : vault_check(v, &view);
+		if (!r)
+			store_mark_checked(e, view.binding.version);
+		if (!r || r == VAULT_E_FULL) /* no room to check it now: vault_fetch() will */
+			continue;
+		memcpy(ret_id, e->id, sizeof(e->id));
+		(void)store_drop(&v->store, span_str(e->id));
+		return true;
+	}
+	return false;
+}
+
+int vault_fetch(struct vault *v, struct span id, struct span *ret_binding, struct secret *ret_secret)
+{
+	struct seal_view view;
+
+	if (!vault_is_open(v))
+		return VAULT_E_SEALED;
+	const struct store_entry *e = store_find(&v->store, id);
+	if (!e)
+		return VAULT_E_UNKNOWN;
+	if (seal_parse(span_of(e->blob, e->blob_len), &view))
+		return VAULT_E_FORGED;
+	int r = vault_seal_err(seal_open(&v->keyring, &view, ret_secret));
+	if (!r)
+		*ret_binding = view.binding_packed;
+	return r;
+}
+
+int vault_add(struct vault *v, struct span binding, struct span secret, uint8_t ret_blob[SEAL_BYTES_MAX],
+	      size_t *ret_len)
+{
+	if (!vault_is_open(v))
+		return v->files.initialised ? VAULT_E_SEALED : VAULT_E_UNINITIALISED;
+	switch (seal_credential(&v->keyring, binding, secret, ret_blob, ret_len)) {
+	case 0:
+		return 0;
+	case SEAL_E_FULL:
+		return VAULT_E_FULL;
+	case SEAL_E_SECRET:
+		return VAULT_E_SECRET;
+	default:
+		return VAULT_E_BINDING;
+	}
+}

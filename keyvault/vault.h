@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The state of the core: uninitialised, sealed or open, and what may be done in each. It knows nothing of IPC; time
+ * comes in as an argument. dispatch.c translates messages into these calls and their answers into messages.
+ *
+ *      uninitialised --init--> open <--unseal / seal--> sealed
+ *
+ * Open means: purpose keys in the arena. Sealed means: none, the arena holds nothing but message buffers. A wrong
+ * passphrase delays the next try, 1 s doubling to 60 s; the delay is forgotten at a restart, for whoever can restart
+ * the core can also try the passphrase on a copy of root.sealed. What protects that is Argon2id.
+ */
+#pragma once
+
+#include "keyvault/files.h"
+#include "keyvault/keyring.h"
+#include "keyvault/lanes.h"
+#include "keyvault/seal.h"
+#include "keyvault/signer.h"
+#include "keyvault/store.h"
+
+#define VAULT_WAIT_MS_MAX 60000
+
+struct vault {
+	struct secret_arena *arena;
+	struct files files;
+	struct keyring keyring;
+	struct signer signer;
+	struct store store;
+	struct lanes lanes;
+	unsigned wrong_tries; /* since the last right one */
+	uint64_t retry_at_ms;
+};
+
+enum vault_err {
+	VAULT_E_INITIALISED = 1,
+	VAULT_E_UNINITIALISED,
+	VAULT_E_SEALED,
+	VAULT_E_OPEN, /* already */
+	VAULT_E_PASSPHRASE,
+	VAULT_E_WAIT,
+	VAULT_E_SHORT,
+	VAULT_E_MEMORY,
+	VAULT_E_DAMAGED,
+	VAULT_E_KEY_FILE, /* files.why says more */
+	VAULT_E_STORAGE,
+	VAULT_E_FULL,
+	VAULT_E_BINDING,
+	VAULT_E_SECRET,
+	VAULT_E_UNKNOWN, /* no such credential */
+	VAULT_E_FORGED,  /* a blob that does not authenticate, or is not what it is called */
+	VAULT_E_OLD,     /* a blob that is older than one seen */
+	N_VAULT_ERRS,
+};
+
+/* A stable word and what to do about it. */
+struct vault_refusal {
+	const char *reason, *text;
+};
+const struct vault_refusal *vault_refusal(int e);
+
+/* Opens the files, and the vault itself where the root key is in a file. Before the sandbox. 0, VAULT_E_* (files.why
+ * says more) or negative. `arena` must outlive the vault. */
+MUST_USE int vault_start(struct vault *v, const struct config *config, struct secret_arena *arena);
+void vault_deinit(struct vault *v);
+
+bool vault_is_open(const struct vault *v);
+const char *vault_state(const struct vault *v); /* "uninitialised", "sealed", "unsealed" */
+
+/* `passphrase` may lie in the arena, which is open then. 0, VAULT_E_* or negative. */
+MUST_USE int vault_init(struct vault *v, struct span passphrase);
+MUST_USE int vault_unseal(struct vault *v, struct span passphrase, uint64_t now_ms);
+/* Wipes every key, those of the lanes too. Idempotent. */
+void vault_seal(struct vault *v);
+
+/* A sealed credential from authd's store; checked at once when the vault is open. *ret_replaced: the egress may hold
+ * the one before. 0, VAULT_E_FORGED, VAULT_E_OLD, VAULT_E_FULL or negative. */
+MUST_USE int vault_load(struct vault *v, struct span id, struct span blob, bool *ret_replaced);
+/* After opening: checks what came while the vault was sealed, from entry *at on. True and the id of one that was
+ * refused and dropped, false when all is done. */
+bool vault_next_rejected(struct vault *v, size_t *at, char ret_id[STORE_ID_BYTES_MAX + 1]);
+/* The binding (a view into the store) and the secret (the caller frees it). 0, VAULT_E_SEALED, VAULT_E_UNKNOWN,
+ * VAULT_E_FORGED or VAULT_E_FULL. */
+MUST_USE int vault_fetch(struct vault *v, struct span id, struct span *ret_binding, struct secret *ret_secret);
+/* Seals a new one. 0, VAULT_E_SEALED, VAULT_E_BINDING, VAULT_E_SECRET or VAULT_E_FULL. */
+MUST_USE int vault_add(struct vault *v, struct span binding, struct span secret, uint8_t ret_blob[SEAL_BYTES_MAX],
+		       size_t *ret_len);
