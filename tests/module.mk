@@ -1,0 +1,10 @@
+# Programs that only the tests use.
+define helper
+SOURCES += $(2)
+DEPFILES += $(patsubst %.c,$(O)/%.d,$(2))
+HELPERS += $(O)/$(1)
+$(O)/$(1): $(call objs,$(2)) $(call libs,$(3))
+	$$(call say,LINK,$$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(call objs,$(2)) -Wl,--start-group $(call libs,$(3)) -Wl,--end-group $(call pkgs,$(4)) -o $$@
+endef
+$(eval $(call helper,canary,tests/privileges/canary.c,common proto))

@@ -1,0 +1,112 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Searches every readable byte of processes for a secret: raw (whole and each half), base64 at its three alignments, URL-encoded,
+JSON-escaped, hexadecimal. Reads /proc/PID/mem, as root or the same user could.
+
+    memscan.py KEY_FILE PID...        exit code 1 when found outside the secret arena
+"""
+import base64
+import dataclasses
+import errno
+import json
+import os
+import sys
+import urllib.parse
+
+PIECE_BYTES = 4 << 20
+ARENA_NAMES = ("/secretmem", "[anon:bulkhead-arena]")
+
+
+def base64_cores(secret, alphabet=None):
+    """The characters that any base64 text holding `secret` must contain, for each alignment."""
+    for shift in range(3):
+        text = base64.b64encode(b"\0" * shift + secret + b"\0" * 3, alphabet)
+        yield text[(shift * 8 + 5) // 6:(shift + len(secret)) * 8 // 6]
+
+
+def forms(secret):
+    """{name: bytes to search for}"""
+    text = secret.decode("latin-1")
+    half = len(secret) // 2
+    found = {"raw": secret, "first half": secret[:half], "second half": secret[half:],
+             "URL-encoded": urllib.parse.quote(text, safe="").encode(), "JSON-escaped": json.dumps(text)[1:-1].encode(),
+             "hex": secret.hex().encode()}
+    for alphabet, name in ((None, "base64"), (b"-_", "base64url")):
+        for i, core in enumerate(base64_cores(secret, alphabet)):
+            found[f"{name} at {i}"] = core
+    return found
+
+
+@dataclasses.dataclass
+class Report:
+    found: list  # (pid, mapping, form) outside an arena
+    in_arena: list  # the same, inside one: only where the kernel cannot hide it
+    hidden: dict  # pid -> bytes of arena that even root cannot read
+    scanned: dict  # pid -> bytes read
+
+
+def mappings(pid):
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as f:
+        for line in f:
+            fields = line.rstrip("\n").split(maxsplit=5)
+            low, high = (int(x, 16) for x in fields[0].split("-"))
+            yield low, high, fields[1], (fields[5] if len(fields) > 5 else "")
+
+
+def search(memory, low, high, needles):
+    """Names of the forms in [low, high), and how many bytes could be read."""
+    keep = max(len(n) for n in needles.values()) - 1
+    names, tail, read = set(), b"", 0
+    while low < high:
+        data = os.pread(memory, min(PIECE_BYTES, high - low), low)
+        if not data:
+            break
+        low, read = low + len(data), read + len(data)
+        window = tail + data
+        names |= {name for name, needle in needles.items() if needle in window}
+        tail = window[-keep:]
+    return names, read
+
+
+def scan(pids, secret):
+    """Looks at each process; one that ends meanwhile is not counted as scanned."""
+    needles = forms(secret)
+    report = Report([], [], {}, {})
+    for pid in pids:
+        memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
+        try:
+            report.scanned[pid] = report.hidden[pid] = 0
+            for low, high, permissions, name in mappings(pid):
+                if name in ("[vvar]", "[vsyscall]", "[vvar_vclock]"):
+                    continue
+                arena = name.startswith(ARENA_NAMES)
+                try:
+                    names, read = search(memory, low, high, needles)
+                except OSError as e:
+                    if e.errno not in (errno.EIO, errno.EFAULT):
+                        raise
+                    if arena:
+                        report.hidden[pid] += high - low
+                        continue
+                    if permissions.startswith("r"):
+                        raise
+                    continue  # a guard page
+                report.scanned[pid] += read
+                target = report.in_arena if arena else report.found
+                target += [(pid, name or f"{low:x}-{high:x} {permissions}", form) for form in sorted(names)]
+        finally:
+            os.close(memory)
+    return report
+
+
+def main():
+    with open(sys.argv[1], "rb") as f:
+        secret = f.read().strip()
+    report = scan([int(p) for p in sys.argv[2:]], secret)
+    for pid, where, form in report.found:
+        print(f"FOUND {form} in process {pid}, {where}")
+    return 1 if report.found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
