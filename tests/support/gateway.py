@@ -167,33 +167,39 @@ def lower(headers):
 class Gateway:
     """`bulkhead up` in a folder of its own."""
 
-    def __init__(self, folder, provider=None, settings="", workers=2, providers=None):
+    def __init__(self, folder, provider=None, settings=None, workers=2, providers=None):
         self.folder, self.provider = folder, provider
         self.config = os.path.join(folder, "bulkhead.yaml")
         self.state, self.run_dir = os.path.join(folder, "state"), os.path.join(folder, "run")
-        self.settings, self.workers, self.providers = settings, workers, providers
+        self.settings, self.workers, self.providers = settings or {}, workers, providers
         self.process, self.host, self.port, self.key = None, "127.0.0.1", None, None
 
     # ---- life ----
     def write_config(self):
-        ports = self.provider.ports if self.provider else {}
-        text = [f'router: {{ listen: "127.0.0.1:{self.port or 0}", workers: {self.workers} }}',
-                f"state_dir: {self.state}", f"run_dir: {self.run_dir}", "keyvault: { unseal: key_file }", self.settings]
-        text += ["providers:"] + (self.providers or [
-            f"  - {{ name: {name}, base_url: 'https://upstream.test:{ports[port]}/v1', connect_to: 127.0.0.1,"
-            f" ca_file: {self.provider.ca}, dialect: openai, auth: bearer }}"
-            for name, port in (("local", "tls"), ("wrong-name", "wrong_name"), ("wrong-ca", "wrong_ca"), ("tls11", "tls11"))
-        ] + [f"  - {{ name: private, base_url: 'https://127.0.0.1:{ports['tls']}/v1', ca_file: {self.provider.ca} }}",
-             f"  - {{ name: localname, base_url: 'https://localhost:{ports['tls']}/v1', ca_file: {self.provider.ca} }}"])
-        text += ["models:"]
-        if not self.providers:
-            text += [f"  - {{ match: '{name}:*', providers: [{name}] }}"
-                     for name in ("wrong-name", "wrong-ca", "tls11", "private", "localname")]
-            text += ["  - { match: '*', providers: [local] }"]
-        else:
-            text += ["  - { match: '*', providers: [local] }"]
+        """JSON is YAML: every section is one line of it."""
+        sections = {"router": {"listen": f"{self.host}:{self.port}", "workers": self.workers},
+                    "state_dir": self.state, "run_dir": self.run_dir, "keyvault": {"unseal": "key_file"},
+                    "providers": self.providers or self.all_providers(), "models": self.models()}
+        for name, values in self.settings.items():
+            sections.setdefault(name, {}).update(values)
         with open(self.config, "w", encoding="utf-8") as f:
-            f.write("\n".join(text) + "\n")
+            f.writelines(f"{name}: {json.dumps(value)}\n" for name, value in sections.items())
+
+    def all_providers(self):
+        """The stand-in under several names: as it should be, and with one thing wrong each."""
+        ports, ca = self.provider.ports, self.provider.ca
+        entry = {"dialect": "openai", "auth": "bearer", "ca_file": ca}
+        listed = [{"name": name, "base_url": f"https://upstream.test:{ports[port]}/v1", "connect_to": "127.0.0.1", **entry}
+                  for name, port in (("local", "tls"), ("wrong-name", "wrong_name"), ("wrong-ca", "wrong_ca"),
+                                     ("tls11", "tls11"), ("closed", "closed"))]
+        listed += [{"name": name, "base_url": f"https://{host}:{ports['tls']}/v1", **entry}
+                   for name, host in (("private", "127.0.0.1"), ("localname", "localhost"))]
+        return listed
+
+    def models(self):
+        names = [p["name"] for p in self.providers or self.all_providers()]
+        return [{"match": f"{name}:*", "providers": [name]} for name in names if name != "local"] + \
+            [{"match": "*", "providers": ["local"]}]
 
     def __enter__(self):
         self.port = self.port or free_port()
@@ -297,8 +303,8 @@ class Gateway:
     def prepare(self):
         """A vault with the stand-in's key for every provider, and a gateway key for `chat`."""
         self.open_vault()
-        for line in self.providers or ["local", "wrong-name", "wrong-ca", "tls11", "private", "localname"]:
-            self.add_key(line if not self.providers else "local")
+        for entry in self.providers or self.all_providers():
+            self.add_key(entry["name"])
         self.key = self.make_key()["key"]
         wait_for("the first good answer", lambda: self.chat("gpt-x").status == 200)
         return self

@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import ssl
 import sys
 import time
@@ -397,6 +398,9 @@ async def main(folder):
         ports[name] = server.sockets[0].getsockname()[1]
     control = await asyncio.start_server(provider.control, "127.0.0.1", 0)
     ports["control"] = control.sockets[0].getsockname()[1]
+    with socket.socket() as s:  # a port at which nobody listens
+        s.bind(("127.0.0.1", 0))
+        ports["closed"] = s.getsockname()[1]
     print(json.dumps({"ports": ports, "ca": files["ca"]}), flush=True)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

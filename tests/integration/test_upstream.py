@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Providers that misbehave: refused by name, never passed off as an answer; the key never comes back (K-08, K-12, R-03)."""
+import http.client
+import json
+
+import pytest
+
+import memscan
+from gateway import INSTRUMENTED
+
+
+def assert_refused(reply, status, code):
+    assert reply.status == status, reply.body
+    assert reply.json()["error"]["code"] == code
+
+
+@pytest.mark.parametrize("model, code", [
+    ("wrong-name:x", "tls_failed"), ("wrong-ca:x", "tls_failed"), ("tls11:x", "tls_failed"),
+    ("private:x", "address_denied"), ("localname:x", "address_denied"), ("closed:x", "connect_failed")])
+def test_connection_refused(gateway, provider, model, code):
+    assert_refused(gateway.chat(model), 502, code)
+    assert not provider.journal(), "not a byte of a request arrived"
+
+
+@pytest.mark.parametrize("kind", ["status", "bareCR", "bareLF", "fold", "both", "twolengths", "negative", "version", "noise",
+                                  "bighead", "upgrade", "gzip"])
+def test_malformed_answer(gateway, kind):
+    assert_refused(gateway.chat(f"test:malformed:{kind}"), 502, "upstream_invalid")
+
+
+def read_all(stream):
+    """The events, and whether the body ended in order."""
+    events = []
+    try:
+        for event in stream.events():
+            events.append(event)
+    except (http.client.IncompleteRead, ConnectionError, ValueError):
+        return events, False
+    return events, True
+
+
+@pytest.mark.parametrize("mode", ["truncate", "truncate:0", "reset", "nodone"])
+def test_truncated_stream_never_ends_well(gateway, mode):
+    events, complete = read_all(gateway.stream(f"test:{mode}"))
+    assert "[DONE]" not in events
+    if mode == "nodone":
+        return  # framing ended in order, so only the missing [DONE] tells
+    assert not complete or "error" in json.loads(events[-1])
+
+
+@pytest.mark.parametrize("mode", ["cut", "malformed:chunk"])
+def test_cut_answer_is_never_a_whole_one(gateway, mode):
+    try:
+        reply = gateway.chat(f"test:{mode}")
+    except (http.client.IncompleteRead, ConnectionError, http.client.RemoteDisconnected):
+        return
+    assert_refused(reply, 502, "upstream_broken" if mode == "cut" else "upstream_invalid")
+
+
+@pytest.mark.parametrize("mode", ["cuthead", "silent"])
+def test_no_answer(gateway, mode):
+    assert_refused(gateway.chat(f"test:{mode}"), 502, "upstream_broken")
+
+
+def test_redirect_is_not_followed(gateway, provider):
+    reply = gateway.chat("test:redirect")
+    assert_refused(reply, 502, "upstream_redirect")
+    assert "location" not in reply.headers and len(provider.journal()) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 500, 503, 529])
+def test_documented_errors_pass(gateway, status):
+    reply = gateway.chat(f"test:error:{status}")
+    assert reply.status == status and reply.json()["error"]["message"] == "The model has a headache."
+
+
+def test_provider_limit_passes_with_retry_after(gateway):
+    reply = gateway.chat("test:limited:7")
+    assert reply.status == 429 and reply.headers["retry-after"] == "7"
+
+
+def assert_no_key(key, *texts):
+    for name, form in memscan.forms(key.encode()).items():
+        for text in texts:
+            assert form not in text, f"{name} of the key came through"
+
+
+@pytest.mark.parametrize("model", ["test:unauthorized", "test:redirect", "test:trailers"])
+def test_echoed_key_is_removed(gateway, model):
+    reply = gateway.chat(model)
+    assert_no_key(gateway.provider.key, reply.body, json.dumps(reply.headers).encode(), str(reply.headers).encode())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 16, 31, 100, 5000])
+@pytest.mark.parametrize("stream", [False, True])
+def test_echoed_key_is_removed_from_any_pieces(gateway, size, stream):
+    conn = gateway.connect()
+    conn.request("POST", "/v1/chat/completions", gateway.chat_body(f"test:leak:{size}", stream=stream), gateway.headers())
+    response = conn.getresponse()
+    body = response.read()
+    assert response.status == 200 and b"see:" in body
+    assert_no_key(gateway.provider.key, body, str(response.getheaders()).encode())
+    conn.close()
+
+
+def test_an_answer_above_the_limit_is_cut(new_gateway):
+    gateway = new_gateway(settings={"router": {"stream_bytes_max": 1048576}})
+    try:
+        reply = gateway.chat("test:huge:3000000")
+        assert_refused(reply, 502, "upstream_too_large")
+    except (http.client.IncompleteRead, ConnectionError):
+        pass
+    assert gateway.chat("gpt-x").status == 200
+
+
+@pytest.mark.skipif(INSTRUMENTED, reason="timing")
+def test_no_daemon_died(gateway):
+    """After all of the above, the same processes are there."""
+    log = gateway.log()
+    assert "SIGSYS" not in log and "SIGSEGV" not in log and "SIGABRT" not in log
