@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Any bytes as a request: scan, head, body. What is accepted must be readable in one way only: the scan agrees however
+ * the bytes are cut, every table entry lies within the head and holds no line end, and the head written out again from
+ * the table parses to the same facts.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "router/http_body.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_within(struct span s, struct span head)
+{
+	if (!s.p)
+		return;
+	assert(s.p >= head.p && s.p + s.len <= head.p + head.len);
+	assert(!memchr(s.p, '\r', s.len) && !memchr(s.p, '\n', s.len) && !memchr(s.p, 0, s.len));
+}
+
+static void check_again(const struct http_head *h, struct span head)
+{
+	size_t cap = head.len + 16 * HTTP_HEAD_FIELDS_MAX, len = 0, bytes;
+	char *text = malloc(cap);
+	struct http_scan s = {0};
+	static struct http_head again;
+	const uint8_t *line_end = memchr(head.p, '\r', head.len);
+
+	assert(text && line_end);
+	len += (size_t)snprintf(text, cap, "%.*s\r\n", (int)(line_end - head.p), (const char *)head.p);
+	for (size_t i = 0; i < h->n_fields; i++)
+		len += (size_t)snprintf(text + len, cap - len, "%.*s: %.*s\r\n", SPAN_ARG(h->fields[i].name),
+					SPAN_ARG(h->fields[i].value));
+	len += (size_t)snprintf(text + len, cap - len, "\r\n");
+	int r = http_scan(&s, span_of(text, len), &bytes);
+	assert(r == 0 || (r == HTTP_HEAD_E_TOO_LARGE && len > HTTP_HEAD_BYTES_MAX));
+	if (r == 0) {
+		assert(bytes == len && http_head_parse(span_of(text, len), &again) == 0);
+		assert(again.framing == h->framing && again.content_length == h->content_length);
+		assert(again.method == h->method && again.n_fields == h->n_fields && again.keep_alive == h->keep_alive);
+		assert(span_eq(again.path, h->path));
+	}
+	free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct http_scan whole = {0}, cut = {0};
+	struct span in = span_of(data, size), piece;
+	static struct http_head h;
+	size_t bytes = 0, cut_bytes = 0, used;
+	struct http_body b;
+	int r = http_scan(&whole, in, &bytes), c = http_scan(&cut, span_of(data, size / 2), &cut_bytes);
+
+	if (c == HTTP_HEAD_E_MORE)
+		c = http_scan(&cut, in, &cut_bytes);
+	assert(r == c && bytes == cut_bytes);
+	if (r || http_head_parse(span_of(data, bytes), &h))
+		return 0;
+	for (size_t i = 0; i < h.n_fields; i++) {
+		check_within(h.fields[i].name, in);
+		check_within(h.fields[i].value, in);
+	}
+	check_within(h.path, in);
+	check_within(h.query, in);
+	check_again(&h, span_of(data, bytes));
+	http_body_init(&b, &h);
+	for (in = span_of(data + bytes, size - bytes); http_body_next(&b, in, &used, &piece) == 0;) {
+		assert(used > 0 && used <= in.len && piece.len <= used);
+		in = span_of(in.p + used, in.len - used);
+	}
+	return 0;
+}
