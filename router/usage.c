@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "router/usage.h"
+
+/* No bill has more; larger numbers do not fit the records. */
+#define USAGE_TOKENS_MAX UINT32_MAX
+
+static const uint8_t *usage_find(struct span text, const char *what)
+{
+	return memmem(text.p, text.len, what, strlen(what));
+}
+
+/* The number after `"name":`, 0 when there is none. */
+static uint64_t usage_number(struct span object, const char *name)
+{
+	const uint8_t *p = usage_find(object, name), *end = object.p + object.len;
+	uint64_t n = 0;
+
+	if (!p)
+		return 0;
+	for (p += strlen(name); p < end && (*p == ' ' || *p == ':'); p++)
+		;
+	for (; p < end && *p >= '0' && *p <= '9' && n <= USAGE_TOKENS_MAX; p++)
+		n = n * 10 + (uint64_t)(*p - '0');
+	return MIN(n, (uint64_t)USAGE_TOKENS_MAX);
+}
+
+void usage_read(struct usage *usage, struct span text)
+{
+	const uint8_t *end = text.p + text.len;
+
+	for (const uint8_t *at; text.len > 0 && (at = usage_find(text, "\"usage\""));) {
+		text = span_of(at + 7, (size_t)(end - at) - 7);
+		uint64_t in = usage_number(text, "\"prompt_tokens\""),
+			 out = usage_number(text, "\"completion_tokens\"");
+		if (in || out)
+			*usage = (struct usage){in, out};
+	}
+}
+
+void usage_tail_add(struct usage_tail *t, struct span bytes)
+{
+	if (bytes.len >= USAGE_TAIL_BYTES) {
+		memcpy(t->bytes, bytes.p + bytes.len - USAGE_TAIL_BYTES, USAGE_TAIL_BYTES);
+		t->len = USAGE_TAIL_BYTES;
+		return;
+	}
+	size_t keep = MIN((size_t)t->len, USAGE_TAIL_BYTES - bytes.len);
+	memmove(t->bytes, t->bytes + t->len - keep, keep);
+	memcpy(t->bytes + keep, bytes.p, bytes.len);
+	t->len = (uint16_t)(keep + bytes.len);
+}

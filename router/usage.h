@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How many tokens a reply came to, read from its last `usage` object. Sans I/O.
+ *
+ * Answers are not parsed: the object is found by its name near the end of the body, or in the events of a stream that
+ * have it. Inside a JSON string the name's quotes would be escaped, so text of the model cannot pose as it. What the
+ * provider says is believed: it is the provider who bills by it.
+ */
+#pragma once
+
+#include "common/base.h"
+
+#define USAGE_TAIL_BYTES 1024
+
+struct usage {
+	uint64_t tokens_in, tokens_out; /* 0: unknown */
+};
+
+/* The end of a body that passes by in pieces. Zero to start with. */
+struct usage_tail {
+	uint16_t len;
+	uint8_t bytes[USAGE_TAIL_BYTES];
+};
+
+/* Reads the last usage object of `text`, if there is one with numbers in it; else *usage stays as it is. */
+void usage_read(struct usage *usage, struct span text);
+void usage_tail_add(struct usage_tail *t, struct span bytes);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "router/usage.h"
+
+static struct usage read_usage(const char *text)
+{
+	struct usage u = {0, 0};
+
+	usage_read(&u, span_str(text));
+	return u;
+}
+
+static void test_read(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t in, out;
+	} cases[] = {
+		{"{\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":34,\"total_tokens\":46}}", 12, 34},
+		{"{\"usage\" : {\"completion_tokens\" : 3 , \"prompt_tokens\" : 9}}", 9, 3},
+		{"{\"usage\":null}", 0, 0},
+		{"{\"usage\":null},{\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}", 1, 2},
+		{"{\"usage\":{\"prompt_tokens\":1}},{\"usage\":null}", 1, 0},
+		{"{\"content\":\"\\\"usage\\\":{\\\"prompt_tokens\\\":5}\"}", 0, 0},
+		{"{\"usage\":{\"prompt_tokens\":99999999999999999999999}}", UINT32_MAX, 0},
+		{"{\"usage\":{\"prompt_tokens\":-4,\"completion_tokens\":1e3}}", 0, 1},
+		{"{\"usage\":{\"prompt_tokens\":", 0, 0},
+		{"", 0, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct usage u = read_usage(cases[i].text);
+		assert_int_equal(u.tokens_in, cases[i].in);
+		assert_int_equal(u.tokens_out, cases[i].out);
+	}
+}
+
+static void test_tail_keeps_the_end(void **state)
+{
+	static uint8_t all[3 * USAGE_TAIL_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all); i++)
+		all[i] = (uint8_t)(i * 7 + i / 256);
+	for (size_t step = 1; step <= sizeof(all); step += 37) {
+		struct usage_tail t = {0};
+		for (size_t at = 0; at < sizeof(all); at += step) {
+			usage_tail_add(&t, span_of(all + at, MIN(step, sizeof(all) - at)));
+			size_t seen = MIN(at + step, sizeof(all)), len = MIN(seen, (size_t)USAGE_TAIL_BYTES);
+			assert_int_equal(t.len, len);
+			assert_memory_equal(t.bytes, all + seen - len, len);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_read),
+		cmocka_unit_test(test_tail_keeps_the_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
