@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "router/fields.h"
+
+#include "common/err.h"
+
+#define FIELDS_UP_MAX          48 /* OPEN.headers */
+#define FIELDS_NAME_BYTES_MAX  128
+#define FIELDS_VALUE_BYTES_MAX 8192
+
+/* A name that ends in `-` stands for all that begin with it. */
+static const char *const up[] = {
+	"accept",       "anthropic-beta",      "anthropic-version", "idempotency-key",
+	"openai-beta",  "openai-organization", "openai-project",    "x-claude-code-",
+	"x-stainless-", "user-agent",          "session_id",        "originator",
+};
+
+/* NULL: under its own name. A provider's limits and ids are not ours: they get a prefix. */
+static const struct {
+	const char *name, *as;
+} down[] = {
+	{"content-type", NULL},
+	{"content-language", NULL},
+	{"openai-processing-ms", NULL},
+	{"openai-version", NULL},
+	{"openai-model", NULL},
+	{"retry-after", NULL},
+	{"retry-after-ms", NULL},
+	{"x-should-retry", NULL},
+	{"x-request-id", "x-upstream-request-id"},
+	{"request-id", "x-upstream-request-id"},
+	{"x-ratelimit-limit-requests", "x-upstream-ratelimit-limit-requests"},
+	{"x-ratelimit-limit-tokens", "x-upstream-ratelimit-limit-tokens"},
+	{"x-ratelimit-remaining-requests", "x-upstream-ratelimit-remaining-requests"},
+	{"x-ratelimit-remaining-tokens", "x-upstream-ratelimit-remaining-tokens"},
+	{"x-ratelimit-reset-requests", "x-upstream-ratelimit-reset-requests"},
+	{"x-ratelimit-reset-tokens", "x-upstream-ratelimit-reset-tokens"},
+};
+
+static bool fields_name_is(struct span name, const char *pattern)
+{
+	size_t len = strlen(pattern);
+
+	if (pattern[len - 1] != '-')
+		return http_name_is(name, pattern);
+	return name.len > len && http_name_is(span_of(name.p, len), pattern);
+}
+
+static bool fields_may_go_up(struct span name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(up); i++)
+		if (fields_name_is(name, up[i]))
+			return true;
+	return false;
+}
+
+static int fields_pack(struct buf *to, struct span name, struct span value)
+{
+	uint8_t lower[FIELDS_NAME_BYTES_MAX], *p;
+	size_t len;
+
+	if (name.len > sizeof(lower) || value.len > FIELDS_VALUE_BYTES_MAX)
+		return FIELDS_E_TOO_LARGE;
+	for (size_t i = 0; i < name.len; i++)
+		lower[i] = name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] | 0x20 : name.p[i];
+	struct proto_header item = {.name = span_of(lower, name.len), .value = value};
+	int r = buf_reserve(to, name.len + value.len + 16, &p);
+	if (r)
+		return r < 0 ? r : FIELDS_E_TOO_LARGE;
+	r = proto_pack_record(&proto_header_desc, &item, p, name.len + value.len + 16, &len);
+	if (r)
+		return err_fold(r);
+	buf_commit(to, len);
+	return 0;
+}
+
+int fields_to_upstream(const struct http_head *head, struct buf *to, size_t *ret_n)
+{
+	int r = fields_pack(to, SPAN_LIT("content-type"), SPAN_LIT("application/json"));
+	size_t n = 1;
+
+	for (size_t i = 0; i < head->n_fields && !r; i++) {
+		if (!fields_may_go_up(head->fields[i].name))
+			continue;
+		if (n == FIELDS_UP_MAX)
+			return FIELDS_E_TOO_LARGE;
+		r = fields_pack(to, head->fields[i].name, head->fields[i].value);
+		n++;
+	}
+	*ret_n = n;
+	return r;
+}
+
+/* The egress promises it; a captured one might not keep it. */
+static bool fields_one_line(struct span value)
+{
+	for (size_t i = 0; i < value.len; i++)
+		if (value.p[i] < 0x20 && value.p[i] != '\t')
+			return false;
+	return true;
+}
+
+void fields_to_client(struct http_write *w, struct proto_list *list)
+{
+	struct proto_header h;
+
+	while (proto_header_next(list, &h))
+		for (size_t i = 0; i < ARRAY_LEN(down); i++)
+			if (http_name_is(h.name, down[i].name) && fields_one_line(h.value))
+				http_write_field(w, down[i].as ? down[i].as : down[i].name, h.value);
+}
+
+struct span fields_find(const struct proto_list *list, const char *name)
+{
+	struct proto_list rest = *list;
+	struct proto_header h;
+
+	while (proto_header_next(&rest, &h))
+		if (http_name_is(h.name, name))
+			return h.value;
+	return SPAN_NULL;
+}
