@@ -1,0 +1,16 @@
+SRC_router := router/http_head.c router/http_body.c router/http_write.c router/reply.c router/sse.c router/usage.c \
+	router/endpoint.c router/fields.c router/proxies.c router/body.c router/splice.c
+$(eval $(call library,router,$(SRC_router)))
+$(eval $(call unit,router/http_head,router,llhttp))
+$(eval $(call unit,router/http_body,router,llhttp))
+$(eval $(call unit,router/http_write,router proto common,msgpack))
+$(eval $(call unit,router/reply,router proto common,msgpack))
+$(eval $(call unit,router/sse,router,))
+$(eval $(call unit,router/usage,router,))
+$(eval $(call unit,router/endpoint,router proto common,llhttp msgpack))
+$(eval $(call unit,router/fields,router proto common,llhttp msgpack))
+$(eval $(call unit,router/proxies,router,))
+$(eval $(call unit,router/body,router common,))
+$(eval $(call unit,router/splice,router proto common,msgpack))
+$(eval $(call fuzz,http_head,router common,llhttp))
+$(eval $(call fuzz,sse,router,))
