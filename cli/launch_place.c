@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Folders and identities.
+ *
+ * run_dir is ours, and only sockets lie in it; its lock is flock() on the folder itself, exclusive for `up`, shared for
+ * the several `run`s of one deployment. state_dir is ours too and has a folder for each daemon that keeps something,
+ * mode 0700, owned by it.
+ */
+#include "cli/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/config_tree.h"
+
+const char *launch_program(enum role role)
+{
+	switch (role) {
+	case ROLE_EGRESS:
+		return "keyvault-egress";
+	case ROLE_DIALER:
+		return "keyvault-dialer";
+	default:
+		return role_name(role);
+	}
+}
+
+/* Not root but exactly the uid that this role would get: a container made for it. */
+static bool place_is_own_uid(const struct launcher *l, enum role role)
+{
+	return !l->whole && geteuid() == l->uid_base + (uid_t)role;
+}
+
+uid_t launch_uid(const struct launcher *l, enum role role)
+{
+	if (role == ROLE_CLI)
+		return geteuid();
+	for (size_t i = 0; !l->root && i < l->n_children; i++)
+		if (place_is_own_uid(l, l->children[i].role))
+			return l->uid_base + (uid_t)role;
+	return l->root ? l->uid_base + (uid_t)role : geteuid();
+}
+
+gid_t launch_gid(const struct launcher *l, enum role role)
+{
+	uid_t uid = launch_uid(l, role);
+
+	return uid == geteuid() ? getegid() : (gid_t)uid;
+}
+
+/* mkdir -p. */
+static int place_make(const char *path, mode_t mode)
+{
+	char part[LAUNCH_PATH_BYTES];
+
+	for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		snprintf(part, sizeof(part), "%.*s", (int)(slash - path), path);
+		if (mkdir(part, 0755) && errno != EEXIST)
+			return -errno;
+	}
+	return mkdir(path, mode) ? -errno : 0;
+}
+
+static int place_run_dir(struct launcher *l)
+{
+	const char *path = cli_value(l->cli, "bulkhead.run_dir");
+	int r = place_make(path, l->root || !l->whole ? 0755 : 0700);
+
+	l->made_run_dir = r == 0;
+	l->run_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (l->run_fd < 0)
+		return cli_fail(l->cli, "run_dir %s: %s", path, strerror(errno));
+	if (flock(l->run_fd, (l->whole ? LOCK_EX : LOCK_SH) | LOCK_NB))
+		return cli_fail(l->cli,
+				"another bulkhead runs in %s: stop it first, or give this one a run_dir of its own",
+				path);
+	return CLI_DONE;
+}
+
+/* May this role's uid get to `path` and use it? Asked as that uid, so that folders above it count too. */
+static bool place_reaches(const struct launcher *l, enum role role, const char *path, int mode)
+{
+	bool reaches;
+
+	if (!l->root)
+		return faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0;
+	if (setegid(launch_gid(l, role)) || seteuid(launch_uid(l, role)))
+		return false;
+	reaches = faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0;
+	if (seteuid(0) || setegid(0))
+		_exit(CLI_FAILED);
+	return reaches;
+}
+
+static int place_state_dir(struct launcher *l, enum role role)
+{
+	uid_t uid = launch_uid(l, role);
+	char path[LAUNCH_PATH_BYTES];
+	struct stat st;
+	int r;
+
+	snprintf(path, sizeof(path), "%s/%s", cli_value(l->cli, "bulkhead.state_dir"), role_name(role));
+	r = place_make(path, 0700);
+	if (r && r != -EEXIST)
+		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(-r));
+	if (r == 0 && l->root && chown(path, uid, launch_gid(l, role)))
+		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(errno));
+	if (stat(path, &st))
+		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(errno));
+	if (st.st_uid != uid)
+		return cli_fail(l->cli,
+				"%s belongs to uid %u, and %s runs as uid %u: `chown -R %u:%u %s`, or start as before",
+				path, st.st_uid, role_name(role), uid, uid, launch_gid(l, role), path);
+	if (!place_reaches(l, role, path, W_OK | X_OK))
+		return cli_fail(l->cli,
+				"%s runs as uid %u and cannot reach %s: move state_dir, or open the folders above it "
+				"(chmod o+x)",
+				role_name(role), uid, path);
+	return CLI_DONE;
+}
+
+int launch_folders(struct launcher *l)
+{
+	bool seen[N_ROLES] = {false};
+	int r = place_run_dir(l);
+
+	for (size_t i = 0; !r && i < l->n_children; i++) {
+		enum role role = l->children[i].role;
+		bool keeps = role == ROLE_AUTHD || role == ROLE_KEYVAULT || role == ROLE_AUDITD;
+
+		if (keeps && !seen[role])
+			r = place_state_dir(l, role);
+		seen[role] = true;
+	}
+	return r;
+}
+
+int launch_check_files(struct launcher *l)
+{
+	const struct config_tree *t = l->cli->config;
+
+	for (size_t i = 0; i < t->sections[CONFIG_PROVIDERS].n; i++) {
+		const char *path = config_tree_get(t, CONFIG_PROVIDERS, i, "ca_file");
+
+		if (path[0] && !place_reaches(l, ROLE_EGRESS, path, R_OK))
+			return cli_fail(l->cli, "ca_file %s of provider '%s' cannot be read by the egress (uid %u)",
+					path, config_tree_get(t, CONFIG_PROVIDERS, i, "name"),
+					launch_uid(l, ROLE_EGRESS));
+	}
+	return CLI_DONE;
+}
+
+/* Beside this program, or where `make install` puts what is not for a person's PATH. */
+int launch_find_programs(struct launcher *l)
+{
+	char self[LAUNCH_PATH_BYTES];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	if (n <= 0)
+		return cli_fail(l->cli, "/proc is not there: %s", strerror(errno));
+	self[n] = 0;
+	slash = strrchr(self, '/');
+	*slash = 0;
+	snprintf(l->programs[0], LAUNCH_PATH_BYTES, "%.4000s", self);
+	snprintf(l->programs[1], LAUNCH_PATH_BYTES, "%.4000s/../libexec/bulkhead", self);
+	return CLI_DONE;
+}

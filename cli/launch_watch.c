@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Deaths and the end.
+ *
+ * A child that dies is restarted: at once the first time, then after 100 ms, doubling to 5 s, as long as each life is
+ * shorter than ten seconds. Before everybody has been up once, five short lives of one child mean that it cannot start,
+ * and we give up.
+ *
+ * Draining goes in stages, because a request in flight needs everybody behind the router: routers first, then what
+ * serves them, then the log, and last the core, which signs the log's final checkpoint. Whoever is left at the deadline
+ * is killed.
+ */
+#include "cli/launch.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#define WATCH_LIFE_MS        10000
+#define WATCH_BACKOFF_MS     100
+#define WATCH_BACKOFF_MS_MAX 5000
+#define WATCH_DEATHS_MAX     5
+#define WATCH_DRAIN_MS       30000
+
+static const uint64_t stages[] = {
+	BIT(ROLE_ROUTER),
+	BIT(ROLE_CLASSIFIER) | BIT(ROLE_EGRESS) | BIT(ROLE_DIALER) | BIT(ROLE_AUTHD),
+	BIT(ROLE_AUDITD),
+	BIT(ROLE_KEYVAULT),
+};
+
+/* ---- draining ---- */
+
+static void watch_signal(struct launcher *l, uint64_t roles, int signum)
+{
+	for (size_t i = 0; i < l->n_children; i++)
+		if (l->children[i].pid && (roles & BIT(l->children[i].role)))
+			kill(l->children[i].pid, signum);
+}
+
+static bool watch_any(const struct launcher *l, uint64_t roles)
+{
+	for (size_t i = 0; i < l->n_children; i++)
+		if (l->children[i].pid && (roles & BIT(l->children[i].role)))
+			return true;
+	return false;
+}
+
+/* Goes on to the next stage that has somebody, or ends. */
+static void watch_advance(struct launcher *l)
+{
+	while (l->stage < ARRAY_LEN(stages) && !watch_any(l, stages[l->stage]))
+		if (++l->stage < ARRAY_LEN(stages))
+			watch_signal(l, stages[l->stage], SIGTERM);
+	if (l->stage == ARRAY_LEN(stages))
+		uv_stop(&l->loop);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+	struct launcher *l = timer->data;
+
+	log_event(&l->log, LOG_LAUNCH_DRAIN_TIMEOUT);
+	watch_signal(l, UINT64_MAX, SIGKILL);
+}
+
+void launch_drain(struct launcher *l, int exit_code)
+{
+	if (l->phase == LAUNCH_DRAINING) {
+		watch_signal(l, UINT64_MAX, SIGKILL);
+		return;
+	}
+	l->phase = LAUNCH_DRAINING;
+	l->exit_code = exit_code;
+	for (size_t i = 0; i < l->n_children; i++)
+		uv_timer_stop(&l->children[i].restart);
+	uv_timer_start(&l->deadline, on_deadline, WATCH_DRAIN_MS, 0);
+	watch_signal(l, stages[0], SIGTERM);
+	watch_advance(l);
+}
+
+static void on_stop_signal(uv_signal_t *handle, int signum)
+{
+	(void)signum;
+	launch_drain(handle->data, CLI_DONE);
+}
+
+/* ---- restarting ---- */
+
+static void watch_start(struct launch_child *c)
+{
+	int r = launch_spawn(c);
+
+	if (r == 0)
+		return;
+	cli_fail(c->l->cli, "%s does not start: %s", c->name,
+		 r > 0 ? "its part of the configuration is too large" : strerror(-r));
+	launch_drain(c->l, CLI_FAILED);
+}
+
+static void on_restart(uv_timer_t *timer)
+{
+	watch_start(timer->data);
+}
+
+static void watch_report(struct launch_child *c, int status)
+{
+	char how[128];
+
+	if (WIFEXITED(status))
+		snprintf(how, sizeof(how), "exited with %d", WEXITSTATUS(status));
+	else if (WTERMSIG(status) == SIGSYS)
+		snprintf(how, sizeof(how), "killed by seccomp (SIGSYS): a system call that is not on its list");
+	else
+		snprintf(how, sizeof(how), "killed by SIG%s", sigabbrev_np(WTERMSIG(status)));
+	log_event(&c->l->log, LOG_LAUNCH_DIED, LOG_STR("instance", c->name), LOG_U64("pid", (uint64_t)c->pid),
+		  LOG_STR("how", how));
+}
+
+static void watch_died(struct launch_child *c, int status)
+{
+	struct launcher *l = c->l;
+	uint64_t pause_ms = 0;
+
+	if (l->phase != LAUNCH_DRAINING || !WIFEXITED(status) || WEXITSTATUS(status))
+		watch_report(c, status);
+	c->pid = 0;
+	launch_control_close(c);
+	if (l->phase == LAUNCH_DRAINING) {
+		watch_advance(l);
+		return;
+	}
+	c->deaths = uv_now(&l->loop) - c->started_ms > WATCH_LIFE_MS ? 1 : c->deaths + 1;
+	if (l->phase == LAUNCH_STARTING && c->deaths >= WATCH_DEATHS_MAX) {
+		cli_fail(l->cli, "%s does not start; its own lines above say why", c->name);
+		launch_drain(l, CLI_FAILED);
+		return;
+	}
+	if (c->deaths > 1)
+		pause_ms = MIN((uint64_t)WATCH_BACKOFF_MS << MIN(c->deaths - 2, 16u), (uint64_t)WATCH_BACKOFF_MS_MAX);
+	uv_timer_start(&c->restart, on_restart, pause_ms, 0);
+}
+
+static void on_child(uv_signal_t *handle, int signum)
+{
+	struct launcher *l = handle->data;
+
+	(void)signum;
+	uv_update_time(&l->loop);
+	for (size_t i = 0; i < l->n_children; i++) {
+		int status;
+
+		if (l->children[i].pid && waitpid(l->children[i].pid, &status, WNOHANG) == l->children[i].pid)
+			watch_died(&l->children[i], status);
+	}
+}
+
+/* ---- start and end ---- */
+
+void launch_start_all(struct launcher *l)
+{
+	for (size_t i = 0; i < l->n_children && l->phase != LAUNCH_DRAINING; i++)
+		watch_start(&l->children[i]);
+}
+
+static int watch_signal_handle(struct launcher *l, uv_signal_t *handle, uv_signal_cb callback, int signum)
+{
+	int r = uv_signal_init(&l->loop, handle);
+
+	handle->data = l;
+	return r ? r : uv_signal_start(handle, callback, signum);
+}
+
+int launch_watch(struct launcher *l)
+{
+	int r = watch_signal_handle(l, &l->on_child, on_child, SIGCHLD);
+
+	if (!r)
+		r = watch_signal_handle(l, &l->on_int, on_stop_signal, SIGINT);
+	if (!r)
+		r = watch_signal_handle(l, &l->on_term, on_stop_signal, SIGTERM);
+	if (!r)
+		r = watch_signal_handle(l, &l->on_hup, on_stop_signal, SIGHUP);
+	if (!r)
+		r = uv_timer_init(&l->loop, &l->deadline);
+	l->deadline.data = l;
+	for (size_t i = 0; !r && i < l->n_children; i++) {
+		r = uv_timer_init(&l->loop, &l->children[i].restart);
+		l->children[i].restart.data = &l->children[i];
+	}
+	return r ? cli_fail(l->cli, "event loop: %s", uv_strerror(r)) : CLI_DONE;
+}
+
+static void watch_close_handle(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+void launch_close(struct launcher *l)
+{
+	for (size_t i = 0; i < l->n_children; i++)
+		launch_control_close(&l->children[i]);
+	uv_walk(&l->loop, watch_close_handle, NULL);
+	uv_run(&l->loop, UV_RUN_DEFAULT);
+	if (uv_loop_close(&l->loop))
+		abort(); /* a handle that nobody closed */
+	free(l->children);
+	l->children = NULL;
+	l->n_children = 0;
+}
