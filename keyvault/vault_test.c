@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core without IPC: files at start, init, unseal, seal, and credentials that a store pushes, honest or not. */
+#include "keyvault/vault.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sodium.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static const char phrase[] = "correct horse battery";
+
+struct fixture {
+	char dir[64], key_file[128];
+	struct config config;
+	struct secret_arena *arena;
+	struct vault vault;
+};
+
+static int start(struct fixture *f)
+{
+	return vault_start(&f->vault, &f->config, f->arena);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	char path[128];
+
+	strcpy(f->dir, "/tmp/keyvault-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	(void)snprintf(path, sizeof(path), "%s/keyvault", f->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	(void)snprintf(f->key_file, sizeof(f->key_file), "%s/key", f->dir);
+	f->config.bulkhead.state_dir = f->dir;
+	f->config.keyvault.unseal = CONFIG_UNSEAL_KEY_FILE;
+	f->config.keyvault.key_file = "";
+	assert_int_equal(secret_arena_new(65536, &f->arena), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	vault_deinit(&f->vault);
+	assert_int_equal(secret_arena_used(f->arena), 0); /* no path leaves a key behind */
+	secret_arena_free(f->arena);
+	(void)snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+	assert_int_equal(system(command), 0);
+	free(f);
+	return 0;
+}
+
+static void restart(struct fixture *f, int answer)
+{
+	vault_deinit(&f->vault);
+	assert_int_equal(secret_arena_used(f->arena), 0);
+	assert_int_equal(start(f), answer);
+}
+
+static void write_file(struct fixture *f, const char *name, const void *bytes, size_t len, mode_t mode)
+{
+	char path[192];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", f->dir, name);
+	(void)unlink(path);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	assert_true(fd >= 0);
+	assert_int_equal(fchmod(fd, mode), 0);
+	assert_int_equal(write(fd, bytes, len), len);
+	(void)close(fd);
+}
+
+/* ---- files ---- */
+
+static void a_key_file_vault_opens_by_itself(void **state)
+{
+	struct fixture *f = *state;
+	char origin[NOTE_NAME_MAX + 1];
+
+	assert_int_equal(start(f), 0);
+	assert_string_equal(vault_state(&f->vault), "uninitialised");
+	assert_int_equal(vault_unseal(&f->vault, SPAN_NULL, 0), VAULT_E_UNINITIALISED);
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+	assert_string_equal(vault_state(&f->vault), "unsealed");
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), VAULT_E_INITIALISED);
+	strcpy(origin, f->vault.signer.witness.origin);
+	restart(f, 0);
+	assert_string_equal(vault_state(&f->vault), "unsealed");
+	assert_string_equal(f->vault.signer.witness.origin, origin);
+	vault_seal(&f->vault);
+	assert_int_equal(secret_arena_used(f->arena), 0);
+	assert_int_equal(vault_unseal(&f->vault, SPAN_NULL, 0), 0);
+}
+
+static void a_configured_key_file_must_be_good(void **state)
+{
+	static const char good[] = "d41d8cd98f00b204e9800998ecf8427e0a315b77632fa0c1153e6d90bb482956\n";
+	struct fixture *f = *state;
+
+	f->config.keyvault.key_file = f->key_file;
+	assert_int_equal(start(f), VAULT_E_KEY_FILE); /* missing */
+	assert_non_null(strstr(f->vault.files.why, f->key_file));
+	write_file(f, "key", good, sizeof(good) - 1, 0644);
+	restart(f, VAULT_E_KEY_FILE);
+	assert_non_null(strstr(f->vault.files.why, "others may read it"));
+	write_file(f, "key", good, sizeof(good) - 1, 0440);
+	restart(f, VAULT_E_KEY_FILE);
+	write_file(f, "key", good, 40, 0400);
+	restart(f, VAULT_E_KEY_FILE);
+	assert_non_null(strstr(f->vault.files.why, "too short"));
+	write_file(f, "key", "", 0, 0400);
+	restart(f, VAULT_E_KEY_FILE);
+	write_file(f, "key", "0000000000000000000000000000000000000000000000000000000000000000", 64, 0400);
+	restart(f, VAULT_E_KEY_FILE);
+	assert_non_null(strstr(f->vault.files.why, "not random"));
+	write_file(f, "key", good, sizeof(good) - 1, 0400);
+	restart(f, 0);
+	assert_true(vault_is_open(&f->vault));
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), VAULT_E_INITIALISED);
+}
+
+static void a_passphrase_vault_starts_sealed(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.keyvault.unseal = CONFIG_UNSEAL_PASSPHRASE;
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, span_str("short")), VAULT_E_SHORT);
+	assert_string_equal(vault_state(&f->vault), "uninitialised");
+	assert_int_equal(vault_init(&f->vault, span_str(phrase)), 0);
+	restart(f, 0);
+	assert_string_equal(vault_state(&f->vault), "sealed");
+	assert_int_equal(f->vault.files.root_fd, -1);
+	assert_int_equal(vault_unseal(&f->vault, span_str(phrase), 0), 0);
+	assert_int_equal(vault_unseal(&f->vault, span_str("whatever"), 0), VAULT_E_OPEN);
+
+	/* A truncated root is damage, never a reason to make a new one. */
+	vault_deinit(&f->vault);
+	char path[128];
+	(void)snprintf(path, sizeof(path), "%s/keyvault/root.sealed", f->dir);
+	assert_int_equal(truncate(path, 100), 0);
+	assert_int_equal(start(f), VAULT_E_KEY_FILE);
+	assert_non_null(strstr(f->vault.files.why, "root.sealed"));
+}
+
+static void wrong_passphrases_have_to_wait(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t now_ms = 5000;
+
+	f->config.keyvault.unseal = CONFIG_UNSEAL_PASSPHRASE;
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, span_str(phrase)), 0);
+	vault_seal(&f->vault);
+	for (uint64_t wait_ms = 1000; wait_ms <= 4000; wait_ms *= 2) {
+		assert_int_equal(vault_unseal(&f->vault, span_str("wrong wrong"), now_ms), VAULT_E_PASSPHRASE);
+		assert_int_equal(vault_unseal(&f->vault, span_str(phrase), now_ms + wait_ms - 1), VAULT_E_WAIT);
+		now_ms += wait_ms;
+	}
+	f->vault.wrong_tries = 1000;
+	assert_int_equal(vault_unseal(&f->vault, span_str("wrong wrong"), now_ms), VAULT_E_PASSPHRASE);
+	assert_int_equal(f->vault.retry_at_ms, now_ms + VAULT_WAIT_MS_MAX);
+	assert_int_equal(vault_unseal(&f->vault, span_str(phrase), now_ms + VAULT_WAIT_MS_MAX), 0);
+	vault_seal(&f->vault);
+	assert_int_equal(vault_unseal(&f->vault, span_str(phrase), now_ms + VAULT_WAIT_MS_MAX), 0);
+}
+
+static void nothing_half_written_counts(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.keyvault.unseal = CONFIG_UNSEAL_PASSPHRASE;
+	assert_int_equal(start(f), 0);
+	int fd = f->vault.files.root_fd;
+	f->vault.files.root_fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	assert_int_equal(vault_init(&f->vault, span_str(phrase)), VAULT_E_STORAGE);
+	(void)close(f->vault.files.root_fd);
+	f->vault.files.root_fd = fd;
+	assert_string_equal(vault_state(&f->vault), "uninitialised");
+	assert_int_equal(secret_arena_used(f->arena), 0);
+	assert_int_equal(vault_init(&f->vault, span_str(phrase)), 0);
+}
+
+/* ---- credentials ---- */
+
+struct blob {
+	uint8_t bytes[SEAL_BYTES_MAX];
+	size_t len;
+};
+
+static struct span span_blob(const struct blob *b)
+{
+	return span_of(b->bytes, b->len);
+}
+
+static void make(struct fixture *f, const char *id, uint64_t version, const char *secret, struct blob *ret)
+{
+	const struct proto_binding b = {.tenant = SPAN_LIT("*"),
+					.credential = span_str(id),
+					.version = version,
+					.provider = span_str(id),
+					.scheme = SPAN_LIT("https"),
+					.host = SPAN_LIT("api.test"),
+					.port = 443,
+					.path_prefix = SPAN_LIT("/v1"),
+					.methods = 2,
+					.header = SPAN_LIT("authorization"),
+					.prefix = SPAN_LIT("Bearer ")};
+	uint8_t packed[SEAL_BINDING_BYTES_MAX];
+	size_t len;
+
+	assert_int_equal(proto_pack_record(&proto_binding_desc, &b, packed, sizeof(packed), &len), 0);
+	assert_int_equal(vault_add(&f->vault, span_of(packed, len), span_str(secret), ret->bytes, &ret->len), 0);
+}
+
+static int load(struct fixture *f, const char *id, const struct blob *b, bool *ret_replaced)
+{
+	return vault_load(&f->vault, span_str(id), span_blob(b), ret_replaced);
+}
+
+static void expect_secret(struct fixture *f, const char *id, const char *secret)
+{
+	struct secret plain = SECRET_NULL;
+	struct span binding;
+
+	assert_int_equal(vault_fetch(&f->vault, span_str(id), &binding, &plain), 0);
+	secret_open(f->arena);
+	assert_int_equal(plain.len, strlen(secret));
+	assert_memory_equal(plain.p, secret, plain.len);
+	secret_close(f->arena);
+	secret_free(f->arena, &plain);
+}
+
+static void versions_only_grow(void **state)
+{
+	struct fixture *f = *state;
+	struct blob one, two, other_two, three;
+	bool replaced;
+
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+	make(f, "openai", 1, "sk-one", &one);
+	make(f, "openai", 2, "sk-two", &two);
+	make(f, "openai", 2, "sk-two", &other_two);
+	make(f, "openai", 3, "sk-three", &three);
+	assert_int_equal(load(f, "openai", &one, &replaced), 0);
+	assert_false(replaced);
+	assert_int_equal(load(f, "openai", &two, &replaced), 0);
+	assert_true(replaced);
+	assert_int_equal(load(f, "openai", &two, &replaced), 0); /* authd has connected again */
+	assert_false(replaced);
+	assert_int_equal(load(f, "openai", &one, &replaced), VAULT_E_OLD);
+	assert_int_equal(load(f, "openai", &other_two, &replaced), VAULT_E_OLD);
+	assert_int_equal(load(f, "another", &three, &replaced), VAULT_E_FORGED);
+	expect_secret(f, "openai", "sk-two");
+	assert_true(store_drop(&f->vault.store, span_str("openai")));
+	assert_int_equal(load(f, "openai", &one, &replaced), VAULT_E_OLD); /* removal does not forget the version */
+	assert_int_equal(load(f, "openai", &three, &replaced), 0);
+	expect_secret(f, "openai", "sk-three");
+}
+
+static void forged_blobs_do_not_displace_good_ones(void **state)
+{
+	struct fixture *f = *state;
+	struct blob good, forged;
+	struct secret plain;
+	struct span binding;
+	bool replaced;
+
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+	make(f, "openai", 1, "sk-one", &good);
+	make(f, "openai", 9, "sk-two", &forged);
+	forged.bytes[forged.len - 1] ^= 1;
+	assert_int_equal(load(f, "openai", &good, &replaced), 0);
+	assert_int_equal(load(f, "openai", &forged, &replaced), VAULT_E_FORGED);
+	expect_secret(f, "openai", "sk-one");
+	assert_int_equal(vault_fetch(&f->vault, span_str("nobody"), &binding, &plain), VAULT_E_UNKNOWN);
+	vault_seal(&f->vault);
+	assert_int_equal(vault_fetch(&f->vault, span_str("openai"), &binding, &plain), VAULT_E_SEALED);
+}
+
+/* What comes while the vault is sealed is checked when it opens. */
+static void waiting_blobs_are_checked_at_opening(void **state)
+{
+	struct fixture *f = *state;
+	struct blob good, forged;
+	char id[STORE_ID_BYTES_MAX + 1];
+	size_t at = 0;
+	bool replaced;
+
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+	make(f, "a-good", 1, "sk-one", &good);
+	make(f, "b-forged", 7, "sk-two", &forged);
+	forged.bytes[forged.len - 1] ^= 1;
+	vault_seal(&f->vault);
+	assert_int_equal(load(f, "a-good", &good, &replaced), 0);
+	assert_int_equal(load(f, "b-forged", &forged, &replaced), 0);
+	assert_int_equal(store_count(&f->vault.store), 2);
+	assert_int_equal(vault_unseal(&f->vault, SPAN_NULL, 0), 0);
+	assert_true(vault_next_rejected(&f->vault, &at, id));
+	assert_string_equal(id, "b-forged");
+	assert_false(vault_next_rejected(&f->vault, &at, id));
+	assert_int_equal(store_count(&f->vault.store), 1);
+	expect_secret(f, "a-good", "sk-one");
+	make(f, "b-forged", 1, "sk-real", &good); /* the forged version was never believed */
+	assert_int_equal(load(f, "b-forged", &good, &replaced), 0);
+}
+
+static void the_store_is_bounded_and_sorted(void **state)
+{
+	struct store s = STORE_NULL;
+	char id[16];
+	bool replaced;
+
+	(void)state;
+	for (unsigned i = 0; i < STORE_ENTRIES_MAX; i++) {
+		(void)snprintf(id, sizeof(id), "c%u", i * 2654435761U % STORE_ENTRIES_MAX);
+		assert_int_equal(store_put(&s, span_str(id), 1, span_str(id), true, &replaced), 0);
+	}
+	assert_int_equal(store_put(&s, span_str("more"), 1, span_str("x"), true, &replaced), STORE_E_FULL);
+	for (unsigned i = 0; i < STORE_ENTRIES_MAX; i++) {
+		(void)snprintf(id, sizeof(id), "c%u", i);
+		const struct store_entry *e = store_find(&s, span_str(id));
+		assert_non_null(e);
+		assert_true(span_eq_str(span_of(e->blob, e->blob_len), id));
+	}
+	assert_null(store_find(&s, span_str("c")));
+	store_deinit(&s);
+}
+
+/* ---- lanes ---- */
+
+static void edge_keys_are_fresh_and_epochs_grow(void **state)
+{
+	struct fixture *f = *state;
+	int first_peer, second_peer;
+	uint8_t before[LANES_KEY_BYTES];
+
+	assert_int_equal(start(f), 0);
+	struct lanes *l = &f->vault.lanes;
+	assert_null(lanes_attach(l, 3, &first_peer));
+	assert_int_equal(lanes_mint(l, 3, 1000), 0);
+	uint64_t epoch = l->lane[3].epoch;
+	secret_open(f->arena);
+	memcpy(before, l->lane[3].key.p, sizeof(before));
+	secret_close(f->arena);
+	assert_ptr_equal(lanes_attach(l, 3, &second_peer), &first_peer);
+	assert_int_equal(l->lane[3].epoch, 0);
+	assert_int_equal(lanes_mint(l, 3, 900), 0); /* the clock went back */
+	assert_true(l->lane[3].epoch > epoch);
+	secret_open(f->arena);
+	assert_memory_not_equal(before, l->lane[3].key.p, sizeof(before));
+	secret_close(f->arena);
+	lanes_detach(l, 3, &first_peer); /* the late end of the connection that was replaced */
+	assert_int_not_equal(l->lane[3].epoch, 0);
+	lanes_detach(l, 3, &second_peer);
+	assert_int_equal(l->lane[3].epoch, 0);
+	assert_int_equal(secret_arena_used(f->arena), 0);
+}
+
+int main(void)
+{
+	/* clang-format off */
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_key_file_vault_opens_by_itself),
+		TEST(a_configured_key_file_must_be_good),
+		TEST(a_passphrase_vault_starts_sealed),
+		TEST(wrong_passphrases_have_to_wait),
+		TEST(nothing_half_written_counts),
+		TEST(versions_only_grow),
+		TEST(forged_blobs_do_not_displace_good_ones),
+		TEST(waiting_blobs_are_checked_at_opening),
+		cmocka_unit_test(the_store_is_bounded_and_sorted),
+		TEST(edge_keys_are_fresh_and_epochs_grow),
+	};
+	/* clang-format on */
+	return sodium_init() < 0 ? 1 : cmocka_run_group_tests_name("vault", tests, NULL, NULL);
+}
