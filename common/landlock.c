@@ -23,7 +23,9 @@ struct landlock_attr {
 #define FS_READ_FILE    BIT(2)
 #define FS_READ_DIR     BIT(3)
 #define FS_REMOVE_FILE  BIT(5)
+#define FS_MAKE_DIR     BIT(7)
 #define FS_MAKE_REG     BIT(8)
+#define FS_REFER        BIT(13)
 #define FS_TRUNCATE     BIT(14)
 #define NET_BIND_TCP    BIT(0)
 #define NET_CONNECT_TCP BIT(1)
@@ -36,7 +38,7 @@ static const uint8_t landlock_fs_bits[] = {0, 13, 14, 15, 15, 16};
 #define ABI_SCOPE 6
 
 #define READ_RIGHTS  (FS_READ_FILE | FS_READ_DIR)
-#define WRITE_RIGHTS (FS_WRITE_FILE | FS_TRUNCATE | FS_REMOVE_FILE | FS_MAKE_REG)
+#define WRITE_RIGHTS (FS_WRITE_FILE | FS_TRUNCATE | FS_REMOVE_FILE | FS_MAKE_REG | FS_MAKE_DIR | FS_REFER)
 #define FILE_RIGHTS  (FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE)
 
 static void landlock_fd_close(int *fd)

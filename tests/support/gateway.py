@@ -311,7 +311,7 @@ class Gateway:
 
     def audit(self, **match):
         """Events of the log whose fields are as asked."""
-        events = [json.loads(line) for line in self.cli("audit", "tail", "-n", "100000", "--json").stdout.splitlines() if line]
+        events = [json.loads(line) for line in self.cli("audit", "tail", "--from", "0", "--json").stdout.splitlines() if line]
         return [e for e in events if all(e.get(k) == v for k, v in match.items())]
 
     def verify(self):

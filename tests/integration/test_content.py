@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""P-01, P-02: what the classifier finds in a request, and what is done about it."""
+import json
+
+import pytest
+
+EMAIL, PHONE, CARD = "anna.muster@example.org", "+49 170 1234567", "4111 1111 1111 1111"
+NOT_A_CARD = "4111 1111 1111 1112"  # the last digit is wrong
+
+
+@pytest.fixture(scope="module")
+def gateway(new_gateway):
+    return new_gateway(settings={"authd": {"guard_email": "redact", "guard_phone": "flag", "guard_card": "block"}})
+
+
+def sent(gateway):
+    return json.loads(gateway.provider.journal()[-1]["body"])["messages"][0]["content"]
+
+
+def test_email_is_replaced(gateway, provider):
+    assert gateway.chat("gpt-x", text=f"write to {EMAIL}, or {EMAIL}!").status == 200
+    assert sent(gateway) == "write to <EMAIL>, or <EMAIL>!"
+
+
+def test_an_escaped_email_is_replaced(gateway, provider):
+    body = '{"model":"gpt-x","messages":[{"role":"user","content":"to \\u0061nna.muster\\u0040example.org now"}]}'
+    assert gateway.request("POST", "/v1/chat/completions", body).status == 200
+    assert sent(gateway) == "to <EMAIL> now"
+
+
+def test_phone_is_flagged_and_passes(gateway, provider):
+    assert gateway.chat("gpt-x", text=f"call {PHONE}").status == 200
+    assert sent(gateway) == f"call {PHONE}"
+
+
+def test_card_is_blocked(gateway, provider):
+    reply = gateway.chat("gpt-x", text=f"my card is {CARD}, keep it safe")
+    assert reply.status == 400 and reply.json()["error"]["code"] == "content_blocked"
+    assert not provider.journal() and CARD not in reply.body.decode()
+
+
+def test_a_number_that_is_no_card_passes(gateway, provider):
+    assert gateway.chat("gpt-x", text=f"order {NOT_A_CARD}").status == 200
+
+
+def test_findings_across_a_large_body(gateway, provider):
+    """Above 64 KiB the body travels as a memfd."""
+    text = "x " * 60000 + EMAIL + " y" * 60000
+    assert gateway.chat("gpt-x", text=text, timeout=60).status == 200
+    assert sent(gateway) == text.replace(EMAIL, "<EMAIL>")
+
+
+def test_clean_text_passes_byte_for_byte(gateway, provider):
+    body = '{ "model":"gpt-x", "messages":[{"role":"user","content":"nothing \\/ to \\u00e9 see"}]}'
+    assert gateway.request("POST", "/v1/chat/completions", body).status == 200
+    assert provider.journal()[0]["body"] == body
