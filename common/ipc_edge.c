@@ -407,6 +407,11 @@ struct ipc *ipc_free(struct ipc *ipc)
 	return NULL;
 }
 
+uv_loop_t *ipc_loop(const struct ipc *ipc)
+{
+	return &ipc->d->loop;
+}
+
 void *ipc_conn_ctx(const struct ipc_conn *c)
 {
 	return c->user;

@@ -128,15 +128,17 @@ static struct {
 	unsigned good, bad;
 } seen;
 
-/* The data has hashes that are none, of fewer bytes: here they are filled up with zeros. False for longer and empty ones. */
+/* The data has hashes that are none, of fewer bytes: here they are filled up with zeros. False for longer and empty
+ * ones. */
 static bool vector_hash(const json_t *value, struct merkle_hash *ret)
 {
 	const char *text = json_string_value(value);
 	size_t len = 0;
 
 	*ret = (struct merkle_hash){0};
-	return text && sodium_base642bin(ret->b, sizeof ret->b, text, strlen(text), NULL, &len, NULL,
-					 sodium_base64_VARIANT_ORIGINAL) == 0 &&
+	return text &&
+	       sodium_base642bin(ret->b, sizeof ret->b, text, strlen(text), NULL, &len, NULL,
+				 sodium_base64_VARIANT_ORIGINAL) == 0 &&
 	       len > 0;
 }
 
@@ -197,7 +199,7 @@ static int vector_file(const char *path, const struct stat *st, int type, struct
 
 static void test_public_proofs(void **state)
 {
-	static const char *const kinds[] = { "inclusion", "consistency" };
+	static const char *const kinds[] = {"inclusion", "consistency"};
 	char path[4096];
 
 	(void)state;

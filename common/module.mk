@@ -3,7 +3,7 @@ SRC_common += common/sandbox.c common/sandbox_table.c common/seccomp_bpf.c commo
 SRC_common += common/config.c common/config_rows.c common/config_url.c
 SRC_common += common/log.c common/edges.c common/daemon.c
 SRC_common += common/ipc_buf.c common/ipc_conn.c common/ipc_call.c common/ipc_edge.c common/ipc_admin.c
-SRC_common += common/merkle.c common/note.c
+SRC_common += common/merkle.c common/note.c common/audit_ring.c common/audit_client.c
 $(eval $(call library,common,$(SRC_common)))
 $(eval $(call unit,common/config,common proto,msgpack))
 $(eval $(call unit,common/grant,common proto,libsodium msgpack))
@@ -17,3 +17,4 @@ $(eval $(call unit,common/ipc,common proto,libuv msgpack libsodium))
 $(eval $(call unit,common/merkle,common,libsodium jansson))
 $(eval $(call unit,common/note,common,libsodium))
 $(eval $(call fuzz,note,common,libsodium))
+$(eval $(call unit,common/audit_ring,common proto,msgpack))

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A leaf: the bytes that are hashed into the tree, a packed LEAF record (proto/messages.def). There is one way to write
+ * a given leaf; what does not read back strictly is no leaf of ours.
+ */
+#pragma once
+
+#include "proto/proto.h"
+
+/* Every string at its longest, with room to spare; the sum is asserted in the test. */
+#define LEAF_BYTES_MAX 1536
+#define LEAF_VERSION   1
+
+enum event_code {
+#define EVENT(NAME, number, text, class, doc) EVENT_##NAME = (number),
+#include "proto/events.def"
+#undef EVENT
+};
+
+enum event_class { EVENT_CLASS_DATA, EVENT_CLASS_MUST_ACK };
+
+struct event_row {
+	const char *text; /* "request.complete" */
+	enum event_class class;
+	const char *doc;
+};
+
+/* NULL for a number that events.def does not have. */
+const struct event_row *event_row(uint64_t code);
+
+/* 0 or a PROTO_E_*, which is a defect of ours: every field was checked when it came in. */
+MUST_USE int leaf_pack(const struct proto_leaf *leaf, uint8_t *to, size_t cap, size_t *ret_len);
+/* Views into `in`. 0 or PROTO_E_*. */
+MUST_USE int leaf_unpack(struct span in, struct proto_leaf *ret);

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auditd/ledger.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/err.h"
+
+/* ---- batches ---- */
+
+int ledger_batch_init(struct ledger_batch *b, size_t entries_max, size_t bytes_max)
+{
+	*b = (struct ledger_batch){.cap = bytes_max, .n_max = entries_max};
+	b->bytes = malloc(bytes_max);
+	b->items = calloc(entries_max, sizeof *b->items);
+	if (b->bytes && b->items)
+		return 0;
+	ledger_batch_deinit(b);
+	return -ENOMEM;
+}
+
+void ledger_batch_deinit(struct ledger_batch *b)
+{
+	free(b->bytes);
+	free(b->items);
+	*b = (struct ledger_batch){0};
+}
+
+void ledger_batch_clear(struct ledger_batch *b)
+{
+	b->len = b->n = 0;
+	b->urgent = false;
+}
+
+int ledger_batch_add(struct ledger_batch *b, const struct proto_leaf *leaf)
+{
+	size_t leaf_bytes;
+
+	if (b->n == b->n_max || b->cap - b->len < entry_bytes(LEAF_BYTES_MAX))
+		return LEDGER_E_FULL;
+	int r = leaf_pack(leaf, b->bytes + b->len + ENTRY_HEAD_BYTES, LEAF_BYTES_MAX, &leaf_bytes);
+	if (r)
+		return err_fold(r);
+	struct ledger_item *item = &b->items[b->n++];
+	*item = (struct ledger_item){.at = (uint32_t)b->len, .leaf_bytes = (uint32_t)leaf_bytes};
+	item->source.role = (uint8_t)leaf->role;
+	item->source.worker = (uint8_t)leaf->worker;
+	item->source.last_seq = leaf->last_seq;
+	memcpy(item->source.boot, leaf->boot.p, sizeof item->source.boot);
+	b->len += entry_bytes(leaf_bytes);
+	return 0;
+}
+
+/* ---- appending ---- */
+
+static int ledger_rotate(struct ledger *l)
+{
+	struct segment_head head = {
+		.first_index = ledger_size(l),
+		.last_leaf = l->tree.last_leaf,
+		.sources = l->sources,
+	};
+
+	memcpy(head.log_id, l->log_id, sizeof head.log_id);
+	merkle_tree_root(&l->tree.merkle, &head.root);
+	int r = tree_flush(&l->tree);
+	if (!r)
+		r = tree_sync(&l->tree);
+	if (!r)
+		r = segment_start(&l->segment, &head);
+	l->segments++;
+	return r;
+}
+
+/* Items [from, to), one commit. */
+static int ledger_commit(struct ledger *l, struct ledger_batch *b, size_t from, size_t to)
+{
+	uint64_t index = ledger_size(l);
+	size_t begin = b->items[from].at, end = begin;
+
+	for (size_t i = from; i < to; i++)
+		end += entry_seal(b->bytes + b->items[i].at, b->items[i].leaf_bytes, index + (i - from),
+				  (uint32_t)(i - from));
+	int r = segment_commit(&l->segment, span_of(b->bytes + begin, end - begin));
+	for (size_t i = from; i < to && !r; i++) {
+		const struct ledger_item *item = &b->items[i];
+		r = tree_append(&l->tree, span_of(b->bytes + item->at + ENTRY_HEAD_BYTES, item->leaf_bytes));
+		if (!r)
+			r = err_fold(sources_set(&l->sources, &item->source));
+	}
+	return r;
+}
+
+int ledger_append(struct ledger *l, struct ledger_batch *b)
+{
+	int r = 0;
+
+	b->first_index = ledger_size(l);
+	for (size_t from = 0, to; from < b->n && !r; from = to) {
+		uint64_t used = 0;
+		for (to = from; to < b->n; to++) {
+			uint64_t bytes = entry_bytes(b->items[to].leaf_bytes);
+			if (used + bytes > segment_room(&l->segment))
+				break;
+			used += bytes;
+		}
+		r = to > from ? ledger_commit(l, b, from, to) : ledger_rotate(l);
+	}
+	return r;
+}
+
+bool ledger_wants_reserve(const struct ledger *l)
+{
+	return segment_room(&l->segment) < l->segment.size / 2;
+}
+
+/* ---- checkpoints ---- */
+
+int ledger_prepare(struct ledger *l, uint64_t old_size, struct merkle_hash *ret_root, struct merkle_proof *ret_proof)
+{
+	struct merkle_source source = {tree_node, &l->tree};
+	int r = tree_flush(&l->tree);
+
+	if (r)
+		return r;
+	merkle_tree_root(&l->tree.merkle, ret_root);
+	*ret_proof = (struct merkle_proof){0};
+	if (old_size > 0 && old_size < ledger_size(l))
+		r = merkle_prove_consistency(&source, old_size, ledger_size(l), ret_proof);
+	if (r > 0) {
+		(void)snprintf(l->why, sizeof l->why, "the tiles in tile/ are missing or damaged");
+		return LEDGER_E_DAMAGED;
+	}
+	return r;
+}
+
+int ledger_publish(struct ledger *l, struct span note, const struct note_key *key, uint64_t size,
+		   const struct merkle_hash *root)
+{
+	struct span text;
+	struct checkpoint cp;
+
+	if (note_verify(note, key, &text) || checkpoint_parse(text, &cp) || !span_eq_str(cp.origin, key->name) ||
+	    cp.size != size || !merkle_hash_eq(&cp.root, root))
+		return LEDGER_E_INVALID;
+	int r = tree_write_file(l->dir, "checkpoint", note, true);
+	if (r)
+		return r;
+	cp.origin = SPAN_NULL;
+	l->published = cp;
+	l->has_checkpoint = true;
+	return 0;
+}
+
+int ledger_read_key(struct ledger *l, struct note_key *ret)
+{
+	uint8_t *bytes;
+	size_t len;
+
+	int r = tile_slurp(l->dir, "vkey", NOTE_VKEY_MAX + 1, &bytes, &len);
+	if (r)
+		return r < 0 ? r : LEDGER_E_INVALID;
+	if (len > 0 && bytes[len - 1] == '\n')
+		len--;
+	r = note_key_parse(ret, span_of(bytes, len)) ? LEDGER_E_INVALID : 0;
+	free(bytes);
+	return r;
+}
+
+int ledger_write_key(struct ledger *l, const struct note_key *key)
+{
+	char line[NOTE_VKEY_MAX + 1];
+
+	note_key_format(key, line);
+	(void)snprintf(line + strlen(line), 2, "\n");
+	return tree_write_file(l->dir, "vkey", span_str(line), true);
+}
+
+struct ledger *ledger_close(struct ledger *l)
+{
+	if (!l)
+		return NULL;
+	segment_deinit(&l->segment);
+	tree_deinit(&l->tree);
+	if (l->dir >= 0)
+		(void)close(l->dir);
+	free(l);
+	return NULL;
+}

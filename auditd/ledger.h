@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The log as a whole: segments, which are the truth; tree and tiles, which are derived from them; producers' last
+ * sequence numbers; the last checkpoint. Blocking, single-threaded, no loop: auditd calls it from one worker job at a
+ * time.
+ *
+ *   <dir>/seg/...        entries (auditd/format.h)
+ *   <dir>/tile/...       C2SP tlog-tiles, with <dir>/checkpoint as published last
+ *   <dir>/vkey           the signer's verifier key, as auditd first saw it
+ *
+ * ledger_open() recovers. It refuses, and leaves everything as it is, when an entry that was once durable cannot be
+ * read, when the log is shorter than its own checkpoint, or when the tree has another root than the checkpoint says.
+ * Only the remains of a commit that was never acknowledged are removed.
+ */
+#pragma once
+
+#include "auditd/segment.h"
+#include "auditd/tree.h"
+#include "common/note.h"
+
+#define LEDGER_NOTE_MAX 1024
+
+enum ledger_err {
+	LEDGER_E_DAMAGED = 1, /* refused; ledger->why says what was found */
+	LEDGER_E_FULL,        /* the batch has no room */
+	LEDGER_E_INVALID,     /* not a checkpoint of this log */
+};
+
+/* One entry that waits in a batch. */
+struct ledger_item {
+	uint32_t at, leaf_bytes; /* the entry in `bytes` */
+	struct source source;    /* its producer, with its last_seq */
+};
+
+/* Entries to be made durable together. Memory is taken once. */
+struct ledger_batch {
+	uint8_t *bytes;
+	struct ledger_item *items;
+	size_t len, cap, n, n_max;
+	bool urgent;          /* somebody waits for it */
+	uint64_t first_index; /* filled in by ledger_append() */
+};
+
+struct ledger {
+	int dir;
+	uint8_t log_id[16];
+	struct segment segment;
+	struct tree tree;
+	struct sources sources;      /* what is durable */
+	struct checkpoint published; /* size 0: none; its origin is not kept */
+	bool has_checkpoint;
+	uint64_t cut_bytes; /* removed by ledger_open() */
+	uint64_t segments;
+	char why[256];
+};
+
+/* 0 or -ENOMEM. */
+MUST_USE int ledger_batch_init(struct ledger_batch *b, size_t entries_max, size_t bytes_max);
+void ledger_batch_deinit(struct ledger_batch *b);
+void ledger_batch_clear(struct ledger_batch *b);
+/* Packs the leaf into the batch. 0, LEDGER_E_FULL or negative (a leaf out of bounds: a defect). */
+MUST_USE int ledger_batch_add(struct ledger_batch *b, const struct proto_leaf *leaf);
+
+/*
+ * Opens the log in `path`, an existing folder; makes a new log where there is none. `*ret` is filled on
+ * LEDGER_E_DAMAGED too, for its `why`; ledger_close() it in every case but a negative one. 0, LEDGER_E_DAMAGED or
+ * negative.
+ */
+MUST_USE int ledger_open(const char *path, uint64_t segment_bytes, struct ledger **ret);
+struct ledger *ledger_close(struct ledger *l);
+
+static inline uint64_t ledger_size(const struct ledger *l)
+{
+	return l->tree.merkle.size;
+}
+
+/*
+ * Makes the batch durable and part of the tree. 0 or negative; after a failure the process must exit: what is on disk
+ * is known only to the next ledger_open().
+ */
+MUST_USE int ledger_append(struct ledger *l, struct ledger_batch *b);
+/* True when the next one is not sure to fit into the segment with what follows it: time for segment_reserve(). */
+bool ledger_wants_reserve(const struct ledger *l);
+
+/* What the signer needs: root of the present tree and the proof that it grew from `old_size` (empty for 0), which must
+ * not exceed it. Writes the partial tiles that belong to this size. 0, LEDGER_E_DAMAGED (tiles) or negative. */
+MUST_USE int ledger_prepare(struct ledger *l, uint64_t old_size, struct merkle_hash *ret_root,
+			    struct merkle_proof *ret_proof);
+/* Publishes a signed checkpoint, durably. 0, LEDGER_E_INVALID (not `key`'s, not this size and root) or negative. */
+MUST_USE int ledger_publish(struct ledger *l, struct span note, const struct note_key *key, uint64_t size,
+			    const struct merkle_hash *root);
+/* The key in <dir>/vkey. 0, LEDGER_E_INVALID (none, or not a key) or negative. */
+MUST_USE int ledger_read_key(struct ledger *l, struct note_key *ret);
+MUST_USE int ledger_write_key(struct ledger *l, const struct note_key *key);

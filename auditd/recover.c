@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening a log (auditd/ledger.h). The order: which segments are there; what was promised last (checkpoint); from which
+ * segment on must be read; the tree as it was at that segment's begin, from tiles; then every entry from there to the
+ * end, growing the tree and comparing its root at each segment's head and at the checkpoint's size; at last the tail.
+ * Nothing is written to a segment before all of it has been found good.
+ */
+#include <assert.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "auditd/ledger.h"
+#include "common/err.h"
+
+struct recovery {
+	struct ledger *l;
+	uint64_t *firsts; /* first indices of all segments, ascending */
+	size_t n;
+	struct span map; /* the segment that is being read */
+};
+
+static PRINTF_LIKE(2, 3) int recover_refuse(struct recovery *rec, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(rec->l->why, sizeof rec->l->why, format, args);
+	va_end(args);
+	return LEDGER_E_DAMAGED;
+}
+
+/* ---- which segments there are ---- */
+
+static int recover_compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int recover_list(struct recovery *rec)
+{
+	int fd = openat(rec->l->segment.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	size_t cap = 0;
+
+	if (!dir)
+		return err_origin(-errno);
+	for (const struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+		uint64_t first;
+		if (!segment_name_parse(e->d_name, &first))
+			continue;
+		if (rec->n == cap) {
+			cap = cap ? 2 * cap : 64;
+			uint64_t *grown = realloc(rec->firsts, cap * sizeof *grown);
+			if (!grown) {
+				(void)closedir(dir);
+				return -ENOMEM;
+			}
+			rec->firsts = grown;
+		}
+		rec->firsts[rec->n++] = first;
+	}
+	(void)closedir(dir);
+	if (rec->n > 0)
+		qsort(rec->firsts, rec->n, sizeof *rec->firsts, recover_compare);
+	return 0;
+}
+
+/* ---- what was promised ---- */
+
+static int recover_checkpoint(struct recovery *rec)
+{
+	struct ledger *l = rec->l;
+	struct note_key key;
+	struct span text;
+	uint8_t *note;
+	size_t len;
+
+	int r = tile_slurp(l->dir, "checkpoint", LEDGER_NOTE_MAX, &note, &len);
+	if (r == TILE_E_MISSING)
+		return 0;
+	if (r)
+		return r < 0 ? r : recover_refuse(rec, "checkpoint is not a signed checkpoint");
+	r = ledger_read_key(l, &key);
+	if (r > 0)
+		r = recover_refuse(rec, "there is a checkpoint but no readable vkey to check it with");
+	else if (r == 0 && (note_verify(span_of(note, len), &key, &text) || checkpoint_parse(text, &l->published)))
+		r = recover_refuse(rec, "checkpoint is not signed by the key in vkey");
+	free(note);
+	l->published.origin = SPAN_NULL;
+	l->has_checkpoint = r == 0;
+	return r;
+}
+
+/* ---- one segment ---- */
+
+static int recover_map(struct recovery *rec, size_t which)
+{
+	char name[SEGMENT_NAME_BYTES];
+	struct stat st;
+
+	segment_name(name, rec->firsts[which]);
+	int fd = openat(rec->l->segment.dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		int r = err_origin(-errno);
+		if (fd >= 0)
+			(void)close(fd);
+		return r;
+	}
+	if (st.st_size < SEGMENT_HEAD_BYTES || st.st_size % 8 != 0) {
+		(void)close(fd);
+		return recover_refuse(rec, "%s has a length that no segment has", name);
+	}
+	void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	(void)close(fd);
+	if (p == MAP_FAILED)
+		return err_origin(-errno);
+	rec->map = span_of(p, (size_t)st.st_size);
+	return 0;
+}
+
+static void recover_unmap(struct recovery *rec)
+{
+	if (rec->map.p)
+		(void)munmap((void *)(uintptr_t)rec->map.p, rec->map.len);
+	rec->map = SPAN_NULL;
+}
+
+/* The head must continue the tree; at the first segment that is read, the tree is brought to where it begins. */
+static int recover_head(struct recovery *rec, size_t which, bool first)
+{
+	struct ledger *l = rec->l;
+	uint64_t index = rec->firsts[which];
+	struct segment_head head;
+	struct merkle_hash root;
+
+	int r = segment_head_read(rec->map, &head);
+	if (r || head.first_index != index)
+		return recover_refuse(rec, "segment %" PRIu64 ": the head is damaged", index);
+	if (first) {
+		memcpy(l->log_id, head.log_id, sizeof l->log_id);
+		l->sources = head.sources;
+		r = tree_load(&l->tree, index, &head.root);
+		if (r == TREE_E_DAMAGED)
+			return recover_refuse(rec, "segment %" PRIu64 ": the tiles before it do not give its root",
+					      index);
+		return r;
+	}
+	merkle_tree_root(&l->tree.merkle, &root);
+	if (ledger_size(l) != index || !merkle_hash_eq(&root, &head.root) ||
+	    !merkle_hash_eq(&l->tree.last_leaf, &head.last_leaf) ||
+	    memcmp(l->log_id, head.log_id, sizeof l->log_id) != 0)
+		return recover_refuse(rec, "segment %" PRIu64 " does not continue the one before", index);
+	return 0;
+}
+
+static int recover_entry(struct recovery *rec, const struct entry *entry)
+{
+	struct ledger *l = rec->l;
+	struct proto_leaf leaf;
+	struct merkle_hash root;
+	struct source source;
+
+	if (entry->leaf.len > LEAF_BYTES_MAX || leaf_unpack(entry->leaf, &leaf))
+		return recover_refuse(rec, "entry %" PRIu64 " is not a record of ours", entry->index);
+	int r = tree_append(&l->tree, entry->leaf);
+	if (r)
+		return r;
+	source = (struct source){.role = (uint8_t)leaf.role, .worker = (uint8_t)leaf.worker, .last_seq = leaf.last_seq};
+	memcpy(source.boot, leaf.boot.p, sizeof source.boot);
+	if (sources_set(&l->sources, &source))
+		return recover_refuse(rec, "entry %" PRIu64 ": more producers than there can be", entry->index);
+	if (!l->has_checkpoint || l->published.size != ledger_size(l))
+		return 0;
+	merkle_tree_root(&l->tree.merkle, &root);
+	if (!merkle_hash_eq(&root, &l->published.root))
+		return recover_refuse(rec, "the entries up to %" PRIu64 " are not those that were signed",
+				      ledger_size(l));
+	return 0;
+}
+
+/* *ret_end: where the entries end. */
+static int recover_entries(struct recovery *rec, uint64_t *ret_end)
+{
+	uint64_t at = SEGMENT_HEAD_BYTES;
+	int r = 0;
+
+	while (at < rec->map.len && !r) {
+		struct entry entry;
+		r = entry_read(span_of(rec->map.p + at, rec->map.len - at), ledger_size(rec->l), &entry);
+		if (r)
+			break; /* zeros or damage: the tail will tell */
+		r = recover_entry(rec, &entry);
+		if (r)
+			return r;
+		at += entry.bytes;
+	}
+	*ret_end = at;
+	return 0;
+}
+
+/* What stands after the last good entry. Only in the last segment may anything be there, and only debris. */
+static int recover_tail(struct recovery *rec, bool last, uint64_t end, size_t *ret_cut)
+{
+	uint64_t size = ledger_size(rec->l);
+	size_t bytes;
+
+	switch (segment_tail(span_of(rec->map.p + end, rec->map.len - end), size, &bytes)) {
+	case TAIL_CLEAN:
+		break;
+	case TAIL_TORN:
+		if (!last)
+			return recover_refuse(rec, "entry %" PRIu64 " is damaged, and later segments follow", size);
+		break;
+	case TAIL_CORRUPT:
+		return recover_refuse(rec, "entry %" PRIu64 " is damaged, and later entries follow", size);
+	}
+	*ret_cut = bytes;
+	return 0;
+}
+
+/* ---- all of them ---- */
+
+/* The first that must be read: the one in which the checkpoint's size lies. */
+static size_t recover_first(const struct recovery *rec)
+{
+	size_t which = 0;
+
+	while (which + 1 < rec->n && rec->l->has_checkpoint && rec->firsts[which + 1] <= rec->l->published.size)
+		which++;
+	return which;
+}
+
+static int recover_segments(struct recovery *rec)
+{
+	struct ledger *l = rec->l;
+	size_t first = recover_first(rec), cut = 0;
+	uint64_t end = 0;
+	struct merkle_hash root;
+	int r = 0;
+
+	for (size_t i = first; i < rec->n && !r; i++) {
+		r = recover_map(rec, i);
+		if (!r)
+			r = recover_head(rec, i, i == first);
+		if (!r && i == first && l->has_checkpoint && l->published.size == ledger_size(l)) {
+			merkle_tree_root(&l->tree.merkle, &root);
+			if (!merkle_hash_eq(&root, &l->published.root))
+				r = recover_refuse(rec, "the tree is not the one that was signed");
+		}
+		if (!r)
+			r = recover_entries(rec, &end);
+		if (!r)
+			r = recover_tail(rec, i + 1 == rec->n, end, &cut);
+		recover_unmap(rec);
+	}
+	if (!r && l->has_checkpoint && ledger_size(l) < l->published.size)
+		r = recover_refuse(rec, "%" PRIu64 " entries, but %" PRIu64 " were signed", ledger_size(l),
+				   l->published.size);
+	if (!r)
+		r = segment_resume(&l->segment, rec->firsts[rec->n - 1], end);
+	if (!r && cut > 0)
+		r = segment_cut(&l->segment, cut);
+	l->cut_bytes = cut;
+	return r;
+}
+
+static int recover_fresh(struct recovery *rec)
+{
+	struct ledger *l = rec->l;
+	struct segment_head head = {0};
+
+	if (l->has_checkpoint)
+		return recover_refuse(rec, "there is a checkpoint but not one segment");
+	randombytes_buf(l->log_id, sizeof l->log_id);
+	memcpy(head.log_id, l->log_id, sizeof head.log_id);
+	merkle_tree_root(&l->tree.merkle, &head.root);
+	return segment_start(&l->segment, &head);
+}
+
+int ledger_open(const char *path, uint64_t segment_bytes, struct ledger **ret)
+{
+	struct ledger *l = calloc(1, sizeof *l);
+	struct recovery rec = {.l = l};
+
+	if (!l)
+		return -ENOMEM;
+	l->segment = SEGMENT_NULL;
+	l->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = l->dir < 0 ? err_origin(-errno) : 0;
+	if (!r)
+		r = tree_init(&l->tree, l->dir);
+	if (!r)
+		r = segment_init(&l->segment, l->dir, segment_bytes);
+	if (!r)
+		r = recover_list(&rec);
+	if (!r)
+		r = recover_checkpoint(&rec);
+	if (!r)
+		r = rec.n > 0 ? recover_segments(&rec) : recover_fresh(&rec);
+	free(rec.firsts);
+	if (r < 0) {
+		(void)ledger_close(l);
+		return r;
+	}
+	l->segments = rec.n > 0 ? rec.n : 1;
+	*ret = l;
+	return r;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auditd/segment.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/err.h"
+
+#define SEGMENT_NEXT        "next"
+#define SEGMENT_ZEROS_BYTES (1U << 20)
+
+void segment_name(char to[SEGMENT_NAME_BYTES], uint64_t first_index)
+{
+	(void)snprintf(to, SEGMENT_NAME_BYTES, "%020" PRIu64 ".seg", first_index);
+}
+
+bool segment_name_parse(const char *name, uint64_t *ret_first_index)
+{
+	char again[SEGMENT_NAME_BYTES];
+	char *end;
+
+	if (name[0] < '0' || name[0] > '9')
+		return false;
+	errno = 0;
+	uint64_t first = strtoull(name, &end, 10);
+	segment_name(again, first);
+	if (errno || strcmp(name, again) != 0)
+		return false;
+	*ret_first_index = first;
+	return true;
+}
+
+int segment_init(struct segment *s, int log_dir, uint64_t bytes_max)
+{
+	*s = SEGMENT_NULL;
+	s->bytes_max = bytes_max & ~UINT64_C(7);
+	if (mkdirat(log_dir, "seg", 0700) < 0 && errno != EEXIST)
+		return err_origin(-errno);
+	s->dir = openat(log_dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return s->dir < 0 || fsync(log_dir) < 0 ? err_origin(-errno) : 0;
+}
+
+void segment_deinit(struct segment *s)
+{
+	if (s->fd >= 0)
+		(void)close(s->fd);
+	if (s->dir >= 0)
+		(void)close(s->dir);
+	*s = SEGMENT_NULL;
+}
+
+static void segment_close(const int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+}
+
+static int segment_write(int fd, struct span bytes, uint64_t at)
+{
+	while (bytes.len > 0) {
+		ssize_t n = pwrite(fd, bytes.p, bytes.len, (off_t)at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return err_origin(n < 0 ? -errno : -EIO);
+		bytes = span_of(bytes.p + n, bytes.len - (size_t)n);
+		at += (uint64_t)n;
+	}
+	return 0;
+}
+
+static int segment_write_zeros(int fd, uint64_t at, uint64_t len)
+{
+	uint8_t *zeros = calloc(1, SEGMENT_ZEROS_BYTES);
+	int r = zeros ? 0 : -ENOMEM;
+
+	while (len > 0 && !r) {
+		size_t n = (size_t)MIN(len, (uint64_t)SEGMENT_ZEROS_BYTES);
+		r = segment_write(fd, span_of(zeros, n), at);
+		at += n;
+		len -= n;
+	}
+	free(zeros);
+	return r;
+}
+
+int segment_reserve(const struct segment *s)
+{
+	struct stat st;
+
+	/* It has its full length only once all its zeros are durable. */
+	if (fstatat(s->dir, SEGMENT_NEXT, &st, AT_SYMLINK_NOFOLLOW) == 0 && (uint64_t)st.st_size == s->bytes_max)
+		return 0;
+	CLEANUP(segment_close)
+	int fd = openat(s->dir, SEGMENT_NEXT, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_origin(-errno);
+	/* Blocks first, without the length: then the zeros cannot run out of disk. Not every file system can; they then
+	 * may. */
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)s->bytes_max) < 0 && errno != EOPNOTSUPP)
+		return err_origin(-errno);
+	int r = segment_write_zeros(fd, 0, s->bytes_max - 8);
+	if (r)
+		return r;
+	if (fsync(fd) < 0)
+		return err_origin(-errno);
+	if (ftruncate(fd, (off_t)s->bytes_max) < 0 || fsync(fd) < 0 || fsync(s->dir) < 0)
+		return err_origin(-errno);
+	return 0;
+}
+
+static int segment_adopt(struct segment *s, int fd, const char *name, uint64_t end)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_origin(-errno);
+	if (s->fd >= 0) { /* full: nobody shall write to it any more, by accident at least */
+		(void)fchmod(s->fd, 0400);
+		(void)close(s->fd);
+	}
+	s->fd = fd;
+	s->dev = st.st_dev;
+	s->ino = st.st_ino;
+	s->size = (uint64_t)st.st_size & ~UINT64_C(7);
+	s->end = end;
+	(void)snprintf(s->name, sizeof s->name, "%s", name);
+	return 0;
+}
+
+int segment_start(struct segment *s, const struct segment_head *head)
+{
+	uint8_t bytes[SEGMENT_HEAD_BYTES];
+	char name[SEGMENT_NAME_BYTES];
+
+	int r = segment_reserve(s);
+	if (r)
+		return r;
+	int fd = openat(s->dir, SEGMENT_NEXT, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return err_origin(-errno);
+	segment_head_write(head, bytes);
+	segment_name(name, head->first_index);
+	r = segment_write(fd, span_of(bytes, sizeof bytes), 0);
+	if (!r && (fsync(fd) < 0 || renameat(s->dir, SEGMENT_NEXT, s->dir, name) < 0 || fsync(s->dir) < 0))
+		r = err_origin(-errno);
+	if (!r)
+		r = segment_adopt(s, fd, name, SEGMENT_HEAD_BYTES);
+	if (r)
+		(void)close(fd);
+	return r;
+}
+
+int segment_resume(struct segment *s, uint64_t first_index, uint64_t end)
+{
+	char name[SEGMENT_NAME_BYTES];
+
+	segment_name(name, first_index);
+	int fd = openat(s->dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return err_origin(-errno);
+	int r = segment_adopt(s, fd, name, end);
+	if (r)
+		(void)close(fd);
+	return r;
+}
+
+int segment_cut(struct segment *s, size_t bytes)
+{
+	int r = segment_write_zeros(s->fd, s->end, bytes);
+
+	if (!r && fdatasync(s->fd) < 0)
+		r = err_origin(-errno);
+	return r;
+}
+
+/* Is the open file still what its name leads to? */
+static int segment_check(const struct segment *s)
+{
+	struct stat open_st, named;
+
+	if (fstat(s->fd, &open_st) < 0 || fstatat(s->dir, s->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_origin(-errno);
+	if (open_st.st_nlink == 0 || named.st_dev != s->dev || named.st_ino != s->ino)
+		return err_origin(-ESTALE);
+	return 0;
+}
+
+int segment_commit(struct segment *s, struct span bytes)
+{
+	assert(s->fd >= 0 && bytes.len <= segment_room(s));
+	int r = segment_check(s);
+	if (r)
+		return r;
+	r = segment_write(s->fd, bytes, s->end);
+	if (r)
+		return r;
+	if (fdatasync(s->fd) < 0)
+		return err_origin(-errno);
+	s->end += bytes.len;
+	return 0;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The growing tree and its files: every full tile and bundle is written when it becomes full, the partial ones at each
+ * checkpoint and before each new segment. The files are derived from the segments: they are renamed into place but not
+ * synchronised one by one. tree_sync() makes all of them durable, and a segment's head is written only after it, so
+ * that recovery from a segment never needs a tile that could be lost.
+ */
+#pragma once
+
+#include "auditd/leaf.h"
+#include "auditd/tile.h"
+
+#define TREE_BUNDLE_BYTES (TILE_WIDTH * (2 + LEAF_BYTES_MAX))
+
+struct tree {
+	int dir; /* borrowed */
+	struct merkle_tree merkle;
+	struct merkle_hash last_leaf;   /* hash of the newest leaf */
+	struct tile right[TILE_LEVELS]; /* the incomplete tile of each level */
+	uint8_t *bundle;                /* the incomplete bundle */
+	size_t bundle_len;
+};
+
+enum tree_err {
+	TREE_E_DAMAGED = 1, /* the tiles on disk do not give this tree */
+};
+
+/* An empty tree over the folder. 0 or -ENOMEM. */
+MUST_USE int tree_init(struct tree *t, int dir);
+void tree_deinit(struct tree *t);
+/* Becomes the tree of the first `size` leaves, read from tiles and checked against `root`. 0, TREE_E_DAMAGED or
+ * negative. */
+MUST_USE int tree_load(struct tree *t, uint64_t size, const struct merkle_hash *root);
+
+/* `leaf` of 1 to LEAF_BYTES_MAX bytes. 0 or negative. */
+MUST_USE int tree_append(struct tree *t, struct span leaf);
+/* Writes the partial tiles and the partial bundle of the present size. 0 or negative. */
+MUST_USE int tree_flush(struct tree *t);
+/* Everything written so far is durable. 0 or negative. */
+MUST_USE int tree_sync(struct tree *t);
+
+/* A merkle_source for the present tree: 0, TILE_E_* or negative. */
+int tree_node(void *ctx, unsigned level, uint64_t index, struct merkle_hash *ret);
+/*
+ * The bundle that holds leaf `index`, from that leaf on. *ret_owned is the caller's to free, NULL when the bundle is
+ * the one in memory, valid until the next append. 0, TILE_E_* or negative.
+ */
+MUST_USE int tree_leaves(struct tree *t, uint64_t index, struct span *ret_bundle, uint8_t **ret_owned);
+
+/* Writes a file in the folder by way of a temporary one, missing folders included; `durable`: synchronised. 0 or
+ * negative. */
+MUST_USE int tree_write_file(int dir, const char *path, struct span bytes, bool durable);

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The promise of the ring: whatever is pushed and popped, its items cover the sequence without holes, and strings stay
+ * whole. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "common/audit_ring.h"
+
+struct model {
+	struct audit_ring ring;
+	uint64_t covered; /* sequence numbers seen so far, in order */
+	uint64_t gaps, events;
+};
+
+static void fill(char *text, size_t len, uint64_t seq)
+{
+	memset(text, 'a' + (int)(seq % 26), len);
+}
+
+static size_t text_len(uint64_t seq)
+{
+	return (size_t)(seq * 7919 % 257);
+}
+
+static void push(struct model *m)
+{
+	char actor[128], model[256];
+	uint64_t seq = m->ring.seq + 1;
+	size_t len = text_len(seq);
+
+	fill(actor, sizeof(actor), seq);
+	fill(model, sizeof(model), seq);
+	(void)audit_ring_push(&m->ring,
+			      &(struct proto_event){
+				      .code = 1,
+				      .actor = span_of(actor, MIN(len, sizeof(actor))),
+				      .model = span_of(model, MIN(len, sizeof(model))),
+			      },
+			      seq);
+}
+
+static void pop(struct model *m)
+{
+	const struct audit_item *item = audit_ring_at(&m->ring, 0);
+	char want[256];
+
+	if (item->is_gap) {
+		assert_int_equal(item->gap.first_seq, m->covered + 1);
+		assert_true(item->gap.last_seq >= item->gap.first_seq);
+		m->gaps++;
+	} else {
+		size_t len = text_len(item->event.seq);
+		assert_int_equal(item->event.seq, m->covered + 1);
+		assert_int_equal(item->event.time_ns, item->event.seq);
+		assert_int_equal(item->event.model.len, MIN(len, sizeof(want)));
+		fill(want, sizeof(want), item->event.seq);
+		assert_memory_equal(item->event.model.p, want, item->event.model.len);
+		assert_memory_equal(item->event.actor.p, want, item->event.actor.len);
+		m->events++;
+	}
+	m->covered = item->last_seq;
+	audit_ring_pop(&m->ring);
+}
+
+static void test_no_holes(void **state)
+{
+	(void)state;
+	for (unsigned seed = 1; seed <= 200; seed++) {
+		struct model m = {0};
+		assert_int_equal(audit_ring_init(&m.ring, 1 + seed % 40), 0);
+		srandom(seed);
+		for (unsigned step = 0; step < 2000; step++) {
+			unsigned favour = step / 100 % 3; /* overrun, drain, even */
+			if ((unsigned)random() % 4 < 1 + favour && m.ring.n > 0)
+				pop(&m);
+			else
+				push(&m);
+		}
+		audit_ring_settle(&m.ring);
+		while (m.ring.n > 0) {
+			pop(&m);
+			audit_ring_settle(&m.ring);
+		}
+		assert_int_equal(m.covered, m.ring.seq);
+		assert_true(m.events > 0);
+		assert_true(m.gaps > 0 || seed % 40 > 30);
+		audit_ring_deinit(&m.ring);
+	}
+}
+
+static void test_empty_and_overlong_strings(void **state)
+{
+	struct audit_ring ring;
+	static char big[4096];
+
+	(void)state;
+	memset(big, 'x', sizeof(big));
+	assert_int_equal(audit_ring_init(&ring, 8), 0);
+	for (int i = 0; i < 8; i++)
+		assert_non_null(audit_ring_push(&ring, &(struct proto_event){.code = 2}, 0));
+	assert_null(audit_ring_push(&ring, &(struct proto_event){.code = 2}, 0));
+	while (ring.n > 0)
+		audit_ring_pop(&ring);
+	struct audit_item *item = audit_ring_push(&ring, &(struct proto_event){.model = span_of(big, sizeof(big))}, 0);
+	assert_non_null(item);
+	assert_int_equal(item->event.model.len, 256);
+	assert_int_equal(item->event.seq, 10);
+	assert_int_equal(audit_ring_at(&ring, 0)->gap.first_seq, 9);
+	audit_ring_deinit(&ring);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_no_holes),
+		cmocka_unit_test(test_empty_and_overlong_strings),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
