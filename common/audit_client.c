@@ -85,7 +85,7 @@ static int audit_client_send(struct audit_client *c)
 		int r = item->is_gap ? ipc_send(conn, PROTO_GAP, 0, &item->gap)
 				     : ipc_send(conn, PROTO_EVENT, 0, &item->event);
 		if (r == IPC_E_FULL || r == IPC_E_DOWN)
-			return 0; /* RECORDED or the next RESUME will go on */
+			return 0; /* on_drain, RECORDED or the next RESUME will go on */
 		if (r)
 			return r;
 		c->sent++;
@@ -168,6 +168,12 @@ static void on_audit_close(void *ctx, struct ipc_conn *conn)
 	audit_client_release(c);
 }
 
+static void on_audit_drain(void *ctx, struct ipc_conn *conn)
+{
+	(void)conn;
+	(void)!audit_client_send(ctx);
+}
+
 static const struct ipc_row audit_client_rows[] = {
 	{PROTO_RESUME, handle_audit_resume},
 	{PROTO_RECORDED, handle_audit_recorded},
@@ -179,6 +185,7 @@ static const struct ipc_edge_spec audit_client_spec = {
 	.n_rows = ARRAY_LEN(audit_client_rows),
 	.on_open = on_audit_open,
 	.on_close = on_audit_close,
+	.on_drain = on_audit_drain,
 };
 
 /* ---- what producers call ---- */

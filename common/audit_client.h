@@ -20,6 +20,7 @@ typedef void audit_done(void *ctx, bool durable);
 
 /* `events_max`: ring size. 0 or negative. */
 MUST_USE int audit_client_new(struct ipc *ipc, size_t events_max, struct audit_client **ret_client);
+/* Before daemon_deinit(), after which the last of it is gone. Whoever still waits is told false. NULL is fine. */
 struct audit_client *audit_client_free(struct audit_client *c);
 /* Data plane: takes a copy; seq and time_ns are filled in. Cannot fail visibly. */
 void audit_record(struct audit_client *c, const struct proto_event *event);

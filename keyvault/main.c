@@ -80,8 +80,8 @@ int main(int argc, char **argv)
 	c.daemon.ctx = &c;
 	int code = daemon_run(&c.daemon);
 	vault_seal(&c.vault);
-	daemon_deinit(&c.daemon);
 	c.audit = audit_client_free(c.audit);
+	daemon_deinit(&c.daemon);
 	vault_deinit(&c.vault);
 	c.arena = secret_arena_free(c.arena);
 	config_deinit(&c.config);
