@@ -1,7 +1,7 @@
 # How things are built. A module.mk calls:
 #
 #   $(eval $(call library,NAME,SOURCES))                     lib<NAME>.a
-#   $(eval $(call program,NAME,MAIN.c,LIBRARIES,PACKAGES))   a program: its main, our libraries in link order, packages
+#   $(eval $(call program,NAME,MAIN.c,LIBRARIES,PACKAGES))   bin/NAME: its main, our libraries in link order, packages
 #   $(eval $(call unit,FILE,LIBRARIES,PACKAGES))             FILE_test.c, a cmocka program that stands beside FILE.c
 #   $(eval $(call fuzz,FILE,LIBRARIES,PACKAGES))             tests/fuzz/FILE.c, a libFuzzer harness (BUILD=fuzz only)
 #
@@ -40,8 +40,9 @@ endef
 define program
 SOURCES += $(2)
 DEPFILES += $(patsubst %.c,$(O)/%.d,$(2))
-PROGRAMS += $(O)/$(1)
-$(O)/$(1): $(call objs,$(2)) $(call libs,$(3)) $(if $(filter llhttp,$(4)),$(LLHTTP_LIB))
+PROGRAMS += $(O)/bin/$(1)
+$(O)/bin/$(1): $(call objs,$(2)) $(call libs,$(3)) $(if $(filter llhttp,$(4)),$(LLHTTP_LIB))
+	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(call objs,$(2)) -Wl,--start-group $(call libs,$(3)) -Wl,--end-group $(call pkgs,$(4)) -o $$@
 endef

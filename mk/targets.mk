@@ -73,8 +73,8 @@ docs: all ## write the generated pages: PROTOCOL.md, CONFIG.md, SANDBOX.md, REAS
 
 install: all ## into DESTDIR and PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/bulkhead $(DESTDIR)$(PREFIX)/share/doc/bulkhead
-	install -m 0755 $(filter-out %/bulkhead,$(filter $(O)/%,$(PROGRAMS))) $(DESTDIR)$(PREFIX)/libexec/bulkhead
-	install -m 0755 $(O)/bulkhead $(DESTDIR)$(PREFIX)/libexec/bulkhead
+	install -m 0755 $(filter-out %/bulkhead,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/libexec/bulkhead
+	install -m 0755 $(O)/bin/bulkhead $(DESTDIR)$(PREFIX)/libexec/bulkhead
 	ln -sf ../libexec/bulkhead/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
 	install -m 0644 $(wildcard *.md LICENSE docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/bulkhead
 

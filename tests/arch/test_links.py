@@ -31,14 +31,14 @@ def needed(program):
 
 @pytest.mark.parametrize("program", ALLOWED)
 def test_links_what_its_job_needs(program):
-    path = os.path.join(ROOT, BUILD, program)
+    path = os.path.join(ROOT, BUILD, "bin", program)
     allowed = ALLOWED[program] | RUNTIME.get(program, set())
     assert needed(path) <= allowed
 
 
 @pytest.mark.parametrize("program", ALLOWED)
 def test_hardened(program):
-    path = os.path.join(ROOT, BUILD, program)
+    path = os.path.join(ROOT, BUILD, "bin", program)
     out = subprocess.run(["readelf", "-hldW", path], capture_output=True, text=True, check=True).stdout
     assert "DYN (" in out, "position-independent"
     assert "GNU_RELRO" in out and "BIND_NOW" in out or "NOW" in out, "full RELRO"

@@ -214,7 +214,7 @@ class Gateway:
 
     def start(self, seconds=20):
         self.log_file = open(os.path.join(self.folder, "log"), "ab")  # pylint: disable=consider-using-with
-        self.process = subprocess.Popen([os.path.join(BUILD, "bulkhead"), "up", "-c", self.config],
+        self.process = subprocess.Popen([os.path.join(BUILD, "bin", "bulkhead"), "up", "-c", self.config],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file,
                                         cwd=self.folder, start_new_session=True)
         self.ready_line = self.read_line("ready:", seconds)
@@ -278,7 +278,7 @@ class Gateway:
 
     # ---- operator ----
     def cli(self, *args, stdin=b"", check=True):
-        done = subprocess.run([os.path.join(BUILD, "bulkhead"), *args, "-c", self.config], input=stdin, capture_output=True,
+        done = subprocess.run([os.path.join(BUILD, "bin", "bulkhead"), *args, "-c", self.config], input=stdin, capture_output=True,
                               timeout=30 * SLOWER, cwd=self.folder, check=False)
         if check and done.returncode != 0:
             raise AssertionError(f"bulkhead {' '.join(args)}: {done.returncode}\n{done.stdout.decode()}{done.stderr.decode()}")
