@@ -11,6 +11,7 @@
 #include "cli/config_tree.h"
 #include "common/version.h"
 
+PRINTF_LIKE(2, 0)
 static void cli_say(const struct cli *cli, const char *format, va_list args)
 {
 	fflush(cli->out);

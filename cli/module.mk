@@ -3,3 +3,7 @@ SRC_cli += cli/catalogue.c cli/config_tree.c cli/config_yaml.c cli/config_env.c 
 SRC_cli += cli/config_show.c cli/vault.c cli/credential.c cli/key.c cli/status.c
 SRC_cli += cli/up.c cli/launch_place.c cli/launch_listen.c cli/launch_config.c cli/launch_exec.c cli/launch_control.c cli/launch_watch.c
 $(eval $(call library,cli,$(SRC_cli)))
+$(eval $(call unit,cli/config_tree,cli common proto,yaml msgpack))
+$(eval $(call unit,cli/args,cli common proto,libuv yaml jansson msgpack))
+$(eval $(call unit,cli/listen,cli common proto,))
+$(eval $(call fuzz,config,cli common proto,yaml msgpack))

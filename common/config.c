@@ -20,12 +20,6 @@
 #define CONFIG_ELEMENTS_MAX 256 /* of the longest list of config.def */
 #define CONFIG_ROWS_MAX     64  /* keys of a section: bits of `seen` */
 
-struct config_place {
-	enum config_section section;
-	size_t element;
-	const struct config_row *row;
-};
-
 struct config_binder {
 	struct config *config;
 	size_t text_used;
@@ -66,7 +60,7 @@ static bool config_element(struct span part, size_t max, size_t *ret)
 	return n < max;
 }
 
-static bool config_locate(struct span key, struct config_place *ret)
+bool config_locate(struct span key, struct config_place *ret_place)
 {
 	const struct config_section_row *section;
 	struct config_place place = {0};
@@ -83,7 +77,7 @@ static bool config_locate(struct span key, struct config_place *ret)
 	    (!config_part(&key, &number) || !config_element(number, section->elements_max, &place.element)))
 		return false;
 	place.row = config_row_of(section, key);
-	*ret = place;
+	*ret_place = place;
 	return place.row != NULL;
 }
 
@@ -133,11 +127,11 @@ static int config_make_lists(struct config_binder *b)
 static char *config_struct(struct config *c, const struct config_place *place)
 {
 	const struct config_section_row *section = config_section_row(place->section);
-	char *base = config_at(c, section->offset);
+	void *base = config_at(c, section->offset);
 
 	if (section->element[0])
-		memcpy(&base, base, sizeof(base));
-	return base + place->element * section->struct_bytes;
+		memcpy(&base, config_at(c, section->offset), sizeof(base)); /* a list: the pointer to its elements */
+	return (char *)base + place->element * section->struct_bytes;
 }
 
 static void config_set(struct config_binder *b, const struct config_place *place, struct span value, uint64_t number)

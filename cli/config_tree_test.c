@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files and environments, right and wrong: each wrong one with the words that its operator must be told. */
+#include "cli/config_tree.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+
+static char *nothing[] = {NULL};
+
+static struct config_tree *load(const char *yaml, char **environ_, int *ret_r)
+{
+	struct config_tree *t = NULL;
+
+	assert_int_equal(config_tree_new("bulkhead.yaml", "/etc/bulkhead", &t), 0);
+	*ret_r = config_yaml(t, span_str(yaml));
+	if (!*ret_r)
+		*ret_r = config_env(t, environ_);
+	if (!*ret_r)
+		*ret_r = config_complete(t);
+	assert_true((*ret_r == 0) == (t->problem[0] == 0));
+	return t;
+}
+
+static const char operators_file[] = "router:    { listen: \"127.0.0.1:8080\", workers: 2 }\n"
+				     "state_dir: ./state\n"
+				     "run_dir:   ./run\n"
+				     "providers:\n"
+				     "  - name: openai\n"
+				     "  - name: local\n"
+				     "    base_url: https://upstream.test:18443/v1\n"
+				     "    connect_to: 127.0.0.1\n"
+				     "    ca_file: ./ca.pem\n"
+				     "    dialect: openai\n"
+				     "    auth: bearer\n"
+				     "models:\n"
+				     "  - { match: \"gpt-*\", providers: [openai, local] }\n"
+				     "  - { match: \"*\",     providers: [local] }\n";
+
+static void test_operators_file(void **state)
+{
+	int r;
+	struct config_tree *t = load(operators_file, nothing, &r);
+
+	(void)state;
+	assert_int_equal(r, 0);
+	assert_string_equal(config_tree_get(t, CONFIG_BULKHEAD, 0, "state_dir"), "/etc/bulkhead/state");
+	assert_string_equal(config_tree_get(t, CONFIG_ROUTER, 0, "workers"), "2");
+	assert_string_equal(config_tree_get(t, CONFIG_ROUTER, 0, "connections_max"), "10000");
+	assert_string_equal(config_tree_get(t, CONFIG_KEYVAULT, 0, "unseal"), "passphrase");
+	assert_string_equal(config_tree_get(t, CONFIG_PROVIDERS, 0, "base_url"), "https://api.openai.com/v1");
+	assert_string_equal(config_tree_get(t, CONFIG_PROVIDERS, 1, "ca_file"), "/etc/bulkhead/ca.pem");
+	assert_string_equal(config_tree_get(t, CONFIG_MODELS, 0, "providers"), "openai,local");
+	config_tree_free(t);
+}
+
+/* What is packed for a daemon is what the daemon binds. */
+static void test_packs(void **state)
+{
+	static uint8_t frame[PROTO_FRAME_BYTES_MAX];
+	struct config config = CONFIG_NULL;
+	int r;
+	struct config_tree *t = load(operators_file, nothing, &r);
+	size_t len;
+
+	(void)state;
+	assert_int_equal(config_tree_pack(t, BIT(N_CONFIG_SECTIONS) - 1, frame, sizeof(frame), &len), 0);
+	assert_int_equal(config_bind(span_of(frame, len), ROLE_AUTHD, BIT(N_CONFIG_SECTIONS) - 1, &config), 0);
+	assert_int_equal(config.router.workers, 2);
+	assert_int_equal(config.n_providers, 2);
+	assert_string_equal(config.models[0].providers, "openai,local");
+	config_deinit(&config);
+	assert_int_equal(config_tree_pack(t, BIT(CONFIG_KEYVAULT), frame, sizeof(frame), &len), 0);
+	assert_int_equal(config_bind(span_of(frame, len), ROLE_KEYVAULT, BIT(CONFIG_KEYVAULT), &config), 0);
+	assert_int_equal(config.sections, BIT(CONFIG_KEYVAULT));
+	config_deinit(&config);
+	config_tree_free(t);
+}
+
+static void test_wrong_files(void **state)
+{
+	static const struct {
+		const char *yaml, *problem;
+	} wrong[] = {
+		{"router: { lisen: x }", "bulkhead.yaml:1: unknown key 'lisen' in router; did you mean 'listen'?"},
+		{"\nruter: {}", "bulkhead.yaml:2: unknown key 'ruter'; did you mean 'router'?"},
+		{"quite_something_else: 1", "unknown key 'quite_something_else'"},
+		{"router:\n  workers: 65", "bulkhead.yaml:2: workers must be a number from 1 to 64, not '65'"},
+		{"router: { workers: two }", "must be a number"},
+		{"router: { workers: [1, 2] }", "workers must be one value"},
+		{"router: { workers: {} }", "workers must be one value"},
+		{"router: { workers: 1, workers: 2 }", "given twice"},
+		{"router: {}\nrouter: {}", "bulkhead.yaml:2: router is given twice"},
+		{"router: []", "router must be a mapping"},
+		{"router: { listen: localhost:8080 }", "numeric address"},
+		{"keyvault: { unseal: magic }", "one of passphrase,key_file"},
+		{"providers: {}", "providers must be a list"},
+		{"providers: [openai]", "provider must be a mapping"},
+		{"providers: [{ base_url: 'https://x.test' }]", "name must be given"},
+		{"providers: [{ name: unheard_of }]", "give its base_url"},
+		{"providers: [{ name: openai }, { name: openai }]", "given twice"},
+		{"providers: [{ name: Up }]", "base_url"},
+		{"providers: [{ name: 'a b', base_url: 'https://x.test' }]", "use a-z"},
+		{"providers: [{ name: x, base_url: 'http://x.test' }]", "must be https"},
+		{"providers: [{ name: x, base_url: 'https://x.test', connect_to: localhost }]", "IP address"},
+		{"providers: [{ name: x, base_url: 'https://x.test', auth: header, header: Host }]",
+		 "header of provider"},
+		{"providers: [{ name: x, base_url: 'https://x.test', auth: header, header: host }]",
+		 "header of provider"},
+		{"models: [{ match: '*', providers: [openai] }]", "not in `providers`"},
+		{"models: [{ match: 'a*b', providers: [] }]", "providers must be a text"},
+		{"providers: [{ name: openai }]\nmodels: [{ match: 'a*b', providers: [openai] }]", "only be the last"},
+		{"providers: [{ name: openai }]\nmodels: [{ match: a, providers: [openai, 'x,y'] }]", "plain texts"},
+		{"a: &x 1\nb: *x", "unknown key"},
+		{"state_dir: *x", "one value"},
+		{"state_dir: a\n---\nstate_dir: b", "one document"},
+		{"- a", "a mapping of sections expected"},
+		{"{", "not YAML"},
+		{"router: { ? [a] : b }", "a key expected"},
+		{"run_dir: \"a\\nb\"", "must be a text"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		int r;
+		struct config_tree *t = load(wrong[i].yaml, nothing, &r);
+
+		if (r != CONFIG_TREE_E_INVALID || !strstr(t->problem, wrong[i].problem))
+			fail_msg("%s: %d '%s'", wrong[i].yaml, r, t->problem);
+		config_tree_free(t);
+	}
+}
+
+static void test_empty_files(void **state)
+{
+	static const char *const empty[] = {"", "# nothing\n", "router:\n", "providers:\nmodels: []\n", "~"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(empty); i++) {
+		int r;
+		struct config_tree *t = load(empty[i], nothing, &r);
+
+		if (r)
+			fail_msg("'%s': %s", empty[i], t->problem);
+		assert_string_equal(config_tree_get(t, CONFIG_ROUTER, 0, "workers"), "2");
+		config_tree_free(t);
+	}
+}
+
+static void test_environment(void **state)
+{
+	char *good[] = {(char[]){"PATH=/bin"},
+			(char[]){"BULKHEAD_ROUTER_WORKERS=7"},
+			(char[]){"BULKHEAD_RUN_DIR=r"},
+			(char[]){"BULKHEAD_CONFIG=x"},
+			(char[]){"BULKHEAD_ROUTER_SERVICE_HOST=10.0.0.1"},
+			(char[]){"BULKHEAD_ROUTER_PORT=tcp://x"},
+			NULL};
+	char *unknown[] = {(char[]){"BULKHEAD_ROUTER_WORKRS=7"}, NULL};
+	char *out_of_range[] = {(char[]){"BULKHEAD_ROUTER_WORKERS=0"}, NULL};
+	int r;
+	struct config_tree *t = load(operators_file, good, &r);
+
+	(void)state;
+	assert_int_equal(r, 0);
+	assert_string_equal(config_tree_get(t, CONFIG_ROUTER, 0, "workers"), "7");
+	assert_string_equal(config_tree_get(t, CONFIG_BULKHEAD, 0, "run_dir"), "/etc/bulkhead/r");
+	config_tree_free(t);
+	t = load("", unknown, &r);
+	assert_non_null(strstr(t->problem, "BULKHEAD_ROUTER_WORKRS overrides no key"));
+	config_tree_free(t);
+	t = load("", out_of_range, &r);
+	assert_non_null(strstr(t->problem, "BULKHEAD_ROUTER_WORKERS must be a number"));
+	config_tree_free(t);
+}
+
+static void test_limits(void **state)
+{
+	char yaml[4096] = "providers:\n";
+	int r;
+
+	(void)state;
+	for (int i = 0; i < 33; i++)
+		sprintf(yaml + strlen(yaml), "- { name: p%d, base_url: 'https://h.test' }\n", i);
+	struct config_tree *t = load(yaml, nothing, &r);
+	assert_non_null(strstr(t->problem, "at most 32 providers"));
+	config_tree_free(t);
+}
+
+static void test_nearest(void **state)
+{
+	static const char *const words[] = {"listen", "workers", NULL};
+
+	(void)state;
+	assert_string_equal(config_nearest(SPAN_LIT("lisetn"), words), "listen");
+	assert_string_equal(config_nearest(SPAN_LIT("worker"), words), "workers");
+	assert_null(config_nearest(SPAN_LIT("zzzzzz"), words));
+	assert_null(config_nearest(SPAN_LIT("0123456789012345678901234567890123456789x"), words));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_operators_file), cmocka_unit_test(test_packs),
+		cmocka_unit_test(test_wrong_files),    cmocka_unit_test(test_empty_files),
+		cmocka_unit_test(test_environment),    cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_nearest),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
