@@ -24,6 +24,7 @@ import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.path.join(ROOT, os.environ.get("BULKHEAD_BUILD", "build/release"))
+BIN = os.path.join(BUILD, "bin")
 INSTRUMENTED = os.path.basename(BUILD) != "release"
 SLOWER = 5 if INSTRUMENTED else 1
 PROVIDER_KEY = 'sk-test-Zm9v/bar+baz="quux\\%41-' + "0123456789abcdef"
