@@ -91,8 +91,8 @@ static int setup(void **state)
 	f = (struct fixture){0};
 	f.a = (struct authorize){.store = &f.store, .credentials = &f.credentials, .rpm_default = 60, .guard = 0x1b};
 	f.credentials.n = 1;
-	f.credentials.rows[0] =
-		(struct credentials_row){.id = "openai", .provider = "openai", .tenant = "*", .version = 1};
+	f.credentials.rows[0] = (struct credentials_row){
+		.id = "openai", .provider = "openai", .tenant = "*", .version = 1, .live = true};
 	add_key(1, f.key);
 	if (models_new(&config, &f.models) || cache_new(100, 10, &f.a.cache) ||
 	    ratelimit_new(RATELIMIT_BYTES_MAX, &f.a.limits) || secret_arena_new(AUTHORIZE_ARENA_BYTES, &f.a.arena))

@@ -11,7 +11,8 @@ static int credentials_add(void *ctx, const struct store_credential *stored)
 		return 1;
 	struct credentials_row *row = &c->rows[c->n++];
 
-	*row = (struct credentials_row){.version = stored->version, .created_s = stored->created_s};
+	*row = (struct credentials_row){
+		.version = stored->version, .created_s = stored->created_s, .live = stored->blob.len > 0};
 	memcpy(row->id, stored->id, sizeof(row->id));
 	memcpy(row->provider, stored->provider, sizeof(row->provider));
 	memcpy(row->tenant, stored->tenant, sizeof(row->tenant));
@@ -36,7 +37,7 @@ const char *credentials_find(const struct credentials *c, const char *provider, 
 	const char *shared = NULL;
 
 	for (size_t i = 0; i < c->n; i++) {
-		if (strcmp(c->rows[i].provider, provider) != 0)
+		if (!c->rows[i].live || strcmp(c->rows[i].provider, provider) != 0)
 			continue;
 		if (span_eq_str(tenant, c->rows[i].tenant))
 			return c->rows[i].id;

@@ -2,6 +2,7 @@
 /*
  * Which sealed credentials are in the store: their names, not their bytes. Planning a route asks this for each request,
  * so it is a small array in memory, read anew from the store after every change.
+ * Removed ones are in it too, so that the operator's next version is greater than any before.
  */
 #pragma once
 
@@ -14,6 +15,7 @@ struct credentials {
 		char provider[STORE_ID_BYTES];
 		char tenant[STORE_ID_BYTES];
 		uint64_t version, created_s;
+		bool live;
 	} rows[STORE_CREDENTIALS_MAX];
 };
 

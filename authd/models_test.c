@@ -36,7 +36,7 @@ static void store_for(const char *provider, const char *tenant, const char *id)
 {
 	struct credentials_row *row = &fixture.credentials.rows[fixture.credentials.n++];
 
-	*row = (struct credentials_row){.version = 1};
+	*row = (struct credentials_row){.version = 1, .live = true};
 	(void)snprintf(row->id, sizeof(row->id), "%s", id);
 	(void)snprintf(row->provider, sizeof(row->provider), "%s", provider);
 	(void)snprintf(row->tenant, sizeof(row->tenant), "%s", tenant);
@@ -172,6 +172,9 @@ static void test_a_tenants_own_credential_comes_first(void **state)
 	store_for("openai", "acme", "openai-acme");
 	assert_int_equal(plan("*", "gpt-x", &p), 0);
 	assert_string_equal(p.routes[0].credential, "openai-acme");
+	fixture.credentials.rows[2].live = false;
+	assert_int_equal(plan("*", "gpt-x", &p), 0);
+	assert_string_equal(p.routes[0].credential, "openai");
 }
 
 static void test_scope_limits_the_key(void **state)

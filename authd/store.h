@@ -45,7 +45,7 @@ struct store_credential {
 	char tenant[STORE_ID_BYTES]; /* or "*" */
 	uint64_t version;
 	uint64_t created_s;
-	struct span blob; /* given: borrowed for the call; received: valid until the callback returns */
+	struct span blob; /* given: borrowed for the call; received: valid until the callback returns, empty: removed */
 };
 
 /* Opens or makes `<folder>/authd.db`. 0, or negative when it cannot be used or was made by a newer release. */
@@ -67,11 +67,11 @@ MUST_USE int store_key_count(struct store *s, uint64_t now_s, uint64_t *ret_n);
 
 /* Adds, or replaces an older version. 0, STALE_VERSION, FULL, GONE. */
 MUST_USE int store_credential_put(struct store *s, const struct store_credential *c);
-/* The stored version, without change. 0, NOT_FOUND, GONE. */
+/* The version stored last, even if removed since. 0, NOT_FOUND, GONE. */
 MUST_USE int store_credential_version(struct store *s, struct span id, uint64_t *ret_version);
-/* 0, NOT_FOUND, GONE. */
+/* The bytes go, the version stays: an older one is stale for ever. 0, NOT_FOUND, GONE. */
 MUST_USE int store_credential_remove(struct store *s, struct span id);
 
-/* Non-zero from `each` ends the walk. By id. 0 or GONE. */
+/* Removed ones too. Non-zero from `each` ends the walk. By id. 0 or GONE. */
 typedef int store_each_credential(void *ctx, const struct store_credential *c);
 MUST_USE int store_credential_each(struct store *s, store_each_credential *each, void *ctx);

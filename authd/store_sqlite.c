@@ -9,7 +9,8 @@
  *
  * Statements are prepared once, in the order of store_sql; each is reset after use, so none keeps a read transaction
  * open. Tables are STRICT and carry the bounds of messages.def as CHECKs, so that a row written by another hand cannot
- * overrun a struct: store_text() cuts nothing, it refuses the row.
+ * overrun a struct: store_text() cuts nothing, it refuses the row. A credential without blob was removed; its version
+ * stays.
  */
 #include "authd/store.h"
 
@@ -48,7 +49,7 @@ static const char store_schema[] = "CREATE TABLE tenants("
 				   "  tenant TEXT NOT NULL CHECK(length(CAST(tenant AS BLOB)) BETWEEN 1 AND 64),"
 				   "  version INTEGER NOT NULL CHECK(version BETWEEN 1 AND 4294967295),"
 				   "  created INTEGER NOT NULL CHECK(created >= 0),"
-				   "  blob BLOB NOT NULL CHECK(length(blob) BETWEEN 64 AND 8192)) STRICT;";
+				   "  blob BLOB CHECK(blob IS NULL OR length(blob) BETWEEN 64 AND 8192)) STRICT;";
 
 #define STORE_KEY_COLUMNS "id, hmac, prefix, tenant, name, models, rpm, created, expires, revoked"
 
@@ -69,7 +70,7 @@ static const char store_schema[] = "CREATE TABLE tenants("
 	S(CREDENTIAL_PUT, "INSERT INTO credentials(id, provider, tenant, version, created, blob) VALUES(?1, ?2, ?3, ?4, ?5, ?6) " \
 		"ON CONFLICT(id) DO UPDATE SET provider = ?2, tenant = ?3, version = ?4, created = ?5, blob = ?6 WHERE version < ?4") \
 	S(CREDENTIAL_VERSION, "SELECT version FROM credentials WHERE id = ?1") \
-	S(CREDENTIAL_REMOVE, "DELETE FROM credentials WHERE id = ?1") \
+	S(CREDENTIAL_REMOVE, "UPDATE credentials SET blob = NULL WHERE id = ?1 AND blob IS NOT NULL") \
 	S(CREDENTIAL_EACH, "SELECT id, provider, tenant, version, created, blob FROM credentials ORDER BY id")
 /* clang-format on */
 

@@ -207,7 +207,8 @@ static int see(void *ctx, const struct store_credential *c)
 
 	seen->n++;
 	seen->version = c->version;
-	memcpy(seen->blob, c->blob.p, c->blob.len);
+	if (c->blob.len)
+		memcpy(seen->blob, c->blob.p, c->blob.len);
 	seen->blob_len = c->blob.len;
 	return 0;
 }
@@ -241,20 +242,26 @@ static void test_versions_of_a_credential_only_grow(void **state)
 	assert_int_equal(version, 4);
 }
 
-static void test_a_removed_credential_is_gone(void **state)
+static void test_a_removed_credential_is_gone_but_not_its_version(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t blob[64] = {0};
-	struct store_credential c = sample_credential(1, span_of(blob, sizeof(blob)));
+	struct store_credential c = sample_credential(3, span_of(blob, sizeof(blob)));
 	struct seen seen = {0};
 	uint64_t version;
 
 	assert_int_equal(store_credential_put(f->store, &c), 0);
 	assert_int_equal(store_credential_remove(f->store, SPAN_LIT("openai")), 0);
 	assert_int_equal(store_credential_remove(f->store, SPAN_LIT("openai")), STORE_E_NOT_FOUND);
-	assert_int_equal(store_credential_version(f->store, SPAN_LIT("openai"), &version), STORE_E_NOT_FOUND);
 	assert_int_equal(store_credential_each(f->store, see, &seen), 0);
-	assert_int_equal(seen.n, 0);
+	assert_int_equal(seen.n, 1);
+	assert_int_equal(seen.blob_len, 0);
+	assert_int_equal(store_credential_version(f->store, SPAN_LIT("openai"), &version), 0);
+	assert_int_equal(version, 3);
+	assert_int_equal(store_credential_version(f->store, SPAN_LIT("nobody"), &version), STORE_E_NOT_FOUND);
+	assert_int_equal(store_credential_put(f->store, &c), STORE_E_STALE_VERSION);
+	c.version = 4;
+	assert_int_equal(store_credential_put(f->store, &c), 0);
 }
 
 static void test_credentials_are_limited(void **state)
@@ -374,7 +381,7 @@ int main(void)
 		T(test_revocation_stays_and_keeps_its_first_time),
 		T(test_pages_have_every_key_once_in_order),
 		T(test_versions_of_a_credential_only_grow),
-		T(test_a_removed_credential_is_gone),
+		T(test_a_removed_credential_is_gone_but_not_its_version),
 		T(test_credentials_are_limited),
 		T(test_a_second_authd_is_refused),
 		T(test_nobody_else_may_read_it),
