@@ -4,7 +4,7 @@
  * sealed memfd, with the sections that this role is meant to see and no others. Every value is checked again.
  *
  *   struct config config = CONFIG_NULL;
- *   r = config_read(daemon_take_fd(d, "config"), d->role, BIT(CONFIG_ROUTER), &config);
+ *   r = config_read(d->config_fd, d->role, BIT(CONFIG_ROUTER), &config);
  *   ... config.router.workers
  *
  * Strings end with NUL and live as long as the struct config. U64 and WORD are numbers; a WORD is the word's place in
@@ -64,7 +64,8 @@ struct config {
 #define CONFIG_NULL ((struct config){0})
 
 enum config_err {
-	CONFIG_E_INVALID = 1, /* an unknown key, a value out of bounds, a key or section missing, not a CONFIG message */
+	CONFIG_E_INVALID =
+		1, /* an unknown key, a value out of bounds, a key or section missing, not a CONFIG message */
 };
 
 /*

@@ -33,3 +33,11 @@ const struct config_row *config_row_of(const struct config_section_row *section,
 MUST_USE int config_value(const struct config_row *row, struct span text, uint64_t *ret_number);
 /* For people: "a number from 1 to 64", "one of ignore, flag". Cut at `cap`. */
 void config_expect(const struct config_row *row, char *to, size_t cap);
+
+/* Where a key such as "router.workers" or "providers.0.name" belongs. False when there is no such key. */
+struct config_place {
+	enum config_section section;
+	size_t element; /* 0 unless a list */
+	const struct config_row *row;
+};
+bool config_locate(struct span key, struct config_place *ret_place);
