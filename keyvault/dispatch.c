@@ -147,6 +147,15 @@ static int handle_vault_init(void *ctx, struct ipc_conn *conn, uint64_t id, cons
 	return r ? r : core_done(conn, id, "a root key was made; the vault is open");
 }
 
+static int core_refuse_wait(struct ipc_conn *conn, uint64_t id, uint64_t wait_ms)
+{
+	char text[64];
+
+	(void)snprintf(text, sizeof(text), "the passphrase was wrong; try again in %u s",
+		       (unsigned)(wait_ms / 1000 + 1));
+	return core_refuse(conn, id, vault_refusal(VAULT_E_WAIT)->reason, text);
+}
+
 static int handle_vault_unseal(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	const struct proto_vault_unseal *m = msg;
@@ -155,9 +164,12 @@ static int handle_vault_unseal(void *ctx, struct ipc_conn *conn, uint64_t id, co
 
 	(void)fd;
 	core_actor(conn, actor);
-	int r = vault_unseal(&c->vault, m->passphrase, ipc_now_ms(c->daemon.ipc));
+	uint64_t now_ms = ipc_now_ms(c->daemon.ipc);
+	int r = vault_unseal(&c->vault, m->passphrase, now_ms);
 	if (r == VAULT_E_OPEN)
 		return core_done(conn, id, "the vault was open already");
+	if (r == VAULT_E_WAIT)
+		return core_refuse_wait(conn, id, c->vault.retry_at_ms - now_ms);
 	if (r == VAULT_E_PASSPHRASE)
 		core_record(c, EVENT_VAULT_UNSEAL_FAIL, actor, SPAN_NULL, vault_refusal(r)->reason);
 	if (r == VAULT_E_KEY_FILE)

@@ -15,7 +15,7 @@ const struct vault_refusal *vault_refusal(int e)
 		[VAULT_E_SEALED] = {"sealed", "run `bulkhead vault unseal` first"},
 		[VAULT_E_OPEN] = {"already_unsealed", "the vault is open"},
 		[VAULT_E_PASSPHRASE] = {"wrong_passphrase", "that is not the passphrase"},
-		[VAULT_E_WAIT] = {"too_many_tries", "the passphrase was wrong; wait a minute before trying again"},
+		[VAULT_E_WAIT] = {"too_many_tries", "the passphrase was wrong; wait before trying again"},
 		[VAULT_E_SHORT] = {"weak_passphrase", "a passphrase has 8 to 1024 bytes"},
 		[VAULT_E_MEMORY] = {"no_memory", "Argon2id needs 128 MiB for a moment"},
 		[VAULT_E_DAMAGED] = {"damaged", "root.sealed is damaged; restore it from a backup"},
