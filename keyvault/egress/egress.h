@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the egress's files share: the process as one structure. */
+#pragma once
+
+#include "common/audit_client.h"
+#include "common/config.h"
+#include "common/daemon.h"
+#include "keyvault/egress/exchange.h"
+#include "keyvault/egress/replay.h"
+
+#define EGRESS_READ_BYTES      32768 /* decrypted in one turn for one stream */
+#define EGRESS_DATA_BYTES      32768 /* in one DATA frame */
+#define EGRESS_OUT_BYTES       (EGRESS_READ_BYTES + 8 * SCRUB_SECRET_BYTES_MAX)
+#define EGRESS_FIELDS_BYTES    32768 /* values of a REPLY_HEAD together */
+#define EGRESS_CREDIT_BYTES    65536
+#define EGRESS_LANE_BYTES_HIGH (1u << 20) /* queued towards the router: streams pause above it */
+#define EGRESS_LANE_BYTES_MAX  (64u << 20)
+#define EGRESS_EXCHANGES_MAX   16384
+#define EGRESS_TICK_MS         200
+#define EGRESS_CLOCK_BACK_MS   5000
+#define LANE_BUCKETS           1024
+
+/* The router's connection and its streams, by id. */
+struct lane {
+	struct egress *eg;
+	struct ipc_conn *conn;
+	struct list streams[LANE_BUCKETS];
+	size_t n;
+};
+
+struct egress_counters {
+	uint64_t opened, complete, broken, cancelled, refused, scrubbed, reused, fresh;
+};
+
+struct egress {
+	struct daemon daemon;
+	struct config config;
+	struct secret_arena *arena;
+	struct audit_client *audit;
+	struct ipc_edge *router, *keyvault, *dialer;
+	struct pool_env pool_env;
+	struct credential_cache credentials;
+	struct tls_ctx *trust_system;
+	struct tls_ctx **trust; /* one a provider, NULL: the system's */
+	struct config_url *origins;
+
+	struct secret edge_key; /* null: no grant can be checked */
+	uint64_t epoch;
+	struct replay replay;
+	int64_t clock_ms; /* Unix time minus monotonic, when the key came */
+
+	struct list states[N_EXCHANGE_STATES]; /* each in order of deadline */
+	struct list stalled;                   /* wait for the lane's queue */
+	size_t n_exchanges;
+	uv_timer_t tick;
+	bool draining;
+	struct egress_counters count;
+
+	/* One stream at a time works in these. What a provider sent is wiped from `in` before the loop goes on. */
+	uint8_t in[EGRESS_READ_BYTES], out[EGRESS_OUT_BYTES], fields[EGRESS_FIELDS_BYTES];
+	size_t out_len;
+};
+
+/* serve.c: the edges. 0 or negative. */
+MUST_USE int egress_serve(struct egress *eg);
+void egress_close(struct egress *eg);
+uint64_t egress_unix_ms(void);
+uint64_t egress_now_us(void);
+struct exchange *lane_find(const struct lane *lane, uint64_t id);
+void lane_add(struct lane *lane, struct exchange *x);
+/* Starts the tick if it is not running. */
+void egress_wake(struct egress *eg);
+/* The drain is over when the last stream is. */
+void egress_note_end(struct egress *eg);
+void egress_metrics(void *ctx, char *to, size_t cap);
+
+/* record.c: the second witness. */
+void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32]);
+void egress_record_refusal(struct egress *eg, const struct exchange *x);

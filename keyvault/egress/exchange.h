@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One stream of the lane: a request to a provider and its answer.
+ *
+ *   GRANT -> CREDENTIAL -> CONNECT -> SEND -> HEAD -> BODY -> OVER
+ *
+ * From every state to OVER when something fails, the router cancels, or a deadline passes. CONNECT comes again after
+ * SEND at most once: when a connection that had been idle turns out dead before it took a byte of the request.
+ */
+#pragma once
+
+#include <sodium.h>
+
+#include "keyvault/egress/credential.h"
+#include "keyvault/egress/reply.h"
+#include "keyvault/egress/request.h"
+
+struct egress;
+struct lane;
+
+/* S(STATE, deadline in ms (0: connect_timeout_ms), states that may follow besides OVER) */
+#define EXCHANGE_STATES(S)                                                  \
+	S(GRANT, 1000, BIT(EXCHANGE_CREDENTIAL))                            \
+	S(CREDENTIAL, CREDENTIAL_DEADLINE_MS + 1000, BIT(EXCHANGE_CONNECT)) \
+	S(CONNECT, 0, BIT(EXCHANGE_SEND))                                   \
+	S(SEND, 60000, BIT(EXCHANGE_HEAD) | BIT(EXCHANGE_CONNECT))          \
+	S(HEAD, 3600000, BIT(EXCHANGE_BODY))                                \
+	S(BODY, 3600000, 0)                                                 \
+	S(OVER, 0, 0)
+
+enum exchange_state {
+#define S(NAME, deadline_ms, next) EXCHANGE_##NAME,
+	EXCHANGE_STATES(S)
+#undef S
+		N_EXCHANGE_STATES,
+};
+
+struct exchange {
+	struct egress *eg;
+	struct lane *lane;
+	uint64_t id;
+	enum exchange_state state;
+	bool running, cancelled;
+	struct list in_state, in_lane, in_stalled;
+	uint64_t deadline_ms, began_us;
+
+	struct exchange_request request;
+	bool authentic;
+	char request_id[65], tenant[65], principal[65], credential_id[65];
+	char host[POOL_HOST_BYTES]; /* of the grant's route */
+	uint16_t port;
+
+	struct credential *credential;
+	struct credential_waiter credential_waiter;
+	struct upstream *upstream;
+	struct pool_waiter pool_waiter;
+
+	struct secret first; /* head and beginning of the body, until it has left */
+	size_t first_body;   /* how much of the body is in it */
+	size_t sent;         /* of head and body together */
+	size_t head_len;
+	bool retried, sent_any;
+
+	struct reply reply;
+	struct scrub_pass scrub;
+	crypto_generichash_state digest;
+	uint64_t body_bytes, credit;
+	unsigned status;
+	bool head_sent, reply_over, unclean;
+	enum reason why; /* REASON_NONE: complete */
+};
+
+/* OPEN. Takes fd, if any. 0, IPC_E_VIOLATION or negative. */
+MUST_USE int exchange_open(struct egress *eg, struct lane *lane, uint64_t id, const struct proto_open *open, int fd);
+void exchange_credit(struct exchange *x, uint64_t bytes);
+/* The router is no longer interested: ends at once and says nothing. */
+void exchange_cancel(struct exchange *x);
+/* Ends it with BROKEN. */
+void exchange_break(struct exchange *x, enum reason why);
+void exchange_timeout(struct exchange *x);
+/* The lane's queue is empty again. */
+void exchange_resume(struct exchange *x);

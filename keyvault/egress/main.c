@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * keyvault-egress: takes grants from a router, credentials from the core, connected sockets from the dialer, and makes
+ * the calls. It can open neither a socket nor a file once egress_start() is through.
+ *
+ * System calls beyond every daemon's: setsockopt(TCP_NODELAY), getsockopt(SO_ERROR), fcntl(F_GET_SEALS), mmap of a
+ * sealed memfd.
+ */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/err.h"
+#include "common/sandbox.h"
+#include "keyvault/egress/egress.h"
+
+#define EGRESS_AUDIT_EVENTS_MAX 65536
+
+static int egress_fatal(struct egress *eg, const char *what, const char *why)
+{
+	log_event(&eg->daemon.log, LOG_FATAL, LOG_STR("what", what), LOG_STR("why", why));
+	return -EINVAL;
+}
+
+static int egress_read_config(struct egress *eg)
+{
+	int r = err_fold(config_read(eg->daemon.config_fd, ROLE_EGRESS,
+				     BIT(CONFIG_EGRESS) | BIT(CONFIG_ROUTER) | BIT(CONFIG_PROVIDERS), &eg->config));
+
+	if (r)
+		return r;
+	eg->origins = calloc(eg->config.n_providers + 1, sizeof(*eg->origins));
+	eg->trust = calloc(eg->config.n_providers + 1, sizeof(struct tls_ctx *));
+	if (!eg->origins || !eg->trust)
+		return err_origin(-ENOMEM);
+	for (size_t i = 0; i < eg->config.n_providers; i++)
+		if (config_url_parse(eg->config.providers[i].base_url, &eg->origins[i]))
+			return egress_fatal(eg, "providers.base_url", eg->config.providers[i].base_url);
+	return 0;
+}
+
+static int egress_load_trust(struct egress *eg)
+{
+	bool system = false;
+
+	for (size_t i = 0; i < eg->config.n_providers; i++) {
+		const char *file = eg->config.providers[i].ca_file;
+		system |= !*file;
+		if (*file && tls_ctx_new(file, &eg->trust[i]))
+			return egress_fatal(eg, "providers.ca_file", file);
+	}
+	if (system && tls_ctx_new(NULL, &eg->trust_system))
+		return egress_fatal(eg, "certificates", "no bundle of trusted certificates; install ca-certificates");
+	return 0;
+}
+
+static int egress_make_arena(struct egress *eg)
+{
+	int r = secret_arena_new(eg->config.egress.arena_bytes, &eg->arena);
+
+	if (r)
+		return egress_fatal(eg, "egress.arena_bytes", "the memory could not be locked; see `ulimit -l`");
+	ipc_set_arena(eg->daemon.ipc, eg->arena);
+	return 0;
+}
+
+static int egress_confine(struct egress *eg)
+{
+	struct daemon *d = &eg->daemon;
+	int r = sandbox_enter(ROLE_EGRESS, NULL, 0, d->confinement, sizeof(d->confinement));
+	size_t len = strlen(d->confinement);
+
+	(void)snprintf(d->confinement + len, sizeof(d->confinement) - len, " arena(%s)",
+		       secret_arena_protection(eg->arena));
+	return r;
+}
+
+static int egress_start(struct egress *eg, int argc, char **argv)
+{
+	int r = tls_setup();
+
+	if (!r && sodium_init() < 0)
+		r = err_origin(-EIO);
+	if (!r)
+		r = daemon_init(&eg->daemon, ROLE_EGRESS, argc, argv);
+	if (!r)
+		r = egress_read_config(eg);
+	if (!r)
+		r = egress_load_trust(eg);
+	if (!r)
+		r = egress_make_arena(eg);
+	if (!r)
+		r = replay_init(&eg->replay);
+	if (!r)
+		r = audit_client_new(eg->daemon.ipc, EGRESS_AUDIT_EVENTS_MAX, &eg->audit);
+	if (!r)
+		r = egress_serve(eg);
+	return r ? r : egress_confine(eg);
+}
+
+int main(int argc, char **argv)
+{
+	struct egress *eg = calloc(1, sizeof(*eg));
+
+	if (!eg || egress_start(eg, argc, argv))
+		return EXIT_FAILURE;
+	int code = daemon_run(&eg->daemon);
+	egress_close(eg);
+	eg->audit = audit_client_free(eg->audit);
+	daemon_deinit(&eg->daemon);
+	replay_deinit(&eg->replay);
+	for (size_t i = 0; i < eg->config.n_providers; i++)
+		eg->trust[i] = tls_ctx_free(eg->trust[i]);
+	eg->trust_system = tls_ctx_free(eg->trust_system);
+	eg->arena = secret_arena_free(eg->arena);
+	config_deinit(&eg->config);
+	free(eg->origins);
+	free(eg->trust);
+	free(eg);
+	return code;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * May this exchange be? The grant first (authd said so, to this egress, now, for exactly this, and not before), then
+ * the binding (the credential may go there). Sans I/O. Nothing that the router says is believed beyond what the grant
+ * covers.
+ */
+#pragma once
+
+#include "keyvault/egress/replay.h"
+#include "proto/proto.h"
+#include "proto/reasons.h"
+
+#define PERMIT_LIFETIME_MS_MAX REPLAY_LIFETIME_MS_MAX
+
+struct permit_env {
+	const uint8_t *key; /* of the lane's grants; NULL: none was given yet. In the arena, which must be open */
+	uint64_t epoch;
+	unsigned lane;
+	uint64_t unix_ms, now_ms; /* wall clock, monotonic */
+	struct replay *replay;
+};
+
+/*
+ * REASON_NONE: permitted, and this use is used up; *ret_grant and *ret_route view open->grant. Otherwise why not;
+ * *ret_grant is then set when *ret_authentic is true, for the record of the refusal.
+ */
+enum reason permit_open(const struct permit_env *env, const struct proto_open *open, bool *ret_authentic,
+			struct proto_grant *ret_grant, struct proto_grant_route *ret_route);
+
+/* Fields that the core authenticated, but that must also make sense to the egress: sizes, characters. */
+bool permit_binding_sane(const struct proto_binding *b);
+/* May a secret so bound go where the route says, for this tenant, now? REASON_NONE or REASON_BINDING_MISMATCH. */
+enum reason permit_binding(const struct proto_binding *b, const struct proto_grant_route *route, struct span tenant,
+			   uint64_t unix_s);

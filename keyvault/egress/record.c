@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The vault's own record of what its credentials did, beside the router's: two witnesses that share nothing but the
+ * request id. */
+#include "keyvault/egress/egress.h"
+
+static struct proto_event record_of(const struct exchange *x, enum event_code code)
+{
+	return (struct proto_event){
+		.code = code,
+		.actor = span_str(x->authentic ? x->principal : "router"),
+		.tenant = span_str(x->tenant),
+		.resource = span_str(x->host),
+		.request_id = span_str(x->request_id),
+		.status = x->status,
+		.reason = span_str(x->why == REASON_NONE ? "" : reason_row(x->why)->code),
+		.provider = x->credential ? x->credential->binding.provider : SPAN_NULL,
+		.credential = span_str(x->credential_id),
+		.latency_us = egress_now_us() - x->began_us,
+	};
+}
+
+void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32])
+{
+	struct proto_event e = record_of(x, EVENT_EGRESS_USE);
+
+	e.bytes = x->body_bytes;
+	if (x->head_sent)
+		e.digest = span_of(digest, 32);
+	audit_record(eg->audit, &e);
+	if (x->scrub.found == 0)
+		return;
+	e = record_of(x, EVENT_EGRESS_SCRUB);
+	e.bytes = x->scrub.found;
+	audit_record(eg->audit, &e);
+}
+
+void egress_record_refusal(struct egress *eg, const struct exchange *x)
+{
+	struct proto_event e = record_of(x, EVENT_EGRESS_REFUSE);
+
+	audit_record(eg->audit, &e);
+}

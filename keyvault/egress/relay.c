@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Plaintext of a provider passes through one buffer of the process (eg->in), which is wiped before the loop goes on: it
+ * may hold an echo of the secret. What leaves the scrubber (eg->out) holds none and is copied into the lane's queue.
+ *
+ * Pauses. A stream that has used its credit stops reading its socket until CREDIT comes. All streams pause while the
+ * lane's queue is above its mark. Nobody is read for longer than his credit lasts, 64 KiB, so one burst delays the
+ * others by that much at most.
+ *
+ * The socket is asked again only while OpenSSL holds decrypted or undecrypted bytes; otherwise epoll says when. That
+ * saves the read that would only find nothing.
+ */
+#include "keyvault/egress/relay.h"
+
+#include <assert.h>
+
+#include "common/secret.h"
+#include "keyvault/egress/egress.h"
+
+static void relay_send(struct exchange *x, enum proto_type type, const void *msg)
+{
+	if (ipc_send(x->lane->conn, type, x->id, msg))
+		ipc_drop(x->lane->conn, "router does not read its lane");
+}
+
+/* A value without the secret, in eg->fields; empty when there is no room left for it. */
+static struct span relay_scrub_value(struct exchange *x, struct span value, size_t *used)
+{
+	struct scrub_pass pass;
+	uint8_t *to = x->eg->fields + *used;
+
+	if (value.len > EGRESS_FIELDS_BYTES - *used)
+		return SPAN_NULL;
+	scrub_begin(&pass, &x->credential->scrub);
+	size_t n = scrub_feed(&pass, value, to);
+	n += scrub_end(&pass, to + n);
+	x->scrub.found += pass.found;
+	*used += n;
+	return span_of(to, n);
+}
+
+static void relay_on_head(void *ctx, unsigned status, const struct proto_header *passed, size_t n)
+{
+	struct exchange *x = ctx;
+	struct proto_header fields[REPLY_PASSED_MAX];
+	size_t used = 0;
+
+	for (size_t i = 0; i < n; i++)
+		fields[i] = (struct proto_header){.name = passed[i].name,
+						  .value = relay_scrub_value(x, passed[i].value, &used)};
+	struct proto_reply_head head = {.status = status, .headers = {.items = fields, .count = n}};
+	x->status = status;
+	x->head_sent = true;
+	relay_send(x, PROTO_REPLY_HEAD, &head);
+}
+
+static void relay_on_body(void *ctx, struct span bytes)
+{
+	struct exchange *x = ctx;
+	struct egress *eg = x->eg;
+
+	(void)crypto_generichash_update(&x->digest, bytes.p, bytes.len);
+	assert(bytes.len + x->scrub.held <= EGRESS_OUT_BYTES - eg->out_len);
+	eg->out_len += scrub_feed(&x->scrub, bytes, eg->out + eg->out_len);
+}
+
+static const struct reply_sink relay_sink = {relay_on_head, relay_on_body};
+
+void relay_begin(struct exchange *x)
+{
+	reply_init(&x->reply, x->request.method, x->eg->config.router.stream_bytes_max, &relay_sink, x);
+	scrub_begin(&x->scrub, &x->credential->scrub);
+	(void)crypto_generichash_init(&x->digest, NULL, 0, 32);
+}
+
+static void relay_flush(struct exchange *x)
+{
+	struct egress *eg = x->eg;
+
+	assert(eg->out_len <= x->credit);
+	for (size_t at = 0, len; at < eg->out_len; at += len) {
+		len = MIN(eg->out_len - at, (size_t)EGRESS_DATA_BYTES);
+		relay_send(x, PROTO_DATA, &(struct proto_data){.bytes = span_of(eg->out + at, len)});
+	}
+	x->credit -= eg->out_len;
+	x->body_bytes += eg->out_len;
+	eg->out_len = 0;
+}
+
+static enum reason relay_reason(int reply_answer)
+{
+	switch (reply_answer) {
+	case 0:
+		return REASON_NONE;
+	case REPLY_E_REDIRECT:
+		return REASON_UPSTREAM_REDIRECT;
+	case REPLY_E_TOO_LARGE:
+		return REASON_UPSTREAM_TOO_LARGE;
+	case REPLY_E_CUT:
+		return REASON_UPSTREAM_BROKEN;
+	case REPLY_E_INVALID:
+		return REASON_UPSTREAM_INVALID;
+	default:
+		return REASON_OVERLOADED;
+	}
+}
+
+/* The reply is whole: what the scrubber held back was no secret after all. */
+static void relay_finish(struct exchange *x)
+{
+	x->reply_over = true;
+	x->eg->out_len += scrub_end(&x->scrub, x->eg->out + x->eg->out_len);
+}
+
+static enum reason relay_take(struct exchange *x, size_t len)
+{
+	struct egress *eg = x->eg;
+	size_t used;
+
+	secret_open(eg->arena);
+	int r = reply_feed(&x->reply, span_of(eg->in, len), &used);
+	if (r == 0 && x->reply.state == REPLY_DONE)
+		relay_finish(x);
+	secret_close(eg->arena);
+	x->unclean |= used < len; /* bytes that nobody asked for: the connection is not in step with us */
+	secret_wipe(eg->in, len);
+	relay_flush(x);
+	return relay_reason(r);
+}
+
+static enum reason relay_eof(struct exchange *x)
+{
+	int r = reply_eof(&x->reply);
+
+	x->unclean = true;
+	if (r == 0) {
+		secret_open(x->eg->arena);
+		relay_finish(x);
+		secret_close(x->eg->arena);
+		relay_flush(x);
+	}
+	return relay_reason(r);
+}
+
+/* Decrypts up to `room` bytes into eg->in. */
+static int relay_read(struct exchange *x, size_t room, size_t *ret_len)
+{
+	int r;
+	size_t n;
+
+	*ret_len = 0;
+	do {
+		r = tls_read(x->upstream->tls, x->eg->in + *ret_len, room - *ret_len, &n);
+		if (r == 0)
+			*ret_len += n;
+	} while (r == 0 && *ret_len < room && tls_pending(x->upstream->tls));
+	return r;
+}
+
+/* How much may be read now; 0 and paused when nothing. */
+static size_t relay_room(struct exchange *x)
+{
+	size_t room = x->credit > x->scrub.held ? (size_t)x->credit - x->scrub.held : 0;
+
+	if (ipc_queued(x->lane->conn) > EGRESS_LANE_BYTES_HIGH) {
+		if (list_empty(&x->in_stalled))
+			list_push(&x->eg->stalled, &x->in_stalled);
+		room = 0;
+	}
+	if (room == 0)
+		upstream_pause(x->upstream);
+	return MIN(room, (size_t)EGRESS_READ_BYTES);
+}
+
+enum reason relay_pump(struct exchange *x)
+{
+	size_t room, len;
+	enum reason why = REASON_NONE;
+	int r = 0;
+
+	do {
+		room = relay_room(x);
+		if (room == 0)
+			return REASON_NONE;
+		r = relay_read(x, room, &len);
+		if (len > 0)
+			why = relay_take(x, len);
+	} while (why == REASON_NONE && !x->reply_over && r == 0 && tls_pending(x->upstream->tls));
+	if (why != REASON_NONE || x->reply_over || r == 0 || r == TLS_E_READ)
+		return why;
+	return r == TLS_E_CLOSED ? relay_eof(x) : REASON_UPSTREAM_BROKEN;
+}

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The edges of an egress worker:
+ *
+ *   router i   OPEN, CREDIT, CANCEL            -> REPLY_HEAD, DATA, END, BROKEN
+ *   keyvault   EDGE_KEY, SEALED, CREDENTIAL_DROP   <- UNSEAL
+ *   dialer     (answers only)                      <- DIAL
+ *   auditd     (common/audit_client)
+ *
+ * When the core goes away, what it gave goes too: a drop or a seal could be missed meanwhile. Exchanges that have sent
+ * their request finish; new ones wait for the new key.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/err.h"
+#include "common/grant.h"
+#include "keyvault/egress/egress.h"
+
+uint64_t egress_unix_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+uint64_t egress_now_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* ---- the lane ---- */
+
+struct exchange *lane_find(const struct lane *lane, uint64_t id)
+{
+	list_for_each (it, &lane->streams[id % LANE_BUCKETS]) {
+		struct exchange *x = container_of(it, struct exchange, in_lane);
+		if (x->id == id)
+			return x;
+	}
+	return NULL;
+}
+
+void lane_add(struct lane *lane, struct exchange *x)
+{
+	list_push(&lane->streams[x->id % LANE_BUCKETS], &x->in_lane);
+	lane->n++;
+}
+
+static void lane_on_open(void *ctx, struct ipc_conn *conn)
+{
+	struct lane *lane = calloc(1, sizeof(*lane));
+
+	if (!lane) {
+		ipc_drop(conn, "out of memory");
+		return;
+	}
+	lane->eg = ctx;
+	lane->conn = conn;
+	for (size_t i = 0; i < LANE_BUCKETS; i++)
+		list_init(&lane->streams[i]);
+	ipc_conn_set_ctx(conn, lane);
+}
+
+/* A router that is gone cancels everything it asked for. */
+static void lane_on_close(void *ctx, struct ipc_conn *conn)
+{
+	struct lane *lane = ipc_conn_ctx(conn);
+
+	(void)ctx;
+	if (!lane)
+		return;
+	for (size_t i = 0; i < LANE_BUCKETS; i++)
+		while (!list_empty(&lane->streams[i]))
+			exchange_cancel(container_of(lane->streams[i].next, struct exchange, in_lane));
+	assert(lane->n == 0);
+	free(lane);
+}
+
+static void lane_on_drain(void *ctx, struct ipc_conn *conn)
+{
+	struct egress *eg = ctx;
+	struct list again = LIST_INIT(again);
+
+	(void)conn;
+	while (!list_empty(&eg->stalled)) {
+		struct list *first = eg->stalled.next;
+		list_unlink(first);
+		list_push(&again, first);
+	}
+	while (!list_empty(&again))
+		exchange_resume(container_of(again.next, struct exchange, in_stalled));
+}
+
+/* Unix time must not go back unnoticed: grants that were used and forgotten would be valid again. Another key makes
+ * them stale. */
+static void egress_check_clock(struct egress *eg)
+{
+	int64_t clock_ms = (int64_t)egress_unix_ms() - (int64_t)ipc_now_ms(eg->daemon.ipc);
+
+	if (eg->edge_key.p && clock_ms < eg->clock_ms - EGRESS_CLOCK_BACK_MS)
+		ipc_drop(ipc_edge_conn(eg->keyvault), "the clock went back; a new key for grants is needed");
+}
+
+static int handle_open(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct egress *eg = ctx;
+
+	egress_check_clock(eg);
+	struct lane *lane = ipc_conn_ctx(conn);
+	return exchange_open(eg, lane, id, msg, fd);
+}
+
+/* CREDIT and CANCEL may cross our END: an unknown stream is no violation. */
+static int handle_credit(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_credit *credit = msg;
+	struct exchange *x = lane_find(ipc_conn_ctx(conn), id);
+
+	(void)ctx;
+	(void)fd;
+	if (x)
+		exchange_credit(x, credit->bytes);
+	return 0;
+}
+
+static int handle_cancel(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct exchange *x = lane_find(ipc_conn_ctx(conn), id);
+
+	(void)ctx;
+	(void)msg;
+	(void)fd;
+	if (x)
+		exchange_cancel(x);
+	return 0;
+}
+
+/* ---- the core ---- */
+
+static void egress_note_ready(struct egress *eg)
+{
+	bool dialer = ipc_edge_conn(eg->dialer) != NULL;
+	bool ready = eg->edge_key.p && dialer && !eg->draining;
+
+	daemon_set_ready(&eg->daemon, ready,
+			 ready ? "" : (!dialer ? "no dialer" : (eg->draining ? "draining" : "the vault is sealed")));
+}
+
+static void egress_forget_key(struct egress *eg)
+{
+	secret_open(eg->arena);
+	if (eg->edge_key.p)
+		secret_free(eg->arena, &eg->edge_key);
+	secret_close(eg->arena);
+	eg->epoch = 0;
+	egress_note_ready(eg);
+}
+
+/* The arena is open: the key lies in a buffer of it. */
+static int handle_edge_key(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct egress *eg = ctx;
+	const struct proto_edge_key *key = msg;
+
+	(void)conn;
+	(void)id;
+	(void)fd;
+	if (key->lane != eg->daemon.worker)
+		return IPC_E_VIOLATION;
+	egress_forget_key(eg);
+	if (secret_alloc(eg->arena, GRANT_KEY_BYTES, &eg->edge_key))
+		return err_origin(-ENOMEM);
+	memcpy(eg->edge_key.p, key->key.p, GRANT_KEY_BYTES);
+	eg->epoch = key->epoch;
+	eg->clock_ms = (int64_t)egress_unix_ms() - (int64_t)ipc_now_ms(eg->daemon.ipc);
+	replay_reset(&eg->replay);
+	egress_note_ready(eg);
+	return 0;
+}
+
+/* Everything is wiped and cut, now. */
+static int handle_sealed(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct egress *eg = ctx;
+
+	(void)conn;
+	(void)id;
+	(void)msg;
+	(void)fd;
+	egress_forget_key(eg);
+	credential_drop_all(&eg->credentials, REASON_VAULT_SEALED);
+	for (size_t i = 0; i < N_EXCHANGE_STATES; i++)
+		while (!list_empty(&eg->states[i]))
+			exchange_break(container_of(eg->states[i].next, struct exchange, in_state),
+				       REASON_VAULT_SEALED);
+	return 0;
+}
+
+static int handle_credential_drop(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct egress *eg = ctx;
+	const struct proto_credential_drop *drop = msg;
+
+	(void)conn;
+	(void)id;
+	(void)fd;
+	credential_drop(&eg->credentials, drop->credential);
+	return 0;
+}
+
+static void keyvault_on_close(void *ctx, struct ipc_conn *conn)
+{
+	struct egress *eg = ctx;
+
+	(void)conn;
+	egress_forget_key(eg);
+	credential_drop_all(&eg->credentials, REASON_VAULT_SEALED);
+}
+
+static void dialer_on_change(void *ctx, struct ipc_conn *conn)
+{
+	(void)conn;
+	egress_note_ready(ctx);
+}
+
+/* ---- all of them ---- */
+
+static struct tls_ctx *egress_trust(void *ctx, struct span provider, struct span host, uint64_t port)
+{
+	struct egress *eg = ctx;
+
+	for (size_t i = 0; i < eg->config.n_providers; i++)
+		if (span_eq_str(provider, eg->config.providers[i].name) && span_eq_str(host, eg->origins[i].host) &&
+		    port == eg->origins[i].port)
+			return eg->trust[i] ? eg->trust[i] : eg->trust_system;
+	return NULL;
+}
+
+static void egress_on_tick(uv_timer_t *timer)
+{
+	struct egress *eg = timer->data;
+	uint64_t now_ms = ipc_now_ms(eg->daemon.ipc);
+
+	for (size_t i = 0; i < N_EXCHANGE_STATES; i++)
+		while (!list_empty(&eg->states[i])) {
+			struct exchange *x = container_of(eg->states[i].next, struct exchange, in_state);
+			if (x->deadline_ms > now_ms)
+				break;
+			exchange_timeout(x);
+		}
+	bool busy = credential_tick(&eg->credentials, now_ms);
+	if (!busy && eg->n_exchanges == 0)
+		(void)uv_timer_stop(timer);
+}
+
+void egress_wake(struct egress *eg)
+{
+	if (!uv_is_active((uv_handle_t *)&eg->tick))
+		(void)uv_timer_start(&eg->tick, egress_on_tick, EGRESS_TICK_MS, EGRESS_TICK_MS);
+}
+
+void egress_note_end(struct egress *eg)
+{
+	if (eg->draining && eg->n_exchanges == 0)
+		daemon_stop(&eg->daemon);
+}
+
+static void egress_on_drain(void *ctx)
+{
+	struct egress *eg = ctx;
+
+	eg->draining = true;
+	egress_note_ready(eg);
+	egress_note_end(eg);
+}
+
+void egress_metrics(void *ctx, char *to, size_t cap)
+{
+	const struct egress *eg = ctx;
+	const struct egress_counters *c = &eg->count;
+	size_t len = strlen(to);
+
+	(void)snprintf(to + len, cap - len,
+		       "# TYPE bulkhead_egress_exchanges_total counter\n"
+		       "bulkhead_egress_exchanges_total{end=\"complete\"} %llu\n"
+		       "bulkhead_egress_exchanges_total{end=\"broken\"} %llu\n"
+		       "bulkhead_egress_exchanges_total{end=\"cancelled\"} %llu\n"
+		       "# TYPE bulkhead_egress_refused_total counter\nbulkhead_egress_refused_total %llu\n"
+		       "# TYPE bulkhead_egress_scrubbed_total counter\nbulkhead_egress_scrubbed_total %llu\n"
+		       "# TYPE bulkhead_egress_connections_total counter\n"
+		       "bulkhead_egress_connections_total{kind=\"fresh\"} %llu\n"
+		       "bulkhead_egress_connections_total{kind=\"reused\"} %llu\n"
+		       "# TYPE bulkhead_egress_exchanges gauge\nbulkhead_egress_exchanges %zu\n"
+		       "# TYPE bulkhead_egress_arena_bytes gauge\nbulkhead_egress_arena_bytes %zu\n",
+		       (unsigned long long)c->complete, (unsigned long long)c->broken, (unsigned long long)c->cancelled,
+		       (unsigned long long)c->refused, (unsigned long long)c->scrubbed, (unsigned long long)c->fresh,
+		       (unsigned long long)c->reused, eg->n_exchanges, secret_arena_used(eg->arena));
+}
+
+static const struct ipc_row lane_rows[] = {
+	{PROTO_OPEN, handle_open},
+	{PROTO_CREDIT, handle_credit},
+	{PROTO_CANCEL, handle_cancel},
+};
+
+static const struct ipc_row keyvault_rows[] = {
+	{PROTO_EDGE_KEY, handle_edge_key},
+	{PROTO_SEALED, handle_sealed},
+	{PROTO_CREDENTIAL_DROP, handle_credential_drop},
+};
+
+static const struct ipc_edge_spec lane_spec = {
+	.peer = ROLE_ROUTER,
+	.rows = lane_rows,
+	.n_rows = ARRAY_LEN(lane_rows),
+	.on_open = lane_on_open,
+	.on_close = lane_on_close,
+	.on_drain = lane_on_drain,
+	.tx_bytes_max = EGRESS_LANE_BYTES_MAX,
+	.conns_max = 2, /* a router that restarts may be back before its end was noticed */
+};
+
+static const struct ipc_edge_spec keyvault_spec = {
+	.peer = ROLE_KEYVAULT,
+	.rows = keyvault_rows,
+	.n_rows = ARRAY_LEN(keyvault_rows),
+	.on_close = keyvault_on_close,
+};
+
+static const struct ipc_edge_spec dialer_spec = {
+	.peer = ROLE_DIALER,
+	.on_open = dialer_on_change,
+	.on_close = dialer_on_change,
+};
+
+int egress_serve(struct egress *eg)
+{
+	for (size_t i = 0; i < N_EXCHANGE_STATES; i++)
+		list_init(&eg->states[i]);
+	list_init(&eg->stalled);
+	eg->daemon.on_drain = egress_on_drain;
+	eg->daemon.metrics = egress_metrics;
+	eg->daemon.ctx = eg;
+	eg->tick.data = eg;
+	int r = uv_timer_init(&eg->daemon.loop, &eg->tick) ? err_origin(-EIO) : 0;
+	if (!r)
+		r = ipc_connect(eg->daemon.ipc, &keyvault_spec, 0, eg, &eg->keyvault);
+	if (!r)
+		r = ipc_connect(eg->daemon.ipc, &dialer_spec, 0, eg, &eg->dialer);
+	if (!r)
+		r = ipc_serve(eg->daemon.ipc, &lane_spec, eg, &eg->router);
+	if (r)
+		return r;
+	eg->pool_env = (struct pool_env){
+		.loop = &eg->daemon.loop,
+		.ipc = eg->daemon.ipc,
+		.dialer = eg->dialer,
+		.log = &eg->daemon.log,
+		.connections_max = eg->config.egress.pool_max,
+		.idle_ms = eg->config.egress.pool_idle_ms,
+		.connect_timeout_ms = eg->config.egress.connect_timeout_ms,
+	};
+	credential_cache_init(&eg->credentials, eg->arena, eg->keyvault, &eg->pool_env, egress_trust, eg);
+	return 0;
+}
+
+/* After the loop: what is left is closed, so that the loop can end empty. */
+void egress_close(struct egress *eg)
+{
+	(void)handle_sealed(eg, NULL, 0, NULL, -1);
+	uv_close((uv_handle_t *)&eg->tick, NULL);
+}

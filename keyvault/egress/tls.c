@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where plaintext could stay behind, and why it does not:
+ *
+ *   writing   SSL_write copies up to one record into OpenSSL's buffer and encrypts it there, in place; the buffer is
+ * released after it was sent (SSL_MODE_RELEASE_BUFFERS) and wiped by our free. reading   a record is decrypted in
+ * place; SSL_OP_CLEANSE_PLAINTEXT wipes it when it has been copied out. handshake keys and the rest: every free of
+ * OpenSSL's goes through tls_mem_free().
+ *
+ * What OpenSSL would open lazily: its configuration (not loaded), certificates by hash from a folder (a bundle is
+ * loaded whole instead), the time zone (read at set-up), random numbers (getrandom).
+ */
+#include "keyvault/egress/tls.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include "common/err.h"
+#include "common/secret.h"
+
+/* One read(2) takes several records: streams come in small ones. */
+#define TLS_READ_AHEAD_BYTES 32768
+#define TLS_WHY_BYTES        128
+
+struct tls_ctx {
+	SSL_CTX *ctx;
+};
+
+struct tls {
+	SSL *ssl;
+	struct tls_session *session;
+	char why[TLS_WHY_BYTES];
+};
+
+static const char *const tls_bundles[] = {
+	"/etc/ssl/certs/ca-certificates.crt", /* Debian, Ubuntu, Alpine */
+	"/etc/pki/tls/certs/ca-bundle.crt",   /* Fedora, RHEL */
+	"/etc/ssl/ca-bundle.pem",             /* SUSE */
+	"/etc/ssl/cert.pem",
+};
+
+static void *tls_mem_new(size_t len, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	return malloc(len);
+}
+
+static void tls_mem_free(void *p, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	if (p)
+		secret_wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
+/* Never moves bytes without wiping where they were. */
+static void *tls_mem_resize(void *p, size_t len, const char *file, int line)
+{
+	size_t had = p ? malloc_usable_size(p) : 0;
+
+	if (len == 0) {
+		tls_mem_free(p, file, line);
+		return NULL;
+	}
+	if (len <= had)
+		return p;
+	void *q = malloc(len);
+	if (!q)
+		return NULL;
+	if (had > 0)
+		memcpy(q, p, had);
+	tls_mem_free(p, file, line);
+	return q;
+}
+
+int tls_setup(void)
+{
+	const OPENSSL_INIT_SETTINGS *settings = NULL;
+	unsigned char byte;
+
+	tzset();
+	if (!CRYPTO_set_mem_functions(tls_mem_new, tls_mem_resize, tls_mem_free))
+		return err_origin(-EALREADY);
+	if (!OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS |
+				      OPENSSL_INIT_LOAD_CRYPTO_STRINGS,
+			      settings) ||
+	    RAND_bytes(&byte, 1) != 1)
+		return err_origin(-ENOTSUP);
+	return 0;
+}
+
+/* Keeps the newest session of an origin. 1: the reference is ours. */
+static int tls_on_session(SSL *ssl, SSL_SESSION *session)
+{
+	struct tls *t = SSL_get_app_data(ssl);
+
+	if (!SSL_SESSION_is_resumable(session))
+		return 0;
+	tls_session_deinit(t->session);
+	t->session->session = session;
+	return 1;
+}
+
+void tls_session_deinit(struct tls_session *s)
+{
+	SSL_SESSION_free(s->session);
+	s->session = NULL;
+}
+
+static int tls_load_roots(SSL_CTX *ctx, const char *ca_file)
+{
+	if (ca_file && *ca_file)
+		return SSL_CTX_load_verify_file(ctx, ca_file) == 1 ? 0 : err_origin(-ENOENT);
+	for (size_t i = 0; i < ARRAY_LEN(tls_bundles); i++)
+		if (access(tls_bundles[i], R_OK) == 0 && SSL_CTX_load_verify_file(ctx, tls_bundles[i]) == 1)
+			return 0;
+	return err_origin(-ENOENT);
+}
+
+int tls_ctx_new(const char *ca_file, struct tls_ctx **ret_ctx)
+{
+	static const unsigned char alpn[] = "\x08http/1.1";
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+	if (!ctx)
+		return err_origin(-ENOMEM);
+	int r = tls_load_roots(ctx, ca_file);
+	ERR_clear_error();
+	struct tls_ctx *c = r ? NULL : malloc(sizeof(*c));
+	if (!c || !SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) ||
+	    SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn) - 1) != 0) {
+		free(c);
+		SSL_CTX_free(ctx);
+		return r ? r : err_origin(-ENOMEM);
+	}
+	SSL_CTX_set_security_level(ctx, 2);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CLEANSE_PLAINTEXT);
+	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_read_ahead(ctx, 1);
+	SSL_CTX_set_default_read_buffer_len(ctx, TLS_READ_AHEAD_BYTES);
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(ctx, tls_on_session);
+	c->ctx = ctx;
+	*ret_ctx = c;
+	return 0;
+}
+
+struct tls_ctx *tls_ctx_free(struct tls_ctx *c)
+{
+	if (c)
+		SSL_CTX_free(c->ctx);
+	free(c);
+	return NULL;
+}
+
+/* An address is checked against the certificate's addresses and is not sent as SNI (RFC 6066 3). */
+static bool tls_set_name(SSL *ssl, const char *host)
+{
+	struct in6_addr any;
+
+	if (inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1)
+		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+}
+
+int tls_new(struct tls_ctx *ctx, const char *host, int fd, struct tls_session *session, struct tls **ret_tls)
+{
+	struct tls *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return err_origin(-ENOMEM);
+	t->session = session;
+	t->ssl = SSL_new(ctx->ctx);
+	if (!t->ssl || !SSL_set_fd(t->ssl, fd) || !SSL_set_app_data(t->ssl, t) || !tls_set_name(t->ssl, host)) {
+		ERR_clear_error();
+		tls_free(t);
+		return err_origin(-ENOMEM);
+	}
+	if (session->session)
+		(void)SSL_set_session(t->ssl, session->session);
+	SSL_set_connect_state(t->ssl);
+	*ret_tls = t;
+	return 0;
+}
+
+struct tls *tls_free(struct tls *t)
+{
+	if (t && t->ssl) {
+		if (SSL_is_init_finished(t->ssl))
+			(void)SSL_shutdown(t->ssl);
+		SSL_free(t->ssl);
+		ERR_clear_error();
+	}
+	free(t);
+	return NULL;
+}
+
+static void tls_note_why(struct tls *t)
+{
+	long verify = SSL_get_verify_result(t->ssl);
+	const char *text = verify != X509_V_OK ? X509_verify_cert_error_string(verify)
+					       : ERR_reason_error_string(ERR_peek_last_error());
+
+	(void)strncpy(t->why, text ? text : "connection closed", sizeof(t->why) - 1);
+}
+
+/* The error queue is empty before every call of OpenSSL's and after every answer of ours. */
+static int tls_answer(struct tls *t, int r)
+{
+	int e = SSL_get_error(t->ssl, r);
+
+	switch (e) {
+	case SSL_ERROR_WANT_READ:
+		return TLS_E_READ;
+	case SSL_ERROR_WANT_WRITE:
+		return TLS_E_WRITE;
+	case SSL_ERROR_ZERO_RETURN:
+		return TLS_E_CLOSED;
+	default:
+		tls_note_why(t);
+		ERR_clear_error();
+		return TLS_E_BROKEN;
+	}
+}
+
+int tls_handshake(struct tls *t)
+{
+	int r = SSL_do_handshake(t->ssl);
+
+	if (r == 1)
+		return 0;
+	/* A peer that merely goes away is another thing than one that is not accepted. */
+	bool refused = SSL_get_error(t->ssl, r) == SSL_ERROR_SSL;
+	int answer = tls_answer(t, r);
+	return answer == TLS_E_BROKEN && refused ? TLS_E_REFUSED : answer;
+}
+
+int tls_read(struct tls *t, uint8_t *to, size_t cap, size_t *ret_len)
+{
+	int r = SSL_read_ex(t->ssl, to, cap, ret_len);
+
+	return r == 1 ? 0 : tls_answer(t, r);
+}
+
+int tls_write(struct tls *t, struct span bytes, size_t *ret_len)
+{
+	int r = SSL_write_ex(t->ssl, bytes.p, bytes.len, ret_len);
+
+	return r == 1 ? 0 : tls_answer(t, r);
+}
+
+bool tls_pending(const struct tls *t)
+{
+	return SSL_has_pending(t->ssl) == 1;
+}
+
+bool tls_still_idle(struct tls *t)
+{
+	uint8_t byte;
+	size_t n;
+	int r = SSL_peek_ex(t->ssl, &byte, 1, &n);
+
+	return r != 1 && tls_answer(t, r) == TLS_E_READ;
+}
+
+const char *tls_why(const struct tls *t)
+{
+	return t->why;
+}
