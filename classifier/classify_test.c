@@ -164,7 +164,7 @@ static void is_the_same_across_batches(void **state)
 		struct classify_verdict v;
 		size_t len;
 		char *text = repeat(filler, fillers[i], &len);
-		char *whole = malloc(len + 2 * sizeof(secret));
+		char *whole = malloc(len + 2 * sizeof(secret) + 2);
 		size_t at = len, total;
 
 		/* [filler,...,secret,secret] */

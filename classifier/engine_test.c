@@ -115,8 +115,8 @@ static void finds_email(void **state)
 		"x@",
 		"@",
 		"bob\xff@example.com",
-		"<bob@example.com>\xff"
-		"com",
+		("<bob@example.com>\xff"
+		 "com"),
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -143,8 +143,8 @@ static void finds_phone(void **state)
 		"+",
 		"+1",
 		"+1 234   567",
-		"+12345\xff"
-		"678",
+		("+12345\xff"
+		 "678"),
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -171,8 +171,8 @@ static void finds_card(void **state)
 		"12,4111111111111111",
 		"4111  1111  1111  1111",
 		"4111\n1111\n1111\n1111",
-		"4111 1111\xff"
-		"1111 1111",
+		("4111 1111\xff"
+		 "1111 1111"),
 		"411111111111",
 		"41111111111111111111111111111111111111111111",
 	};

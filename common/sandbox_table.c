@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 
 /* clang-format off */
 #define ROUTER     BIT(ROLE_ROUTER)
