@@ -2,5 +2,7 @@
 SRC_auditlog := auditd/crc32c.c auditd/format.c auditd/leaf.c auditd/tile.c
 $(eval $(call library,auditlog,$(SRC_auditlog)))
 
-SRC_auditd := auditd/tree.c auditd/segment.c auditd/ledger.c auditd/recover.c
+SRC_auditd := auditd/tree.c auditd/segment.c auditd/ledger.c auditd/recover.c auditd/writer.c auditd/producers.c \
+	auditd/checkpoint.c auditd/reader.c
 $(eval $(call library,auditd,$(SRC_auditd)))
+$(eval $(call program,auditd,auditd/main.c,auditd auditlog common proto,libuv libsodium msgpack))

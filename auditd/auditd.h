@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon's parts and how they hang together:
+ *
+ *   producers.c   EVENT, GAP -> leaves -> writer -> RECORDED        router, authd, keyvault, egress
+ *   checkpoint.c  tree -> SIGN_CHECKPOINT -> checkpoint              keyvault
+ *   reader.c      AUDIT_READ                                         cli
+ *   writer.c      group commit over ledger.c
+ *
+ * Everything here runs on the loop's thread; the ledger is touched by writer jobs, and by the loop only in on_idle.
+ */
+#pragma once
+
+#include "auditd/writer.h"
+#include "common/config.h"
+#include "common/daemon.h"
+#include "common/ipc.h"
+
+#define READERS_MAX 16
+
+/* A producer as the loop knows it; what is accepted may be in a batch, what is recorded is durable. */
+struct producer {
+	uint8_t role, worker;
+	uint8_t boot[16];
+	uint64_t accepted_seq, recorded_seq, recorded_index;
+	struct ipc_conn *conn; /* NULL: not connected */
+	bool touched;          /* by the batch that is being reported */
+};
+
+struct producer_edge {
+	struct auditd *a;
+	enum role role;
+	struct ipc_edge *edge;
+};
+
+struct reader {
+	struct ipc_conn *conn; /* NULL: free */
+	uint64_t id, from, max, deadline_ms;
+};
+
+struct checkpointer {
+	struct ipc_edge *edge;
+	bool open;            /* the signer told its size and key on this connection */
+	struct note_key key;  /* with open */
+	uint64_t signed_size; /* with open */
+	bool working, urgent; /* between the decision and the publication; somebody should not wait for the interval */
+	uint64_t next_ms;     /* not before */
+	uint64_t size;        /* that is being signed */
+	struct merkle_hash root;
+	struct merkle_proof proof;
+	char note[LEDGER_NOTE_MAX];
+	size_t note_len;
+	struct writer_task prepare, publish, adopt;
+	uv_timer_t timer;
+};
+
+struct auditd {
+	struct daemon daemon;
+	struct config config;
+	struct ledger *ledger;
+	struct writer writer;
+	struct producer_edge edges[4];
+	struct producer producers[SOURCES_MAX];
+	size_t n_producers;
+	uint64_t own_seq;
+	struct checkpointer checkpointer;
+	struct ipc_edge *admin;
+	struct reader readers[READERS_MAX];
+	uv_timer_t reader_timer;
+	bool failed; /* the log is not what was signed: nothing is recorded any more */
+	uint64_t gaps, overruns;
+};
+
+/* producers.c */
+MUST_USE int producers_serve(struct auditd *a);
+/* Records an event of auditd itself. 0 or negative. */
+MUST_USE int producers_record_own(struct auditd *a, uint64_t code, uint64_t bytes);
+void producers_recorded(struct auditd *a, const struct ledger_batch *batch);
+void producers_drop_all(struct auditd *a, const char *why);
+
+/* checkpoint.c */
+MUST_USE int checkpoint_connect(struct auditd *a);
+void checkpoint_consider(struct auditd *a); /* from on_idle */
+void checkpoint_close(struct auditd *a);
+
+/* reader.c */
+MUST_USE int readers_serve(struct auditd *a);
+void readers_answer(struct auditd *a); /* from on_idle */
+void readers_close(struct auditd *a);
+
+/* main.c */
+/* The log is not the one that was signed: stops recording, keeps everything, says so until an operator comes. */
+void auditd_fail(struct auditd *a, const char *why);
+/* Does not return. */
+void auditd_die(struct auditd *a, int r);

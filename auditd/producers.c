@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What producers say. Each has its own sequence; what was accepted once is not recorded twice (it is sent again after
+ * every reconnect), and what is missing in between becomes an entry of its own, log.gap. Who the producer is comes from
+ * the socket; its boot id from HELLO: an old process that is still heard after its successor said HELLO is dropped.
+ */
+#include <stdlib.h>
+#include <time.h>
+
+#include "auditd/auditd.h"
+#include "common/err.h"
+
+static uint64_t producers_now_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+/* ---- who they are ---- */
+
+static struct producer *producers_find(struct auditd *a, uint8_t role, uint8_t worker)
+{
+	for (size_t i = 0; i < a->n_producers; i++)
+		if (a->producers[i].role == role && a->producers[i].worker == worker)
+			return &a->producers[i];
+	return NULL;
+}
+
+/* NULL when there are more than there can be. */
+static struct producer *producers_meet(struct auditd *a, uint8_t role, uint8_t worker, const uint8_t boot[16])
+{
+	struct producer *p = producers_find(a, role, worker);
+
+	if (!p) {
+		if (a->n_producers == ARRAY_LEN(a->producers))
+			return NULL;
+		p = &a->producers[a->n_producers++];
+		*p = (struct producer){.role = role, .worker = worker};
+		memcpy(p->boot, boot, sizeof(p->boot));
+	}
+	if (memcmp(p->boot, boot, sizeof(p->boot)) != 0) {
+		memcpy(p->boot, boot, sizeof(p->boot));
+		p->accepted_seq = p->recorded_seq = 0;
+	}
+	return p;
+}
+
+static void on_producer_open(void *ctx, struct ipc_conn *conn)
+{
+	struct producer_edge *edge = ctx;
+	struct auditd *a = edge->a;
+
+	if (a->failed)
+		return; /* without RESUME it sends nothing, and waits */
+	struct producer *p =
+		producers_meet(a, (uint8_t)edge->role, (uint8_t)ipc_conn_worker(conn), ipc_conn_boot(conn));
+	if (!p) {
+		ipc_drop(conn, "too many producers");
+		return;
+	}
+	p->conn = conn;
+	ipc_conn_set_ctx(conn, p);
+	if (ipc_send(conn, PROTO_RESUME, 0, &(struct proto_resume){.last_seq = p->recorded_seq}))
+		ipc_drop(conn, "RESUME could not be sent");
+}
+
+static void on_producer_close(void *ctx, struct ipc_conn *conn)
+{
+	struct producer *p = ipc_conn_ctx(conn);
+
+	(void)ctx;
+	if (p && p->conn == conn)
+		p->conn = NULL;
+}
+
+/* ---- what they say ---- */
+
+/* Accepts [seq, last_seq] of the producer. 0, WRITER_E_FULL or negative. */
+static int producers_accept(struct auditd *a, struct producer *p, struct proto_leaf *leaf, bool urgent)
+{
+	leaf->version = LEAF_VERSION;
+	leaf->role = p->role;
+	leaf->worker = p->worker;
+	leaf->boot = span_of(p->boot, sizeof(p->boot));
+	leaf->recorded_ns = producers_now_ns();
+	int r = writer_add(&a->writer, leaf, urgent);
+	if (!r)
+		p->accepted_seq = leaf->last_seq;
+	return r;
+}
+
+static int producers_accept_gap(struct auditd *a, struct producer *p, uint64_t last_seq, const char *reason)
+{
+	struct proto_leaf leaf = {
+		.seq = p->accepted_seq + 1,
+		.last_seq = last_seq,
+		.time_ns = producers_now_ns(),
+		.code = EVENT_LOG_GAP,
+		.actor = SPAN_LIT("auditd"),
+		.reason = span_str(reason),
+	};
+
+	a->gaps++;
+	return producers_accept(a, p, &leaf, false);
+}
+
+/* Too much at once: the peer starts again from what is durable, when it has reconnected. */
+static int producers_hold_back(struct auditd *a, struct ipc_conn *conn, int r)
+{
+	if (r != WRITER_E_FULL)
+		return r;
+	a->overruns++;
+	ipc_drop(conn, "overrun");
+	return 0;
+}
+
+/* The producer that speaks, NULL when it is one that may not. */
+static struct producer *producers_speaker(const struct auditd *a, const struct ipc_conn *conn)
+{
+	struct producer *p = ipc_conn_ctx(conn);
+
+	return p && p->conn == conn && !a->failed ? p : NULL;
+}
+
+static int handle_event(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct auditd *a = ((struct producer_edge *)ctx)->a;
+	struct producer *p = producers_speaker(a, conn);
+	const struct proto_event *m = msg;
+	const struct event_row *row = event_row(m->code);
+
+	(void)id;
+	(void)fd;
+	if (!p || !row || (m->code >= EVENT_LOG_START && m->code <= EVENT_LOG_GAP))
+		return IPC_E_VIOLATION; /* what the log says about itself is auditd's to say */
+	if (m->seq <= p->accepted_seq)
+		return 0;
+	int r = m->seq > p->accepted_seq + 1 ? producers_accept_gap(a, p, m->seq - 1, "jump") : 0;
+	struct proto_leaf leaf = {.last_seq = m->seq};
+#define COPY(kind, field, min, max, class, meaning) leaf.field = m->field;
+	MSG_event(COPY, COPY)
+#undef COPY
+		if (!r) r = producers_accept(a, p, &leaf, row->class == EVENT_CLASS_MUST_ACK);
+	return producers_hold_back(a, conn, r);
+}
+
+static int handle_gap(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	static const char *const causes[] = {"overflow", "jump", "restart"};
+	struct auditd *a = ((struct producer_edge *)ctx)->a;
+	struct producer *p = producers_speaker(a, conn);
+	const struct proto_gap *m = msg;
+
+	(void)id;
+	(void)fd;
+	if (!p || m->first_seq > m->last_seq || m->cause >= ARRAY_LEN(causes))
+		return IPC_E_VIOLATION;
+	if (m->last_seq <= p->accepted_seq)
+		return 0;
+	return producers_hold_back(a, conn, producers_accept_gap(a, p, m->last_seq, causes[m->cause]));
+}
+
+static const struct ipc_row producer_rows[] = {
+	{PROTO_EVENT, handle_event},
+	{PROTO_GAP, handle_gap},
+};
+
+#define PRODUCER_SPEC(ROLE)                                                                \
+	{                                                                                  \
+		.peer = (ROLE), .rows = producer_rows, .n_rows = ARRAY_LEN(producer_rows), \
+		.on_open = on_producer_open, .on_close = on_producer_close,                \
+	}
+
+static const struct ipc_edge_spec producer_specs[] = {
+	PRODUCER_SPEC(ROLE_ROUTER),
+	PRODUCER_SPEC(ROLE_AUTHD),
+	PRODUCER_SPEC(ROLE_KEYVAULT),
+	PRODUCER_SPEC(ROLE_EGRESS),
+};
+
+/* ---- what they are told ---- */
+
+void producers_recorded(struct auditd *a, const struct ledger_batch *batch)
+{
+	for (size_t i = 0; i < batch->n; i++) {
+		const struct source *s = &batch->items[i].source;
+		struct producer *p = producers_find(a, s->role, s->worker);
+		if (!p || memcmp(p->boot, s->boot, sizeof(p->boot)) != 0)
+			continue; /* restarted meanwhile: nobody is there to be told */
+		p->recorded_seq = s->last_seq;
+		p->recorded_index = batch->first_index + i;
+		p->touched = true;
+	}
+	for (size_t i = 0; i < a->n_producers; i++) {
+		struct producer *p = &a->producers[i];
+		bool tell = p->touched && p->conn;
+		p->touched = false;
+		if (tell && ipc_send(p->conn, PROTO_RECORDED, 0,
+				     &(struct proto_recorded){.last_seq = p->recorded_seq, .index = p->recorded_index}))
+			ipc_drop(p->conn, "it does not read what is recorded");
+	}
+}
+
+void producers_drop_all(struct auditd *a, const char *why)
+{
+	for (size_t i = 0; i < a->n_producers; i++)
+		if (a->producers[i].conn)
+			ipc_drop(a->producers[i].conn, why);
+}
+
+int producers_record_own(struct auditd *a, uint64_t code, uint64_t bytes)
+{
+	struct producer *p = producers_meet(a, ROLE_AUDITD, 0, a->daemon.boot);
+	struct proto_leaf leaf = {
+		.seq = p ? p->accepted_seq + 1 : 0,
+		.last_seq = p ? p->accepted_seq + 1 : 0,
+		.time_ns = producers_now_ns(),
+		.code = code,
+		.actor = SPAN_LIT("auditd"),
+		.bytes = bytes,
+	};
+
+	return p ? err_fold(producers_accept(a, p, &leaf, true)) : err_origin(-ENOSPC);
+}
+
+int producers_serve(struct auditd *a)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < a->ledger->sources.n; i++) {
+		const struct source *s = &a->ledger->sources.all[i];
+		struct producer *p = producers_meet(a, s->role, s->worker, s->boot);
+		p->accepted_seq = p->recorded_seq = s->last_seq;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(producer_specs) && !r; i++) {
+		a->edges[i] = (struct producer_edge){.a = a, .role = producer_specs[i].peer};
+		r = ipc_serve(a->daemon.ipc, &producer_specs[i], &a->edges[i], &a->edges[i].edge);
+	}
+	return r;
+}

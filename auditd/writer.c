@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auditd/writer.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "common/err.h"
+
+/* Producers have at most 512 events under way each; this is room for some 30 of them at full speed. */
+#define WRITER_ENTRIES_MAX      16384
+#define WRITER_BYTES_MAX        (8U << 20)
+#define WRITER_RESERVE_AGAIN_MS 5000
+
+static void writer_step(struct writer *w);
+
+/* ---- the next segment ---- */
+
+static void on_reserve(uv_work_t *work)
+{
+	struct writer *w = work->data;
+
+	w->reserve_result = segment_reserve(&w->ledger->segment);
+}
+
+static void on_reserved(uv_work_t *work, int status)
+{
+	struct writer *w = work->data;
+
+	(void)status;
+	w->reserving = false;
+	w->reserved = w->reserve_result == 0;
+	if (!w->reserved) {
+		w->reserve_again_ms = uv_now(w->loop) + WRITER_RESERVE_AGAIN_MS;
+		w->spec.on_no_room(w->spec.ctx, w->reserve_result);
+	}
+	writer_step(w);
+}
+
+static void writer_reserve(struct writer *w)
+{
+	if (w->reserved_for != w->ledger->segments) {
+		w->reserved_for = w->ledger->segments;
+		w->reserved = false;
+	}
+	if (w->reserved || w->reserving || uv_now(w->loop) < w->reserve_again_ms)
+		return;
+	w->reserving = uv_queue_work(w->loop, &w->reserve, on_reserve, on_reserved) == 0;
+}
+
+/* ---- jobs ---- */
+
+static void on_job(uv_work_t *work)
+{
+	struct writer *w = work->data;
+
+	w->job_result = w->running ? w->running->run(w->running->ctx) : ledger_append(w->ledger, w->writing);
+}
+
+static void on_job_done(uv_work_t *work, int status)
+{
+	struct writer *w = work->data;
+	const struct writer_task *task = TAKE(w->running);
+
+	(void)status;
+	w->busy = false;
+	if (task) {
+		if (w->job_result < 0)
+			w->spec.on_failed(w->spec.ctx, w->job_result);
+		task->done(task->ctx, w->job_result);
+	} else {
+		if (w->job_result)
+			w->spec.on_failed(w->spec.ctx, w->job_result);
+		w->commits++;
+		w->entries += w->writing->n;
+		w->spec.on_recorded(w->spec.ctx, w->writing);
+		ledger_batch_clear(w->writing);
+	}
+	w->due = w->filling->n > 0;
+	w->poked = true;
+	writer_step(w);
+}
+
+static void writer_start(struct writer *w)
+{
+	w->busy = true;
+	int r = uv_queue_work(w->loop, &w->job, on_job, on_job_done);
+	if (r)
+		w->spec.on_failed(w->spec.ctx, r);
+}
+
+static bool writer_wants_commit(const struct writer *w)
+{
+	const struct ledger_batch *b = w->filling;
+
+	return b->n > 0 && (w->due || b->urgent || b->n >= w->spec.commit_records);
+}
+
+/* What to do next; the only place that starts a job. */
+static void writer_step(struct writer *w)
+{
+	if (w->busy)
+		return;
+	if (w->poked) {
+		w->poked = false;
+		w->spec.on_idle(w->spec.ctx);
+	}
+	if (w->busy) /* on_idle came back here by way of writer_run() */
+		return;
+	writer_reserve(w);
+	if (w->task) {
+		w->running = TAKE(w->task);
+		writer_start(w);
+		return;
+	}
+	/* A batch that needs the next segment waits until that one is made. */
+	if (!writer_wants_commit(w) || (w->reserving && w->filling->len > segment_room(&w->ledger->segment)))
+		return;
+	(void)uv_timer_stop(&w->timer);
+	w->due = false;
+	struct ledger_batch *full = w->filling;
+	w->filling = w->writing;
+	w->writing = full;
+	writer_start(w);
+}
+
+static void on_commit_timer(uv_timer_t *timer)
+{
+	struct writer *w = timer->data;
+
+	w->due = true;
+	writer_step(w);
+}
+
+/* ---- what auditd calls ---- */
+
+int writer_add(struct writer *w, const struct proto_leaf *leaf, bool urgent)
+{
+	int r = ledger_batch_add(w->filling, leaf);
+	if (r == LEDGER_E_FULL)
+		return WRITER_E_FULL;
+	if (r)
+		return r;
+	w->filling->urgent |= urgent;
+	if (w->filling->n == 1 && !w->busy)
+		(void)uv_timer_start(&w->timer, on_commit_timer, w->spec.commit_ms, 0);
+	if (writer_wants_commit(w))
+		writer_step(w);
+	return 0;
+}
+
+void writer_run(struct writer *w, const struct writer_task *task)
+{
+	assert(!w->task && w->running != task);
+	w->task = task;
+	writer_step(w);
+}
+
+void writer_poke(struct writer *w)
+{
+	w->poked = true;
+	writer_step(w);
+}
+
+bool writer_quiet(const struct writer *w)
+{
+	return !w->busy && !w->reserving && !w->task && w->filling->n == 0;
+}
+
+void writer_hurry(struct writer *w)
+{
+	w->due = w->filling->n > 0;
+	writer_poke(w);
+}
+
+/* The pool's threads are made at the first job, and the sandbox lets nobody make a thread: so there is a first job. */
+static int writer_start_pool(struct writer *w)
+{
+	w->reserving = true;
+	int r = uv_queue_work(w->loop, &w->reserve, on_reserve, on_reserved);
+	if (r)
+		return err_origin(r);
+	w->reserved_for = w->ledger->segments;
+	return 0;
+}
+
+int writer_init(struct writer *w, uv_loop_t *loop, struct ledger *ledger, const struct writer_spec *spec)
+{
+	*w = (struct writer){.spec = *spec, .ledger = ledger, .loop = loop};
+	w->job.data = w->reserve.data = w->timer.data = w;
+	w->filling = &w->batches[0];
+	w->writing = &w->batches[1];
+	int r = ledger_batch_init(w->filling, WRITER_ENTRIES_MAX, WRITER_BYTES_MAX);
+	if (!r)
+		r = ledger_batch_init(w->writing, WRITER_ENTRIES_MAX, WRITER_BYTES_MAX);
+	if (!r)
+		r = uv_timer_init(loop, &w->timer);
+	return r ? r : writer_start_pool(w);
+}
+
+void writer_close(struct writer *w)
+{
+	uv_close((uv_handle_t *)&w->timer, NULL);
+}
+
+void writer_deinit(struct writer *w)
+{
+	ledger_batch_deinit(&w->batches[0]);
+	ledger_batch_deinit(&w->batches[1]);
+}

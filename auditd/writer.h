@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Group commit: entries are collected by the loop while a worker thread makes the previous batch durable. One job at a
+ * time touches the ledger; between jobs, and only then, the loop's thread may read it (on_idle). The next segment is
+ * made by a job of its own beside the others, since it touches nothing that they touch.
+ *
+ * A batch leaves when it is urgent, when it has `commit_records`, or `commit_ms` after its first entry; whatever
+ * collects while a job runs leaves right after it. A failed write is never tried again: on_failed must end the process.
+ */
+#pragma once
+
+#include <uv.h>
+
+#include "auditd/ledger.h"
+
+enum writer_err {
+	WRITER_E_FULL = 1, /* as much is waiting as may wait: the producer must be held back */
+};
+
+/* A job for the worker thread; `done` runs on the loop. */
+struct writer_task {
+	int (*run)(void *ctx);
+	void (*done)(void *ctx, int result);
+	void *ctx;
+};
+
+struct writer_spec {
+	size_t commit_records;
+	uint64_t commit_ms;
+	void (*on_recorded)(void *ctx, const struct ledger_batch *batch); /* durable; on the loop, as all of these */
+	void (*on_idle)(void *ctx);           /* the ledger may be read until this returns */
+	void (*on_failed)(void *ctx, int r);  /* does not return */
+	void (*on_no_room)(void *ctx, int r); /* the next segment cannot be made; this one still has room */
+	void *ctx;
+};
+
+struct writer {
+	struct writer_spec spec;
+	struct ledger *ledger;
+	uv_loop_t *loop;
+	uv_work_t job, reserve;
+	uv_timer_t timer;
+	struct ledger_batch batches[2];
+	struct ledger_batch *filling, *writing;
+	const struct writer_task *task, *running; /* the one that waits, the one that runs */
+	int job_result, reserve_result;
+	bool busy, due, poked, reserving, reserved;
+	uint64_t reserved_for, reserve_again_ms;
+	uint64_t commits, entries;
+};
+
+/* Starts the thread pool: before the sandbox. 0 or negative. */
+MUST_USE int writer_init(struct writer *w, uv_loop_t *loop, struct ledger *ledger, const struct writer_spec *spec);
+/* Nothing may be running. The timer is closed when the loop has run. */
+void writer_close(struct writer *w);
+void writer_deinit(struct writer *w);
+
+/* 0, WRITER_E_FULL or negative. */
+MUST_USE int writer_add(struct writer *w, const struct proto_leaf *leaf, bool urgent);
+/* One at a time; kept by reference until done. */
+void writer_run(struct writer *w, const struct writer_task *task);
+/* Calls on_idle now, or after the job that runs. */
+void writer_poke(struct writer *w);
+/* Nothing waits and nothing runs. */
+bool writer_quiet(const struct writer *w);
+/* What waits leaves without further ado. */
+void writer_hurry(struct writer *w);
