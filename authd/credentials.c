@@ -46,3 +46,12 @@ const char *credentials_find(const struct credentials *c, const char *provider, 
 	}
 	return shared;
 }
+
+const struct credentials_row *credentials_row(const struct credentials *c, struct span id)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		if (span_eq_str(id, c->rows[i].id))
+			return &c->rows[i];
+	}
+	return NULL;
+}

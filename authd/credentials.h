@@ -28,3 +28,5 @@ MUST_USE int credentials_load(struct credentials *c, struct store *store);
 /* The credential of `provider` for `tenant`: the tenant's own, else the one for all. NULL when there is none. Lives
  * until load. */
 const char *credentials_find(const struct credentials *c, const char *provider, struct span tenant);
+/* By its id; NULL when there never was one. */
+const struct credentials_row *credentials_row(const struct credentials *c, struct span id);

@@ -1,5 +1,7 @@
-SRC_authd := authd/token.c authd/ratelimit.c authd/store_sqlite.c authd/cache.c authd/credentials.c authd/models.c authd/authorize.c
+SRC_authd := authd/token.c authd/ratelimit.c authd/store_sqlite.c authd/cache.c authd/credentials.c authd/models.c authd/authorize.c \
+	authd/dispatch.c authd/admin.c
 $(eval $(call library,authd,$(SRC_authd)))
+$(eval $(call program,authd,authd/main.c,authd common proto,libuv libsodium msgpack sqlite3))
 $(eval $(call unit,authd/token,authd,libsodium))
 $(eval $(call unit,authd/ratelimit,authd,))
 $(eval $(call unit,authd/store,authd common,libsodium sqlite3))

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* authd as a process: what it decides with, its edges, its line to the log. One instance, on main's stack. */
+#pragma once
+
+#include "authd/authorize.h"
+#include "common/audit_client.h"
+#include "common/config.h"
+#include "common/daemon.h"
+#include "common/ipc.h"
+
+struct authd {
+	struct daemon daemon;
+	struct config config;
+	struct secret_arena *arena;
+	struct store *store;
+	struct models *models;
+	struct credentials credentials;
+	struct authorize authorize;
+	struct authorize_answer answer; /* of the question at hand: too large to be made anew for each */
+	struct audit_client *audit;
+	struct ipc_edge *routers, *admin, *keyvault;
+	struct list operations; /* of operators, waiting for the log; admin.c */
+	size_t n_operations;
+	uint64_t settled, tokens_in, tokens_out; /* counters, since start */
+};
+
+/* ---- dispatch.c ---- */
+
+/* Serves routers and operators, connects to the core. 0 or negative. */
+MUST_USE int authd_serve(struct authd *a);
+/* As ipc_send, but a peer that does not read is dropped: it learns what it missed when it connects again. 0 or
+ * negative; a peer that is away is told nothing. */
+MUST_USE int authd_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg);
+/* To every router: cut what this key has in flight. */
+MUST_USE int authd_tell_revoked(struct authd *a, const char *key_id);
+/* Readiness follows from what the vault has given. */
+void authd_update_ready(struct authd *a);
+struct authorize_now authd_now(const struct authd *a);
+/* A daemon.metrics function. */
+void authd_metrics(void *ctx, char *to, size_t cap);
+
+/* ---- admin.c: the operator's requests ---- */
+
+extern const struct ipc_edge_spec admin_edge;

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What each peer may say to authd, row by row, and what authd says of its own accord.
+ *
+ *      router     AUTHORIZE  -> PERMIT | DENY                          <- REVOKED
+ *                 MODELS     -> MODELS_REP | DENY
+ *                 SETTLE
+ *      keyvault   PEPPER, EDGE_KEY, SEALED                             <- CREDENTIAL_LOAD, CREDENTIAL_DROP
+ *      operator   see admin.c
+ *
+ * The core is told every stored credential when it connects, so neither a restart of it nor one of authd's needs an
+ * operator. What the core gave stays in force while it is away: it says SEALED when it is back and closed.
+ */
+#include <stdio.h>
+#include <time.h>
+
+#include "authd/authd.h"
+#include "common/err.h"
+
+int authd_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg)
+{
+	int r = ipc_send(conn, type, id, msg);
+
+	if (r == IPC_E_FULL)
+		ipc_drop(conn, "does not read");
+	return r < 0 ? r : 0;
+}
+
+struct authorize_now authd_now(const struct authd *a)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	return (struct authorize_now){.monotonic_ms = ipc_now_ms(a->daemon.ipc),
+				      .unix_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000};
+}
+
+void authd_update_ready(struct authd *a)
+{
+	bool open = a->authorize.pepper.p != NULL;
+
+	daemon_set_ready(&a->daemon, open, open ? "" : "the vault is sealed or away");
+}
+
+/* ---- routers ---- */
+
+/* As R-07 wants it; a router that lets another one through is broken. */
+static bool dispatch_request_id_valid(struct span id)
+{
+	for (size_t i = 0; i < id.len; i++) {
+		uint8_t c = id.p[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-'))
+			return false;
+	}
+	return true;
+}
+
+static int handle_authorize(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_authorize *m = msg;
+	struct authd *a = ctx;
+
+	(void)fd;
+	if (!dispatch_request_id_valid(m->request_id))
+		return IPC_E_VIOLATION;
+	int r = authorize(&a->authorize, m, ipc_conn_worker(conn), authd_now(a), &a->answer);
+	if (r)
+		return r;
+	if (a->answer.reason != REASON_NONE)
+		return authd_send(conn, PROTO_DENY, id, &a->answer.deny);
+	return authd_send(conn, PROTO_PERMIT, id, &a->answer.permit);
+}
+
+/* A key's models do not count against its limit. */
+static int handle_models(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	enum { MODELS_MAX = 256 }; /* MODELS_REP */
+	const struct proto_models *m = msg;
+	struct proto_model models[MODELS_MAX];
+	struct authd *a = ctx;
+
+	(void)fd;
+	if (!dispatch_request_id_valid(m->request_id))
+		return IPC_E_VIOLATION;
+	int r = authorize_key(&a->authorize, m->credential, authd_now(a), &a->answer);
+	if (r)
+		return r;
+	if (a->answer.reason != REASON_NONE)
+		return authd_send(conn, PROTO_DENY, id, &a->answer.deny);
+	const struct store_key *key = a->answer.key;
+	size_t n = models_list(a->models, &a->credentials, span_str(key->tenant), key->models, models, MODELS_MAX);
+	return authd_send(conn, PROTO_MODELS_REP, id,
+			  &(struct proto_models_rep){.tenant = span_str(key->tenant),
+						     .principal = span_str(key->id),
+						     .models = {.items = models, .count = n}});
+}
+
+/* Budgets will be charged here; now usage is only counted. */
+static int handle_settle(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_settle *m = msg;
+	struct authd *a = ctx;
+
+	(void)conn;
+	(void)id;
+	(void)fd;
+	a->settled++;
+	a->tokens_in += m->tokens_in;
+	a->tokens_out += m->tokens_out;
+	return 0;
+}
+
+struct dispatch_revoked {
+	struct proto_revoked msg;
+	int r;
+};
+
+static void dispatch_tell_one(void *arg, struct ipc_conn *conn)
+{
+	struct dispatch_revoked *revoked = arg;
+	int r = authd_send(conn, PROTO_REVOKED, 0, &revoked->msg);
+
+	if (!revoked->r)
+		revoked->r = r;
+}
+
+int authd_tell_revoked(struct authd *a, const char *key_id)
+{
+	struct dispatch_revoked revoked = {.msg = {.principal = span_str(key_id)}};
+
+	ipc_edge_each(a->routers, dispatch_tell_one, &revoked);
+	return revoked.r;
+}
+
+/* ---- the core ---- */
+
+static int dispatch_load_one(void *ctx, const struct store_credential *c)
+{
+	if (c->blob.len == 0)
+		return 0;
+	return authd_send(ctx, PROTO_CREDENTIAL_LOAD, 0,
+			  &(struct proto_credential_load){.credential = span_str(c->id), .blob = c->blob});
+}
+
+static void on_keyvault_open(void *ctx, struct ipc_conn *conn)
+{
+	struct authd *a = ctx;
+
+	if (store_credential_each(a->store, dispatch_load_one, conn))
+		ipc_drop(conn, "the store does not answer"); /* and is asked again at the next connection */
+}
+
+static int handle_pepper(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_pepper *m = msg;
+	struct authd *a = ctx;
+
+	(void)conn;
+	(void)id;
+	(void)fd;
+	int r = err_fold(authorize_set_pepper(&a->authorize, m->key));
+	authd_update_ready(a);
+	return r;
+}
+
+static int handle_edge_key(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_edge_key *m = msg;
+	struct authd *a = ctx;
+
+	(void)conn;
+	(void)id;
+	(void)fd;
+	return err_fold(authorize_set_lane(&a->authorize, (unsigned)m->lane, m->epoch, m->key));
+}
+
+static int handle_sealed(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct authd *a = ctx;
+
+	(void)conn;
+	(void)id;
+	(void)msg;
+	(void)fd;
+	authorize_seal(&a->authorize);
+	authd_update_ready(a);
+	return 0;
+}
+
+/* ---- the tables ---- */
+
+int authd_serve(struct authd *a)
+{
+	static const struct ipc_row router_rows[] = {
+		{PROTO_AUTHORIZE, handle_authorize},
+		{PROTO_MODELS, handle_models},
+		{PROTO_SETTLE, handle_settle},
+	};
+	static const struct ipc_row keyvault_rows[] = {
+		{PROTO_PEPPER, handle_pepper},
+		{PROTO_EDGE_KEY, handle_edge_key},
+		{PROTO_SEALED, handle_sealed},
+	};
+	static const struct ipc_edge_spec router = {
+		.peer = ROLE_ROUTER, .rows = router_rows, .n_rows = ARRAY_LEN(router_rows), .conns_max = 128};
+	static const struct ipc_edge_spec keyvault = {.peer = ROLE_KEYVAULT,
+						      .rows = keyvault_rows,
+						      .n_rows = ARRAY_LEN(keyvault_rows),
+						      .on_open = on_keyvault_open};
+
+	int r = ipc_serve(a->daemon.ipc, &router, a, &a->routers);
+	if (!r)
+		r = ipc_serve(a->daemon.ipc, &admin_edge, a, &a->admin);
+	if (!r)
+		r = ipc_connect(a->daemon.ipc, &keyvault, 0, a, &a->keyvault);
+	return r;
+}
+
+/* ---- metrics ---- */
+
+void authd_metrics(void *ctx, char *to, size_t cap)
+{
+	const struct authd *a = ctx;
+	const struct authorize *z = &a->authorize;
+	uint64_t live = 0;
+	size_t at;
+
+	if (store_key_count(a->store, authd_now(a).unix_ms / 1000, &live))
+		live = 0;
+	at = (size_t)snprintf(
+		to, cap,
+		"# TYPE bulkhead_keys gauge\nbulkhead_keys %llu\n"
+		"# TYPE bulkhead_key_cache_entries gauge\nbulkhead_key_cache_entries{kind=\"known\"} %zu\n"
+		"bulkhead_key_cache_entries{kind=\"unknown\"} %zu\n"
+		"# TYPE bulkhead_key_cache_total counter\nbulkhead_key_cache_total{result=\"hit\"} %llu\n"
+		"bulkhead_key_cache_total{result=\"miss\"} %llu\n"
+		"# TYPE bulkhead_rate_windows gauge\nbulkhead_rate_windows %zu\n"
+		"# TYPE bulkhead_settled_total counter\nbulkhead_settled_total %llu\n"
+		"# TYPE bulkhead_tokens_total counter\nbulkhead_tokens_total{direction=\"in\"} %llu\n"
+		"bulkhead_tokens_total{direction=\"out\"} %llu\n"
+		"# TYPE bulkhead_permits_total counter\nbulkhead_permits_total %llu\n"
+		"# TYPE bulkhead_denials_total counter\n",
+		(unsigned long long)live, cache_known(z->cache), cache_unknown(z->cache),
+		(unsigned long long)z->cache_hits, (unsigned long long)z->cache_misses, ratelimit_windows(z->limits),
+		(unsigned long long)a->settled, (unsigned long long)a->tokens_in, (unsigned long long)a->tokens_out,
+		(unsigned long long)z->permits);
+	for (size_t i = 0; i < N_REASONS && at < cap; i++) {
+		if (z->denials[i])
+			at += (size_t)snprintf(to + at, cap - at, "bulkhead_denials_total{reason=\"%s\"} %llu\n",
+					       reason_row(i)->code, (unsigned long long)z->denials[i]);
+	}
+}
