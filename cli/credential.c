@@ -152,12 +152,22 @@ int cmd_vault_add(struct cli *cli)
 	return r;
 }
 
+/* Those that were removed are listed for their version only. */
+static bool credential_next_live(struct proto_list *list, struct proto_credential_info *ret)
+{
+	do {
+		if (!proto_credential_info_next(list, ret))
+			return false;
+	} while (ret->created == 0);
+	return true;
+}
+
 static json_t *credential_json(struct proto_list list)
 {
 	struct proto_credential_info info;
 	json_t *all = json_array();
 
-	while (proto_credential_info_next(&list, &info))
+	while (credential_next_live(&list, &info))
 		json_array_append_new(all, json_pack("{s:o,s:o,s:o,s:I,s:I}", "credential", json_span(info.credential),
 						     "provider", json_span(info.provider), "tenant",
 						     json_span(info.tenant), "version", (json_int_t)info.version,
@@ -172,7 +182,7 @@ static void credential_table(struct cli *cli, struct proto_list list)
 	struct table t;
 
 	table_init(&t, ARRAY_LEN(headings), headings);
-	while (proto_credential_info_next(&list, &info)) {
+	while (credential_next_live(&list, &info)) {
 		table_cell(&t, info.credential);
 		table_cell(&t, info.tenant);
 		table_cell_u64(&t, info.version);
