@@ -15,6 +15,7 @@ $(eval $(call package,sqlite3,sqlite3))
 $(eval $(call package,yaml,yaml-0.1))
 $(eval $(call package,jansson,jansson))
 $(eval $(call package,hs,libhs))
+$(eval $(call package,cares,libcares))
 $(eval $(call package,cmocka,cmocka))
 
 # llhttp: a package of its own from Debian 13 on; before that, the C sources that node-llhttp installs, in strict mode.

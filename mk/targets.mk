@@ -18,7 +18,11 @@ demo: deps ## the whole gateway with a provider stand-in: a streamed chat, a key
 
 run: deps ## the gateway with ./bulkhead.yaml (made if absent), for a real provider
 	$(AGAIN) all
-	$(PYTHON) tests/support/first_run.py
+	@test -e bulkhead.yaml || $(O)/bin/bulkhead config show --example >bulkhead.yaml
+	@printf '%s\n' 'In another terminal, once (YOUR-KEY.txt holds the key of the provider named in bulkhead.yaml):' \
+		'  $(O)/bin/bulkhead vault init' '  $(O)/bin/bulkhead vault add openai < YOUR-KEY.txt' \
+		'  $(O)/bin/bulkhead key create --tenant me'
+	@exec $(O)/bin/bulkhead up
 
 test: deps ## everything: unit tests, architecture, captured daemons, real processes, real clients
 	$(AGAIN) -j2 all units
@@ -68,8 +72,8 @@ tidy: ## clang-tidy over every source, warnings as errors
 format: ## lay out all C code by .clang-format
 	clang-format -i $(shell find $(wildcard proto common router authd keyvault auditd classifier cli tests bench) -name '*.[ch]')
 
-docs: all ## write the generated pages: PROTOCOL.md, CONFIG.md, SANDBOX.md, REASONS.md
-	$(PYTHON) docs/generate.py $(O)
+docs: all ## write the generated pages: PROTOCOL.md, REASONS.md, CONFIG.md, SANDBOX.md
+	$(PYTHON) tests/arch/generated.py $(O) write
 
 install: all ## into DESTDIR and PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/bulkhead $(DESTDIR)$(PREFIX)/share/doc/bulkhead

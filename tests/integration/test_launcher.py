@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bulkhead up`: what it starts, how it restarts it, what it refuses, and that it leaves nothing behind."""
+import os
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from gateway import BUILD, Gateway, is_alive, proc_read, scratch, wait_for  # noqa: E402  pylint: disable=wrong-import-position
+
+ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier"]
+ROOT_UID = os.geteuid() == 0
+needs_root = pytest.mark.skipif(not ROOT_UID, reason="uids of their own need root")
+
+PROVIDERS = [{"name": "openai"}]
+
+
+@pytest.fixture(name="small", scope="module")
+def fixture_small():
+    with scratch() as folder, Gateway(folder, providers=PROVIDERS, settings={"models": []}) as gateway:
+        yield gateway
+
+
+def status_of(gateway, name):
+    done = gateway.cli("status", "--json", check=False)
+    import json  # pylint: disable=import-outside-toplevel
+    return next((row for row in json.loads(done.stdout) if row["name"] == name), None)
+
+
+def field(pid, name):
+    for line in proc_read(pid, "status").decode().splitlines():
+        if line.startswith(name + ":"):
+            return line.split(":", 1)[1].split()
+    return []
+
+
+def test_ready_line_and_processes(small):
+    assert small.ready_line == f"ready: http://127.0.0.1:{small.port}"
+    running = list(small.pids().values())
+    assert {role: running.count(role) for role in ROLES} == \
+        {"router": 2, "authd": 1, "keyvault": 1, "egress": 2, "dialer": 1, "auditd": 1, "classifier": 2}
+    assert "hint: the vault" in small.log()
+
+
+@needs_root
+def test_identity_of_each_role(small):
+    uids = {}
+    for pid, role in small.pids().items():
+        uids.setdefault(role, set()).update(field(pid, "Uid"))
+        assert field(pid, "Uid") == field(pid, "Gid")
+        assert field(pid, "Groups") == []
+        for cap in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert int(field(pid, cap)[0], 16) == 0, f"{role}: {cap}"
+    assert all(len(u) == 1 and u != {"0"} for u in uids.values())
+    assert len(set.union(*uids.values())) == len(ROLES)
+
+
+def test_confinement_of_each_process(small):
+    for pid in small.pids():
+        assert field(pid, "NoNewPrivs") == ["1"]
+        assert field(pid, "Seccomp") == ["2"]
+
+
+def limits(pid):
+    return {line[:26].strip(): line[26:].split()[:2] for line in proc_read(pid, "limits").decode().splitlines()[1:]}
+
+
+@needs_root
+def test_no_core_files(small):
+    for pid in small.pids():
+        assert limits(pid)["Max core file size"] == ["0", "0"]
+
+
+@needs_root
+def test_sockets_belong_to_server_and_client(small):
+    uid_base = 62100
+    for name in os.listdir(small.run_dir):
+        st = os.stat(os.path.join(small.run_dir, name))
+        server, client, _ = name.split(".")
+        assert stat.S_ISSOCK(st.st_mode) and stat.S_IMODE(st.st_mode) == 0o660
+        assert st.st_uid == uid_base + ROLES.index(server.rstrip("0123456789"))
+        assert st.st_gid == (0 if client == "admin" else uid_base + ROLES.index(client.rstrip("0123456789")))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_restarts_what_was_killed(small, role):
+    before = small.pids(role)
+    os.kill(before[0], signal.SIGKILL)
+    wait_for(f"a new {role}", lambda: len(small.pids(role)) == len(before) and before[0] not in small.pids(role))
+    row = wait_for("its answer", lambda: [r for r in [status_of(small, role + ("0" if len(before) > 1 else ""))] if r and r["up"]])[0]
+    assert row["up"]
+    assert f'"how":"killed by SIGKILL"' in small.log()
+
+
+def test_says_that_seccomp_killed(small):
+    """SIGSYS from outside looks the same as SIGSYS from the filter."""
+    pid = small.pids("dialer")[0]
+    os.kill(pid, signal.SIGSYS)
+    wait_for("the report", lambda: "killed by seccomp (SIGSYS)" in small.log())
+    wait_for("a new dialer", lambda: small.pids("dialer") not in ([], [pid]))
+
+
+def test_second_up_is_refused(small):
+    done = subprocess.run([os.path.join(BUILD, "bin", "bulkhead"), "up", "-c", small.config], capture_output=True, timeout=20,
+                          check=False)
+    assert done.returncode == 1
+    assert b"another bulkhead runs in" in done.stderr
+    assert done.stdout == b""
+    assert small.cli("vault", "status").returncode == 0
+
+
+def test_leaves_nothing_behind_and_starts_again():
+    with scratch() as folder:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with Gateway(folder, providers=PROVIDERS, settings={"models": []}) as gateway:
+                gateway.stop(number)
+            assert not os.path.exists(gateway.run_dir)
+
+
+def test_children_die_with_the_launcher():
+    with scratch() as folder, Gateway(folder, providers=PROVIDERS, settings={"models": []}) as gateway:
+        pids = gateway.pids()
+        gateway.process.kill()
+        gateway.process.wait(10)
+        wait_for("the end of the daemons", lambda: not any(is_alive(pid) for pid in pids))
+        gateway.process.stdout.close()
+        gateway.log_file.close()
+        gateway.start()  # stale sockets are in the way of nobody
+
+
+def test_gives_up_on_what_cannot_start():
+    with scratch() as folder:
+        gateway = Gateway(folder, providers=PROVIDERS, settings={"models": []})
+        gateway.port = 0
+        gateway.write_config()
+        with open(os.path.join(folder, "bulkhead.yaml"), "a", encoding="utf-8") as f:
+            f.write("egress: { arena_bytes: 1073741824 }\n")
+        done = subprocess.run([os.path.join(BUILD, "bin", "bulkhead"), "up", "-c", gateway.config], capture_output=True, timeout=60,
+                              check=False)
+        if b"ready:" in done.stdout:
+            pytest.skip("this machine locks a gigabyte")
+        assert done.returncode == 1
+        assert b"egress0 does not start" in done.stderr or b"egress1 does not start" in done.stderr
+
+
+@needs_root
+def test_not_root():
+    """Everything works under one uid, and it says what that costs."""
+    with scratch() as folder:
+        os.chown(folder, 65534, 65534)
+        gateway = Gateway(folder, providers=PROVIDERS, settings={"models": []})
+        gateway.port = 0
+        gateway.write_config()
+        nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+        bulkhead = os.path.join(BUILD, "bin", "bulkhead")
+        process = subprocess.Popen([*nobody, bulkhead, "up", "-c", gateway.config], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   cwd=folder)
+        try:
+            assert process.stdout.readline().startswith(b"ready: http://127.0.0.1:")
+            done = subprocess.run([*nobody, bulkhead, "vault", "init", "-c", gateway.config], capture_output=True, timeout=30,
+                                  check=False)
+            assert done.returncode == 0, done.stderr
+            status = subprocess.run([*nobody, bulkhead, "status", "-c", gateway.config], capture_output=True, timeout=30, check=False)
+            assert status.returncode == 0, status.stdout + status.stderr
+            stranger = ["setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups"]
+            done = subprocess.run([*stranger, bulkhead, "vault", "seal", "-c", gateway.config], capture_output=True, timeout=30,
+                                  check=False)
+            assert done.returncode == 1 and b"is not yours to ask" in done.stderr
+        finally:
+            process.terminate()
+            said = process.communicate(timeout=40)[1]
+        assert process.returncode == 0
+        assert b"not root, so all daemons share uid 65534" in said
+
+
+def run_refused(folder, text, *args):
+    config = os.path.join(folder, "bulkhead.yaml")
+    with open(config, "w", encoding="utf-8") as f:
+        f.write(text)
+    return subprocess.run([os.path.join(BUILD, "bin", "bulkhead"), *(args or ["up"]), "-c", config], capture_output=True, timeout=20,
+                          check=False)
+
+
+def test_refuses_with_one_line_that_says_what_to_do():
+    with scratch() as folder:
+        cases = {
+            "router: { lisen: x }": b"bulkhead.yaml:1: unknown key 'lisen' in router; did you mean 'listen'?",
+            "router: { listen: '192.0.2.1:80' }": b"cannot listen on 192.0.2.1:80",
+            "providers: [{ name: x, base_url: 'https://x.test', ca_file: ./none.pem }]": b"none.pem of provider 'x' cannot be read",
+        }
+        for text, said in cases.items():
+            done = run_refused(folder, text)
+            assert done.returncode == 1 and said in done.stderr and done.stderr.count(b"\n") <= (1 if ROOT_UID else 2), done.stderr
+            assert done.stdout == b""
+        done = run_refused(folder, "", "run", "nobody")
+        assert done.returncode == 2 and b"no daemon 'nobody'" in done.stderr
+        done = run_refused(folder, "", "run", "router", "--worker", "9")
+        assert done.returncode == 2
+
+
+@needs_root
+def test_refuses_a_state_folder_of_another_uid():
+    with scratch() as folder:
+        os.makedirs(os.path.join(folder, "state", "authd"))
+        done = run_refused(folder, "")
+        assert done.returncode == 1 and b"belongs to uid 0" in done.stderr and b"chown -R 62101:62101" in done.stderr
