@@ -42,7 +42,8 @@ const struct cli_command cli_commands[] = {
 		{ "--markdown", NULL, "Every key with its meaning: docs/CONFIG.md." } } },
 	{ "version", "", 0, 0, "Version and schema.", cmd_version, { { 0 } } },
 	{ "help", "[COMMAND]", 0, 2, "This text, or a command's options.", cmd_help, {
-		{ "--completion", NULL, "Completion for bash." } } },
+		{ "--completion", NULL, "Completion for bash: packaging/bulkhead.bash." },
+		{ "--man", NULL, "The manual page: docs/bulkhead.1." } } },
 };
 /* clang-format on */
 
