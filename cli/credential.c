@@ -3,11 +3,9 @@
  * Provider keys: `bulkhead vault add|list|rm`.
  *
  * Adding is three steps, and the key itself takes part in one: ask authd for the version in force, have the core seal
- * the key with a binding of a later version, hand the sealed blob to authd. The binding is made here from the
+ * the key with a binding of the next version, hand the sealed blob to authd. The binding is made here from the
  * configuration; what it says about host, path and header is what the key can ever be used for.
  */
-#include <time.h>
-
 #include "cli/admin.h"
 #include "cli/config_tree.h"
 #include "cli/locked.h"
@@ -139,8 +137,7 @@ int cmd_vault_add(struct cli *cli)
 		r = locked_read(cli, "key", "Provider key (not shown)", cli_option(cli, "--file"), SECRET_BYTES_MAX,
 				&secret);
 	if (!r) {
-		/* Also above the version of a key that was removed: the core remembers that one. */
-		binding.version = MAX(version + 1, (uint64_t)time(NULL));
+		binding.version = version + 1;
 		r = credential_seal(cli, &binding, &secret, blob, &len);
 	}
 	locked_wipe(&secret);

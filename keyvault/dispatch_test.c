@@ -329,6 +329,7 @@ static void peers_follow_the_vault(void **state)
 	expect(w, egress, PROTO_SEALED);
 	expect(w, authd, PROTO_SEALED);
 	assert_false(w->core.daemon.ready);
+	assert_int_equal(w->core.vault.lanes.lane[0].epoch, 0); /* wiped, not only unused */
 	unseal(w, admin);
 	expect(w, egress, PROTO_EDGE_KEY);
 	assert_memory_not_equal(egress->msg.edge_key.key.p, key, 32); /* grants do not outlive a seal */
