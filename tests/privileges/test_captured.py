@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""K-09, section 4 of the architecture: what a captured daemon can say, on each edge where it is the client. It speaks the protocol
+itself, under the daemon's own uid, and gets nothing that its live clients were not granted."""
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import struct
+
+import msgpack
+import pytest
+
+from gateway import wait_for
+from ipc import MESSAGES, Peer, ROLES, body_of, read_record, record_of, role_of, uid_of
+
+PATH = "/v1/chat/completions"
+EDGES = [("authd", "router0"), ("egress0", "router0"), ("classifier0", "router0"), ("auditd", "router0"), ("auditd", "authd"),
+         ("auditd", "keyvault"), ("auditd", "egress0"), ("keyvault", "authd"), ("keyvault", "egress0"), ("keyvault", "auditd"),
+         ("dialer", "egress0")]
+
+
+@pytest.fixture(scope="module")
+def router(gateway):
+    """A captured router0: its edges to authd and to its egress."""
+    with Peer(gateway, "authd", "router0") as authd, Peer(gateway, "egress0", "router0") as egress:
+        yield authd, egress
+
+
+class Ids:
+    last = 1000
+
+    @classmethod
+    def next(cls):
+        cls.last += 1
+        return cls.last
+
+
+def permit(gateway, authd, model="gpt-x", body_bytes=1000, request_id=None):
+    ident = Ids.next()
+    request_id = request_id or f"captured-{ident}"
+    authd.send("AUTHORIZE", ident, credential=gateway.key.encode(), address="127.0.0.1", endpoint=0, model=model,
+               request_id=request_id, body_bytes=body_bytes)
+    name, fields = authd.expect("PERMIT", "DENY", ident=ident)
+    assert name == "PERMIT", fields
+    return fields
+
+
+def open_exchange(gateway, egress, grant, **other):
+    """The egress's answer to OPEN: (message, fields, stream)."""
+    body = gateway.chat_body("gpt-x").encode()
+    fields = {"grant": grant, "route": 0, "method": 1, "path": PATH, "body_bytes": len(body), "body": body,
+              "headers": [{"name": "content-type", "value": "application/json"}], **other}
+    ident = Ids.next()
+    egress.send("OPEN", ident, **fields)
+    name, answer = egress.expect("REPLY_HEAD", "BROKEN", ident=ident)
+    return name, answer, ident
+
+
+def reason_code(value):
+    import re  # pylint: disable=import-outside-toplevel
+    with open(os.path.join(os.path.dirname(__file__), "../../proto/reasons.def"), encoding="utf-8") as f:
+        return re.findall(r'^R\(\w+, "(\w+)"', f.read(), re.M)[value]
+
+
+def refused(answer):
+    name, fields, _ = answer
+    assert name == "BROKEN", "the egress took it"
+    assert fields["sent"] == 0
+    return reason_code(fields["reason"])
+
+
+def test_the_honest_way_works(gateway, router, provider):
+    """Otherwise the refusals below prove nothing."""
+    authd, egress = router
+    allowed = permit(gateway, authd)
+    name, head, ident = open_exchange(gateway, egress, allowed["grant"])
+    assert name == "REPLY_HEAD" and head["status"] == 200
+    egress.expect("END", ident=ident)
+    assert provider.journal()[0]["authorized"]
+
+
+def test_replay(gateway, router, provider):
+    authd, egress = router
+    allowed = permit(gateway, authd, request_id="captured-replay")
+    assert open_exchange(gateway, egress, allowed["grant"])[0] == "REPLY_HEAD"
+    for _ in range(3):
+        assert refused(open_exchange(gateway, egress, allowed["grant"])) == "grant_used"
+    assert len(provider.journal()) == 1
+    wait_for("the record", lambda: gateway.audit(event="egress.refuse", reason="grant_used", request_id="captured-replay"))
+
+
+def test_forge_every_byte(gateway, router, provider):
+    authd, egress = router
+    grant = permit(gateway, authd)["grant"]
+    for at in range(len(grant)):
+        forged = grant[:at] + bytes([grant[at] ^ 0x01]) + grant[at + 1:]
+        assert refused(open_exchange(gateway, egress, forged)) == "grant_forged", at
+    for forged in (grant[:-1], grant + b"\0", grant[:33], b"\0" * 33, grant[32:] + grant[:32]):
+        assert refused(open_exchange(gateway, egress, forged)) == "grant_forged"
+    assert not provider.journal()
+    wait_for("the record", lambda: gateway.audit(event="egress.refuse", reason="grant_forged"))
+
+
+def widened(record, **changes):
+    record = dict(record)
+    routes = [dict(r) for r in record["routes"]]
+    for name, value in changes.items():
+        if name in record:
+            record[name] = value
+        else:
+            routes[0][name] = value
+    record["routes"] = routes
+    return record
+
+
+@pytest.mark.parametrize("changes", [
+    {"host": "evil.test"}, {"port": 444}, {"path": "/v1/files"}, {"method": 0}, {"credential": "private"},
+    {"body_bytes_max": 10485760}, {"expires_ms": 2**63}, {"lane": 1}, {"grant_id": b"\7" * 16}, {"tenant": "other"},
+    {"principal": "other"}, {"epoch": 2}])
+def test_widen(gateway, router, provider, changes):
+    """A record changed in one field, under the old MAC and under MACs that a router could make."""
+    authd, egress = router
+    grant = permit(gateway, authd)["grant"]
+    mac, record = grant[:32], read_record("grant", grant[32:])
+    assert record_of("grant", record) == grant[32:], "the record is canonical"
+    data = record_of("grant", widened(record, **changes))
+    assert data != grant[32:]
+    zero = hashlib.blake2b(b"bulkhead grant 1" + data, digest_size=32, key=b"\0" * 32).digest()
+    bare = hashlib.blake2b(b"bulkhead grant 1" + data, digest_size=32).digest()
+    for forged in (mac, zero, bare, b"\0" * 32):
+        assert refused(open_exchange(gateway, egress, forged + data)) == "grant_forged"
+    assert not provider.journal()
+
+
+def test_foreign_lane(gateway, router, provider):
+    """A grant for lane 0 is of no use to another lane's egress."""
+    authd, _ = router
+    grant = permit(gateway, authd)["grant"]
+    with Peer(gateway, "egress1", "router1") as other:
+        assert refused(open_exchange(gateway, other, grant)) in ("grant_forged", "grant_stale")
+    assert not provider.journal()
+
+
+@pytest.mark.parametrize("other", [
+    {"path": "/v1/files"}, {"path": "/v1/chat/completions?x=1"}, {"path": "/v1/chat/completions/"}, {"path": PATH + "\r\nx: y"},
+    {"method": 0}, {"method": 3}, {"route": 1}, {"route": 3}])
+def test_another_request_than_granted(gateway, router, provider, other):
+    authd, egress = router
+    grant = permit(gateway, authd)["grant"]
+    assert refused(open_exchange(gateway, egress, grant, **other)) in ("grant_exceeded", "bad_request", "grant_forged")
+    assert not provider.journal()
+
+
+def test_more_body_than_granted(gateway, router, provider):
+    authd, egress = router
+    grant = permit(gateway, authd, body_bytes=10)["grant"]
+    assert refused(open_exchange(gateway, egress, grant)) == "grant_exceeded"
+    assert not provider.journal()
+
+
+def outcome(gateway, egress, grant, **other):
+    """Refused with a reason, or hung up on; in no case carried out."""
+    try:
+        name, fields, _ = open_exchange(gateway, egress, grant, **other)
+    except (EOFError, ConnectionError):
+        return "hung up"
+    assert name == "BROKEN", fields
+    return reason_code(fields["reason"])
+
+
+@pytest.mark.parametrize("lie", [{"body_bytes": 5}, {"body_bytes": 900}, {"body_bytes": 0}, {"body": b""}])
+def test_body_length_lies(gateway, router, provider, lie):
+    authd, _ = router
+    grant = permit(gateway, authd)["grant"]
+    with Peer(gateway, "egress0", "router0") as egress:
+        assert outcome(gateway, egress, grant, **lie)
+    assert not provider.journal()
+
+
+@pytest.mark.parametrize("name, value", [
+    ("host", "evil.test"), ("authorization", "Bearer mine"), ("content-length", "1"), ("transfer-encoding", "chunked"),
+    ("connection", "upgrade"), ("x-ok", "a\r\nhost: evil.test"), ("x-ok\r\nhost", "evil.test"), ("x ok", "1"), ("", "1"),
+    ("x-ok", "a\nb"), ("Host", "evil.test"), ("AUTHORIZATION", "x"), ("te", "trailers"), ("upgrade", "h2c")])
+def test_header_lies(gateway, router, provider, name, value):
+    """Refused, or left out; never sent."""
+    authd, _ = router
+    grant = permit(gateway, authd)["grant"]
+    with Peer(gateway, "egress0", "router0") as egress, contextlib.suppress(EOFError, ConnectionError):
+        open_exchange(gateway, egress, grant, headers=[{"name": name, "value": value}])
+    for seen in provider.journal():
+        assert seen["authorized"], "with the vault's key or not at all"
+        assert "evil" not in seen["head"] and "mine" not in seen["head"]
+        names = [n.lower() for n, _ in seen["fields"]]
+        assert names.count("host") == names.count("content-length") == names.count("authorization") == 1
+        assert "transfer-encoding" not in names and "upgrade" not in names and "te" not in names
+
+
+# ---- every edge, every field ----
+
+# Encodings of the number 1 that are not the shortest, and things that are no number.
+NOT_NUMBERS = [b"\xcc\x01", b"\xcd\x00\x01", b"\xce\x00\x00\x00\x01", b"\xcf" + b"\0" * 7 + b"\x01", b"\xd0\x01", b"\xff", b"\xd0\x80",
+               b"\xca\x3f\x80\x00\x00", b"\xcb" + struct.pack(">d", 1.0), b"\xc0", b"\xc3", b"\xa1x", b"\xc4\x01x", b"\x90", b"\x80",
+               b"\xd4\x00\x00", b"\xc1"]
+
+
+def with_raw(name, position, raw):
+    """The message with the field at `position` replaced by raw bytes."""
+    row = MESSAGES[name]
+    parts = [msgpack.packb(x, use_bin_type=True) for x in (row[0], 1)]
+    parts += [raw if i == position else msgpack.packb(f.smallest(), use_bin_type=True) for i, f in enumerate(row[3])]
+    count = len(parts)
+    return (bytes([0x90 | count]) if count < 16 else b"\xdc" + struct.pack(">H", count)) + b"".join(parts)
+
+
+def lies(server, client):
+    """(what, frame body) for every message that this client may send there."""
+    for name, (_, senders, receivers, fields) in MESSAGES.items():
+        if role_of(client) not in senders or role_of(server) not in receivers or name == "HELLO":
+            continue
+        for i, field in enumerate(fields):
+            if field.kind == "U64":
+                beyond = [v for v in (field.low - 1, field.high + 1, 2**64 - 1) if 0 <= v < 2**64 and not field.low <= v <= field.high]
+                for value in beyond:
+                    yield f"{name}.{field.name} = {value}", body_of(name, 1, **{field.name: value})
+                for raw in NOT_NUMBERS:
+                    yield f"{name}.{field.name} = {raw.hex()}", with_raw(name, i, raw)
+            elif field.kind in ("STR", "BIN"):
+                kind = str if field.kind == "STR" else bytes
+                make = (lambda n: "a" * n) if kind is str else (lambda n: b"a" * n)
+                for n in (field.low - 1, field.high + 1):
+                    if 0 <= n <= 130000:
+                        yield f"{name}.{field.name} of {n}", body_of(name, 1, **{field.name: make(n)})
+                wrong = make(field.low).encode() if kind is str else make(field.low).decode()
+                yield f"{name}.{field.name} as the other kind", body_of(name, 1, **{field.name: wrong})
+                if kind is str:
+                    yield f"{name}.{field.name} with NUL", body_of(name, 1, **{field.name: "\0" * max(1, field.low)})
+            else:
+                yield f"{name}.{field.name} longer", body_of(name, 1, **{field.name: [[0]] * (field.high + 1)})
+                yield f"{name}.{field.name} of nonsense", body_of(name, 1, **{field.name: [[b"x"]]})
+                yield f"{name}.{field.name} claims 4 billion", with_raw(name, i, b"\xdd\xff\xff\xff\xff")
+        yield f"{name} with one field more", body_of(name, 1)[:-1] + msgpack.packb(0) if not fields else \
+            bytes([0x90 | (3 + len(fields))]) + body_of(name, 1)[1:] + b"\0" if len(fields) < 12 else b"\x90"
+        yield f"{name} and a byte", body_of(name, 1) + b"\0"
+        yield f"{name} cut", body_of(name, 1)[:-1]
+
+
+def wrong_direction(server, client):
+    for name, (_, senders, receivers, _) in MESSAGES.items():
+        if role_of(client) not in senders or role_of(server) not in receivers:
+            yield name, body_of(name, 1)
+
+
+def alive(gateway):
+    return {pid for pid, name in gateway.pids().items()}
+
+
+@pytest.mark.parametrize("server, client", EDGES)
+@pytest.mark.seconds(240)
+def test_lies_are_hung_up_on(gateway, server, client):
+    """Nothing is corrected, nothing guessed: the connection ends, the daemon lives and serves the others."""
+    before = alive(gateway)
+    told = list(lies(server, client))
+    assert told
+    for what, body in told:
+        with Peer(gateway, server, client) as peer:
+            with contextlib.suppress(ConnectionError):
+                peer.send_body(body)
+            assert peer.hung_up(), what
+    assert alive(gateway) == before
+
+
+@pytest.mark.parametrize("server, client", EDGES)
+def test_wrong_direction(gateway, server, client):
+    """A captured classifier cannot even say OPEN."""
+    before = alive(gateway)
+    for what, body in wrong_direction(server, client):
+        with Peer(gateway, server, client) as peer:
+            with contextlib.suppress(ConnectionError):
+                peer.send_body(body)
+            assert peer.hung_up(), what
+    assert alive(gateway) == before
+
+
+@pytest.mark.parametrize("server, client", EDGES)
+def test_framing_and_hello(gateway, server, client):
+    before = alive(gateway)
+    for raw in (b"\0\0\0\0", b"\xff\xff\xff\xff", struct.pack(">I", 131073) + b"x", b"GET / HTTP/1.1\r\n\r\n"):
+        with Peer(gateway, server, client) as peer:
+            with contextlib.suppress(ConnectionError):
+                peer.socket.sendall(raw)
+            assert peer.hung_up(), raw
+    for other in ({"role": (ROLES.index(role_of(client)) + 1) % 7}, {"worker": 200}, {"schema": 1}):
+        with Peer(gateway, server, client, hello=False) as peer:
+            peer.said = peer.expect("HELLO")
+            peer.hello(**other)
+            assert peer.hung_up(), other
+    with Peer(gateway, server, client) as peer:  # said twice
+        with contextlib.suppress(ConnectionError):
+            peer.hello()
+        assert peer.hung_up()
+    with Peer(gateway, server, client) as peer, open("/dev/null", "rb") as f:  # a descriptor that nobody asked for
+        with contextlib.suppress(ConnectionError):
+            peer.send("HELLO", 0, fds=[f.fileno()])
+        assert peer.hung_up()
+    assert alive(gateway) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="all daemons share one uid")
+@pytest.mark.parametrize("server, client", EDGES)
+def test_other_edges_cannot_be_reached(gateway, server, client):
+    """The socket of an edge opens for its client's uid and for no other daemon's."""
+    for role in ROLES[:7]:
+        if role in (role_of(server), role_of(client)):
+            continue
+        with pytest.raises(PermissionError):
+            Peer(gateway, server, client, uid=uid_of(gateway, role))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="all daemons share one uid")
+def test_admin_sockets_are_the_operators(gateway):
+    for instance in ("router0", "authd", "keyvault", "egress0", "dialer", "auditd", "classifier0"):
+        for role in ROLES[:7]:
+            if role != role_of(instance):
+                with pytest.raises(PermissionError):
+                    Peer(gateway, instance, "admin", uid=uid_of(gateway, role), hello=False)
+
+
+def test_a_peer_that_never_reads(gateway, router):
+    """Its queue is bounded: it is dropped, and nobody else waits."""
+    with Peer(gateway, "authd", "router0") as peer:
+        peer.socket.settimeout(1)
+        sent = 0
+        with contextlib.suppress(ConnectionError, socket.timeout):
+            while sent < 200_000:
+                peer.send("AUTHORIZE", 5000 + sent, credential=b"bh_sk_wrong", address="127.0.0.1", endpoint=0, model="gpt-x",
+                          request_id="x", body_bytes=1)
+                sent += 1
+        assert gateway.chat("gpt-x").status == 200
+
+
+def test_service_after_all_that(gateway):
+    """The real router, egress and the rest still do their work, and the log is whole."""
+    wait_for("service", lambda: all(gateway.chat("gpt-x").status == 200 for _ in range(20)), 20)
+    assert gateway.verify().returncode == 0
+    assert "SIGSYS" not in gateway.log() and "SIGSEGV" not in gateway.log() and "SIGABRT" not in gateway.log()
+    assert json.dumps(gateway.status())
