@@ -21,7 +21,7 @@
 #include "proto/frame.h"
 
 #define ADMIN_FRAME_BYTES (FRAME_HEAD_BYTES + PROTO_FRAME_BYTES_MAX)
-#define ADMIN_HELLO_MS    5000
+#define ADMIN_HELLO_MS    2000
 
 struct admin_memory {
 	uint8_t rx[ADMIN_FRAME_BYTES], tx[ADMIN_FRAME_BYTES];

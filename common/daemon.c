@@ -143,6 +143,8 @@ void daemon_set_ready(struct daemon *d, bool ready, const char *detail)
 int daemon_run(struct daemon *d)
 {
 	log_event(&d->log, LOG_CONFINED, LOG_STR("confinement", d->confinement));
+	if (ipc_serve_admin(d->ipc))
+		return EXIT_FAILURE;
 	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
 	return EXIT_SUCCESS;
 }

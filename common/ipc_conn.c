@@ -69,7 +69,7 @@ void ipc_drop(struct ipc_conn *c, const char *why)
 	if (c->state == IPC_CONN_CLOSING)
 		return;
 	instance_name(c->peer, c->worker, name);
-	if (!c->ipc->closing)
+	if (!c->ipc->closing && (why || c->peer != ROLE_CLI)) /* operators come and go */
 		log_event(&c->ipc->d->log, why ? LOG_PEER_DROPPED : LOG_PEER_LOST, LOG_STR("peer", name),
 			  LOG_STR("why", why ? why : "closed"));
 	c->state = IPC_CONN_CLOSING;

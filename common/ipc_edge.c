@@ -329,6 +329,18 @@ int ipc_serve(struct ipc *ipc, const struct ipc_edge_spec *spec, void *ctx, stru
 	return r;
 }
 
+int ipc_serve_admin(struct ipc *ipc)
+{
+	static const struct ipc_edge_spec spec = {.peer = ROLE_CLI};
+
+	list_for_each (it, &ipc->edges) {
+		const struct ipc_edge *e = container_of(it, struct ipc_edge, in_ipc);
+		if (e->serves && e->spec->peer == ROLE_CLI)
+			return 0;
+	}
+	return ipc_serve(ipc, &spec, NULL, NULL);
+}
+
 int ipc_connect(struct ipc *ipc, const struct ipc_edge_spec *spec, unsigned peer_worker, void *ctx,
 		struct ipc_edge **ret_edge)
 {

@@ -130,6 +130,8 @@ MUST_USE int ipc_admin_message(struct ipc_conn *c, uint64_t id, const struct pro
 
 /* ipc_edge.c; called by daemon.c */
 MUST_USE int ipc_new(struct daemon *d, struct ipc **ret_ipc);
+/* The admin socket, for a daemon that has no messages of its own there: STATUS and METRICS are answered by all. */
+MUST_USE int ipc_serve_admin(struct ipc *ipc);
 /* Starts closing everything; memory goes with ipc_free() once the loop has run dry. */
 void ipc_close(struct ipc *ipc);
 struct ipc *ipc_free(struct ipc *ipc);
