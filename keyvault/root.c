@@ -197,7 +197,7 @@ int root_unseal(struct secret_arena *a, struct span sealed, struct span passphra
 const char *root_err_text(int e)
 {
 	static const char *const texts[] = {
-		[ROOT_E_SHORT] = "too short: 32 bytes are needed, raw, in hex or in base64; a passphrase needs 8",
+		[ROOT_E_SHORT] = "too short: 32 bytes are needed, raw, in hex or in base64",
 		[ROOT_E_FORM] = "not a root key, or altered",
 		[ROOT_E_WEAK] = "not random: make one with `head -c 32 /dev/urandom`",
 		[ROOT_E_PASSPHRASE] = "wrong passphrase",

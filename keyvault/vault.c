@@ -20,7 +20,7 @@ const struct vault_refusal *vault_refusal(int e)
 		[VAULT_E_MEMORY] = {"no_memory", "Argon2id needs 128 MiB for a moment"},
 		[VAULT_E_DAMAGED] = {"damaged", "root.sealed is damaged; restore it from a backup"},
 		[VAULT_E_KEY_FILE] = {"key_file", "the key file cannot be used; the core's log says why"},
-		[VAULT_E_STORAGE] = {"storage", "the state folder could not be written; nothing was changed"},
+		[VAULT_E_STORAGE] = {"storage", "the state folder could not be written; see the log of the core"},
 		[VAULT_E_FULL] = {"arena_full", "raise keyvault.arena_bytes"},
 		[VAULT_E_BINDING] = {"bad_binding",
 				     "a credential needs an https destination, a path prefix and a lower-case "
