@@ -153,10 +153,14 @@ int vault_init(struct vault *v, struct span passphrase)
 
 static void vault_count_wrong_try(struct vault *v, uint64_t now_ms)
 {
-	uint64_t wait_ms = v->wrong_tries < 6 ? UINT64_C(1000) << v->wrong_tries : VAULT_WAIT_MS_MAX;
+	uint64_t wait_ms = 0;
 
 	v->wrong_tries++;
-	v->retry_at_ms = now_ms + MIN(wait_ms, (uint64_t)VAULT_WAIT_MS_MAX);
+	if (v->wrong_tries >= VAULT_TRIES_FREE) {
+		unsigned doublings = MIN(v->wrong_tries - VAULT_TRIES_FREE, 6U);
+		wait_ms = MIN(UINT64_C(1000) << doublings, UINT64_C(VAULT_WAIT_MS_MAX));
+	}
+	v->retry_at_ms = now_ms + wait_ms;
 }
 
 int vault_unseal(struct vault *v, struct span passphrase, uint64_t now_ms)

@@ -5,9 +5,10 @@
  *
  *      uninitialised --init--> open <--unseal / seal--> sealed
  *
- * Open means: purpose keys in the arena. Sealed means: none, the arena holds nothing but message buffers. A wrong
- * passphrase delays the next try, 1 s doubling to 60 s; the delay is forgotten at a restart, for whoever can restart
- * the core can also try the passphrase on a copy of root.sealed. What protects that is Argon2id.
+ * Open means: purpose keys in the arena. Sealed means: none, the arena holds nothing but message buffers. The third
+ * wrong passphrase and every one after it delays the next try, 1 s doubling to 60 s; the delay is forgotten at a
+ * restart, for whoever can restart the core can also try the passphrase on a copy of root.sealed. What protects that is
+ * Argon2id.
  */
 #pragma once
 
@@ -18,6 +19,7 @@
 #include "keyvault/signer.h"
 #include "keyvault/store.h"
 
+#define VAULT_TRIES_FREE  3 /* wrong passphrases, the last of which makes the next one wait */
 #define VAULT_WAIT_MS_MAX 60000
 
 struct vault {
