@@ -1,8 +1,9 @@
 # The read side stands alone: auditd and the offline verifier of the CLI both link it.
-SRC_auditlog := auditd/crc32c.c auditd/format.c auditd/leaf.c auditd/tile.c
+SRC_auditlog := auditd/crc32c.c auditd/format.c auditd/leaf.c auditd/tile.c auditd/tree.c auditd/segment.c auditd/verify.c \
+	auditd/proof.c
 $(eval $(call library,auditlog,$(SRC_auditlog)))
 
-SRC_auditd := auditd/tree.c auditd/segment.c auditd/ledger.c auditd/recover.c auditd/writer.c auditd/producers.c \
+SRC_auditd := auditd/ledger.c auditd/recover.c auditd/writer.c auditd/producers.c \
 	auditd/checkpoint.c auditd/reader.c
 $(eval $(call library,auditd,$(SRC_auditd)))
 $(eval $(call program,auditd,auditd/main.c,auditd auditlog common proto,libuv libsodium msgpack))

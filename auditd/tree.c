@@ -13,9 +13,14 @@
 /* There is one writer, so one name will do; a leftover is overwritten. */
 #define TREE_TMP "tmp"
 
+static int tree_write(int dir, const char *path, struct span bytes)
+{
+	return tree_write_file(dir, path, bytes, false);
+}
+
 int tree_init(struct tree *t, int dir)
 {
-	*t = (struct tree){.dir = dir};
+	*t = (struct tree){.dir = dir, .emit = tree_write};
 	t->bundle = malloc(TREE_BUNDLE_BYTES);
 	return t->bundle ? 0 : -ENOMEM;
 }
@@ -93,14 +98,14 @@ int tree_write_file(int dir, const char *path, struct span bytes, bool durable)
 	return durable ? tree_sync_parent(dir, path) : 0;
 }
 
-static int tree_write_tile(struct tree *t, int level, uint64_t n, unsigned width)
+static int tree_emit(struct tree *t, int level, uint64_t n, unsigned width)
 {
 	char path[TILE_PATH_MAX];
 	struct span bytes = level == TILE_ENTRIES ? span_of(t->bundle, t->bundle_len)
 						  : span_of(t->right[level].hashes, width * sizeof(struct merkle_hash));
 
 	tile_path(path, level, n, width);
-	return tree_write_file(t->dir, path, bytes, false);
+	return t->emit(t->dir, path, bytes);
 }
 
 /* ---- growing ---- */
@@ -127,9 +132,9 @@ int tree_append(struct tree *t, struct span leaf)
 		index /= TILE_WIDTH;
 		if (tile->n < TILE_WIDTH)
 			break;
-		r = tree_write_tile(t, (int)level, index, TILE_WIDTH);
+		r = tree_emit(t, (int)level, index, TILE_WIDTH);
 		if (!r && level == 0) {
-			r = tree_write_tile(t, TILE_ENTRIES, index, TILE_WIDTH);
+			r = tree_emit(t, TILE_ENTRIES, index, TILE_WIDTH);
 			t->bundle_len = 0;
 		}
 		tile->n = 0;
@@ -144,10 +149,10 @@ int tree_flush(struct tree *t)
 	for (unsigned level = 0; level < TILE_LEVELS && !r; level++) {
 		uint64_t nodes = t->merkle.size >> level * TILE_HEIGHT;
 		if (t->right[level].n > 0)
-			r = tree_write_tile(t, (int)level, nodes / TILE_WIDTH, t->right[level].n);
+			r = tree_emit(t, (int)level, nodes / TILE_WIDTH, t->right[level].n);
 	}
 	if (!r && t->right[0].n > 0)
-		r = tree_write_tile(t, TILE_ENTRIES, t->merkle.size / TILE_WIDTH, t->right[0].n);
+		r = tree_emit(t, TILE_ENTRIES, t->merkle.size / TILE_WIDTH, t->right[0].n);
 	return r;
 }
 

@@ -14,6 +14,8 @@
 
 struct tree {
 	int dir; /* borrowed */
+	/* What is done with a tile or bundle: written, unless a reader who checks them says otherwise. 0 or not. */
+	int (*emit)(int dir, const char *path, struct span bytes);
 	struct merkle_tree merkle;
 	struct merkle_hash last_leaf;   /* hash of the newest leaf */
 	struct tile right[TILE_LEVELS]; /* the incomplete tile of each level */

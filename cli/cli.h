@@ -86,6 +86,7 @@ int cmd_key_revoke(struct cli *cli);
 int cmd_audit_tail(struct cli *cli);
 int cmd_audit_verify(struct cli *cli);
 int cmd_audit_proof(struct cli *cli);
+int cmd_audit_check_proof(struct cli *cli);
 int cmd_config_check(struct cli *cli);
 int cmd_config_show(struct cli *cli);
 int cmd_version(struct cli *cli);

@@ -29,12 +29,15 @@ const struct cli_command cli_commands[] = {
 	{ "key revoke", "ID", 1, 1, "End a gateway key now; its running requests are cut.", cmd_key_revoke, { { 0 } } },
 	{ "audit tail", "", 0, 0, "Records of the log, the last ones first asked for.", cmd_audit_tail, {
 		{ "-f|--follow", NULL, "Go on with new ones until Ctrl-C." },
-		{ "--from", "INDEX", "Begin at this record." } } },
+		{ "--from", "INDEX", "Begin at this record." },
+		{ "-n|--lines", "N", "So many of the last; 20 if not given." } } },
 	{ "audit verify", "", 0, 0, "Check the whole log against its signed checkpoint; needs no daemon.", cmd_audit_verify, {
 		{ "--log", "DIR", "The log's folder; the configuration's if not given." },
-		{ "--key", "VKEY", "The verifier key to trust; the one kept beside the log if not given." } } },
-	{ "audit proof", "INDEX", 1, 1, "Inclusion proof of one record.", cmd_audit_proof, {
+		{ "--vkey", "VKEY", "The verifier key to trust; the one kept beside the log if not given." } } },
+	{ "audit proof", "INDEX", 1, 1, "Inclusion proof of one record, a C2SP tlog-proof.", cmd_audit_proof, {
 		{ "--log", "DIR", "The log's folder; the configuration's if not given." } } },
+	{ "audit check-proof", "FILE", 1, 1, "Check such a proof; needs neither daemon nor log.", cmd_audit_check_proof, {
+		{ "--vkey", "VKEY", "The verifier key to trust." } } },
 	{ "config check", "", 0, 0, "Read the configuration and say what is wrong with it.", cmd_config_check, { { 0 } } },
 	{ "config show", "", 0, 0, "The configuration in effect, defaults and overrides included.", cmd_config_show, {
 		{ "--providers", NULL, "The providers that need no more than a name." },

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * C2SP tlog-proof: one text file that proves, offline and to anybody who has the verifier key, that an entry is in the
+ * log.
+ *
+ *   c2sp.org/tlog-proof@v1
+ *   extra <base64 of the entry>      ours: the leaf, so that the file says what it proves
+ *   index <decimal>
+ *   <base64 hash>...                 from the leaf's sibling up
+ *   <empty line>
+ *   <checkpoint>
+ */
+#pragma once
+
+#include "common/buf.h"
+#include "common/note.h"
+
+#define PROOF_BYTES_MAX 196608
+
+enum proof_err {
+	PROOF_E_MISSING = 1, /* making: no checkpoint yet, or it does not cover the index */
+	PROOF_E_DAMAGED,     /* making: tiles or bundles cannot be read */
+	PROOF_E_MALFORMED,   /* checking: not such a text */
+	PROOF_E_INVALID,     /* checking: it does not prove it */
+};
+
+struct proof {
+	uint64_t index, size;
+	uint8_t leaf[65535];
+	size_t leaf_len;
+};
+
+/* The proof of entry `index` in the log folder's checkpoint. 0, PROOF_E_MISSING, PROOF_E_DAMAGED or negative. */
+MUST_USE int proof_make(const char *path, uint64_t index, struct buf *to);
+/* Signature, origin, and that the leaf is entry `index` of the signed tree. 0, PROOF_E_MALFORMED or PROOF_E_INVALID. */
+MUST_USE int proof_check(struct span text, const struct note_key *key, struct proof *ret);

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auditd/verify.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "auditd/format.h"
+#include "auditd/segment.h"
+#include "auditd/tree.h"
+#include "common/err.h"
+
+enum { VERIFY_E_BAD = 1 };
+
+#define VERIFY_NOTE_MAX      65536
+#define VERIFY_PROGRESS_STEP 4096 /* entries */
+/* An entry that is being written while we look is whole a moment later. */
+#define VERIFY_LOOK_AGAIN    20
+#define VERIFY_LOOK_AGAIN_NS 50000000
+
+struct verify {
+	const struct verify_options *options;
+	struct verify_report *report;
+	int dir;
+	struct tree tree;
+	struct sources sources;
+	uint8_t log_id[16];
+	uint32_t place;
+	struct span map;
+	uint64_t done_bytes, all_bytes;
+	uint64_t *firsts;
+	size_t n;
+};
+
+static PRINTF_LIKE(2, 3) int verify_bad(struct verify *v, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(v->report->why, sizeof(v->report->why), format, args);
+	va_end(args);
+	return VERIFY_E_BAD;
+}
+
+/* ---- checkpoint ---- */
+
+static int verify_key(struct verify *v)
+{
+	uint8_t *bytes;
+	size_t len;
+
+	if (v->options->key) {
+		v->report->key = *v->options->key;
+		return 0;
+	}
+	int r = tile_slurp(v->dir, "vkey", NOTE_VKEY_MAX, &bytes, &len);
+	if (r)
+		return r < 0 ? r : verify_bad(v, "there is no verifier key in vkey, and none was given");
+	len -= len > 0 && bytes[len - 1] == '\n';
+	r = note_key_parse(&v->report->key, span_of(bytes, len)) ? verify_bad(v, "vkey is not a verifier key") : 0;
+	free(bytes);
+	return r;
+}
+
+static int verify_checkpoint(struct verify *v)
+{
+	struct checkpoint cp;
+	struct span text;
+	uint8_t *note;
+	size_t len;
+
+	int r = tile_slurp(v->dir, "checkpoint", VERIFY_NOTE_MAX, &note, &len);
+	if (r)
+		return r < 0 ? r : verify_bad(v, "there is no signed checkpoint: nothing is proven");
+	if (note_verify(span_of(note, len), &v->report->key, &text) || checkpoint_parse(text, &cp))
+		r = verify_bad(v, "the checkpoint is not signed by %s", v->report->key.name);
+	else if (!span_eq_str(cp.origin, v->report->key.name))
+		r = verify_bad(v, "the checkpoint is of another log");
+	free(note);
+	if (r)
+		return r;
+	v->report->signed_size = cp.size;
+	v->report->root = cp.root;
+	return 0;
+}
+
+/* ---- segments ---- */
+
+static int verify_compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int verify_list(struct verify *v)
+{
+	int fd = openat(v->dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	size_t cap = 0;
+	struct stat st;
+
+	if (!dir)
+		return verify_bad(v, "there is no readable folder seg");
+	for (const struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+		uint64_t first;
+		if (!segment_name_parse(e->d_name, &first))
+			continue;
+		if (v->n == cap) {
+			cap = cap ? 2 * cap : 64;
+			uint64_t *grown = realloc(v->firsts, cap * sizeof(*grown));
+			if (!grown) {
+				(void)closedir(dir);
+				return -ENOMEM;
+			}
+			v->firsts = grown;
+		}
+		v->firsts[v->n++] = first;
+		if (fstatat(dirfd(dir), e->d_name, &st, 0) == 0)
+			v->all_bytes += (uint64_t)st.st_size;
+	}
+	(void)closedir(dir);
+	if (v->n == 0 || !v->firsts)
+		return verify_bad(v, "there is not one segment");
+	qsort(v->firsts, v->n, sizeof(*v->firsts), verify_compare);
+	return v->firsts[0] == 0 ? 0 : verify_bad(v, "the first segment is missing");
+}
+
+static int verify_map(struct verify *v, size_t which)
+{
+	char path[SEGMENT_NAME_BYTES + 8], name[SEGMENT_NAME_BYTES];
+	struct stat st;
+
+	segment_name(name, v->firsts[which]);
+	(void)snprintf(path, sizeof(path), "seg/%s", name);
+	int fd = openat(v->dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		if (fd >= 0)
+			(void)close(fd);
+		return verify_bad(v, "%s cannot be read", path);
+	}
+	void *p = st.st_size < SEGMENT_HEAD_BYTES || st.st_size % 8
+			  ? MAP_FAILED
+			  : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	(void)close(fd);
+	if (p == MAP_FAILED)
+		return verify_bad(v, "%s has a length that no segment has", path);
+	(void)madvise(p, (size_t)st.st_size, MADV_SEQUENTIAL);
+	v->map = span_of(p, (size_t)st.st_size);
+	return 0;
+}
+
+static bool verify_same_sources(const struct sources *a, const struct sources *b)
+{
+	for (size_t i = 0; i < a->n && a->n == b->n; i++) {
+		const struct source *x = &a->all[i], *y = &b->all[i];
+		if (x->role != y->role || x->worker != y->worker || x->last_seq != y->last_seq ||
+		    memcmp(x->boot, y->boot, sizeof(x->boot)) != 0)
+			return false;
+	}
+	return a->n == b->n;
+}
+
+static int verify_head(struct verify *v, size_t which)
+{
+	uint64_t index = v->firsts[which];
+	struct segment_head head;
+	struct merkle_hash root;
+
+	if (segment_head_read(v->map, &head) || head.first_index != index)
+		return verify_bad(v, "segment %" PRIu64 ": the head is damaged", index);
+	if (which == 0)
+		memcpy(v->log_id, head.log_id, sizeof(v->log_id));
+	merkle_tree_root(&v->tree.merkle, &root);
+	if (v->tree.merkle.size != index)
+		return verify_bad(v, "entries %" PRIu64 " to %" PRIu64 " are missing", v->tree.merkle.size, index);
+	if (memcmp(v->log_id, head.log_id, sizeof(v->log_id)) != 0 || !merkle_hash_eq(&root, &head.root) ||
+	    !merkle_hash_eq(&v->tree.last_leaf, &head.last_leaf) || !verify_same_sources(&v->sources, &head.sources))
+		return verify_bad(v, "segment %" PRIu64 " does not continue the one before", index);
+	return 0;
+}
+
+/* ---- tiles ---- */
+
+/* In place of writing a tile: 0 when it is there, as it should be. What nobody signed yet may not be there yet. */
+static int verify_tile(int dir, const char *path, struct span bytes)
+{
+	uint8_t *found = NULL;
+	size_t len = 0;
+
+	int r = tile_slurp(dir, path, BUNDLE_BYTES_MAX, &found, &len);
+	if (r == 0 && !span_eq(bytes, span_of(found, len)))
+		r = TILE_E_DAMAGED;
+	free(found);
+	return r;
+}
+
+static int verify_tile_unsigned(int dir, const char *path, struct span bytes)
+{
+	int r = verify_tile(dir, path, bytes);
+
+	return r == TILE_E_MISSING ? 0 : r;
+}
+
+/* ---- entries ---- */
+
+/* The sequence of each producer: without holes, but for what a gap says is missing. */
+static int verify_sequence(struct verify *v, const struct proto_leaf *leaf, uint64_t index)
+{
+	const struct source *last = sources_find(&v->sources, (uint8_t)leaf->role, (uint8_t)leaf->worker);
+	struct source now = {.role = (uint8_t)leaf->role, .worker = (uint8_t)leaf->worker, .last_seq = leaf->last_seq};
+	bool gap = leaf->code == EVENT_LOG_GAP, known;
+
+	memcpy(now.boot, leaf->boot.p, sizeof(now.boot));
+	known = last && memcmp(last->boot, now.boot, sizeof(now.boot)) == 0;
+	if (leaf->seq != (known ? last->last_seq : 0) + 1 || leaf->last_seq < leaf->seq ||
+	    (!gap && leaf->last_seq != leaf->seq))
+		return verify_bad(v, "entry %" PRIu64 ": events of %s%" PRIu64 " are missing without a gap record",
+				  index, leaf->role < N_ROLES ? role_name((enum role)leaf->role) : "?", leaf->worker);
+	if (sources_set(&v->sources, &now))
+		return verify_bad(v, "entry %" PRIu64 ": more producers than there can be", index);
+	v->report->gaps += gap;
+	v->report->lost += gap ? leaf->last_seq - leaf->seq + 1 : 0;
+	return 0;
+}
+
+/* At the size that was signed: the root, and the partial tiles that belong to it. */
+static int verify_signed_size(struct verify *v)
+{
+	struct merkle_hash root;
+
+	if (v->tree.merkle.size != v->report->signed_size)
+		return 0;
+	merkle_tree_root(&v->tree.merkle, &root);
+	if (!merkle_hash_eq(&root, &v->report->root))
+		return verify_bad(v, "entries 0 to %" PRIu64 " are not those that were signed", v->report->signed_size);
+	int r = tree_flush(&v->tree);
+	v->tree.emit = verify_tile_unsigned;
+	return r > 0 ? verify_bad(v, "a tile or bundle in tile/ differs from the entries") : r;
+}
+
+static int verify_entry(struct verify *v, const struct entry *entry)
+{
+	struct proto_leaf leaf;
+
+	if (entry->leaf.len > LEAF_BYTES_MAX || leaf_unpack(entry->leaf, &leaf) || !event_row(leaf.code))
+		return verify_bad(v, "entry %" PRIu64 " is not a record of ours", entry->index);
+	if (entry->place != 0 && entry->place != v->place + 1)
+		return verify_bad(v, "entry %" PRIu64 " is not where its commit had it", entry->index);
+	v->place = entry->place;
+	int r = verify_sequence(v, &leaf, entry->index);
+	if (r)
+		return r;
+	v->report->first_ns = v->report->entries == 0 ? leaf.recorded_ns : v->report->first_ns;
+	v->report->last_ns = leaf.recorded_ns;
+	r = tree_append(&v->tree, entry->leaf);
+	if (r)
+		return r > 0 ? verify_bad(v, "a tile or bundle in tile/ differs from the entries up to %" PRIu64,
+					  entry->index)
+			     : r;
+	v->report->entries++;
+	if (v->options->progress && v->report->entries % VERIFY_PROGRESS_STEP == 0)
+		v->options->progress(v->options->ctx, v->done_bytes + (uint64_t)(entry->leaf.p - v->map.p),
+				     v->all_bytes);
+	return verify_signed_size(v);
+}
+
+static int verify_entries(struct verify *v, bool last)
+{
+	unsigned looks = 0;
+
+	for (size_t at = SEGMENT_HEAD_BYTES; at <= v->map.len;) {
+		struct span rest = span_of(v->map.p + at, v->map.len - at);
+		struct entry entry;
+		size_t bytes;
+		int r = rest.len > 0 ? entry_read(rest, v->tree.merkle.size, &entry) : FORMAT_E_END;
+		if (r == 0) {
+			r = verify_entry(v, &entry);
+			if (r)
+				return r;
+			at += entry.bytes;
+			looks = 0;
+			continue;
+		}
+		if (segment_tail(rest, v->tree.merkle.size, &bytes) == TAIL_CLEAN)
+			return 0;
+		if (!last || v->tree.merkle.size < v->report->signed_size || looks++ == VERIFY_LOOK_AGAIN)
+			return verify_bad(v, "entry %" PRIu64 " is damaged", v->tree.merkle.size);
+		(void)nanosleep(&(struct timespec){.tv_nsec = VERIFY_LOOK_AGAIN_NS}, NULL);
+	}
+	return 0;
+}
+
+static int verify_segments(struct verify *v)
+{
+	int r = verify_signed_size(v);
+
+	for (size_t i = 0; i < v->n && !r; i++) {
+		r = verify_map(v, i);
+		if (r)
+			break;
+		r = verify_head(v, i);
+		if (!r)
+			r = verify_entries(v, i + 1 == v->n);
+		v->done_bytes += v->map.len;
+		(void)munmap((void *)(uintptr_t)v->map.p, v->map.len);
+		v->report->segments++;
+	}
+	if (!r && v->report->entries < v->report->signed_size)
+		r = verify_bad(v, "%" PRIu64 " entries were signed, but there are only %" PRIu64,
+			       v->report->signed_size, v->report->entries);
+	return r;
+}
+
+int verify_log(const char *path, const struct verify_options *options, struct verify_report *ret_report)
+{
+	struct verify_report report = {0};
+	struct verify v = {.options = options, .report = &report};
+
+	v.dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (v.dir < 0)
+		return -errno;
+	int r = tree_init(&v.tree, v.dir);
+	v.tree.emit = verify_tile;
+	if (!r)
+		r = verify_key(&v);
+	if (!r)
+		r = verify_checkpoint(&v);
+	if (!r)
+		r = verify_list(&v);
+	if (!r)
+		r = verify_segments(&v);
+	tree_deinit(&v.tree);
+	free(v.firsts);
+	(void)close(v.dir);
+	if (r < 0)
+		return r;
+	report.good = r == 0;
+	*ret_report = report;
+	return 0;
+}

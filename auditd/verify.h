@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checks a whole log folder, offline, from the segments up:
+ *
+ *   checkpoint   signed by the key, of the key's origin
+ *   segments     contiguous from index 0, each head continuing the one before, nothing but zeros after the last entry
+ *   entries      whole, in order, records of ours; each producer's sequence without holes but for those that log.gap
+ * covers tree         at the checkpoint's size, its root; every tile and bundle up to there, byte for byte
+ *
+ * What follows the checkpoint is checked as well, but nobody has signed it yet. The folder may be in use: then only the
+ * very last entries can be caught half-written, and are looked at again.
+ */
+#pragma once
+
+#include "common/note.h"
+
+struct verify_options {
+	const struct note_key *key; /* NULL: the one in the folder, which proves nothing against its owner */
+	void (*progress)(void *ctx, uint64_t done_bytes, uint64_t all_bytes); /* may be NULL */
+	void *ctx;
+};
+
+struct verify_report {
+	bool good;
+	char why[256]; /* with !good: what was found first */
+	struct note_key key;
+	uint64_t entries, signed_size, segments;
+	uint64_t gaps, lost; /* log.gap entries, and the events that they cover */
+	uint64_t first_ns, last_ns;
+	struct merkle_hash root; /* signed */
+};
+
+/* 0, and *ret_report says whether it is good; or negative. */
+MUST_USE int verify_log(const char *path, const struct verify_options *options, struct verify_report *ret_report);
