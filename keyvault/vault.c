@@ -158,7 +158,7 @@ static void vault_count_wrong_try(struct vault *v, uint64_t now_ms)
 	v->wrong_tries++;
 	if (v->wrong_tries >= VAULT_TRIES_FREE) {
 		unsigned doublings = MIN(v->wrong_tries - VAULT_TRIES_FREE, 6U);
-		wait_ms = MIN(UINT64_C(1000) << doublings, UINT64_C(VAULT_WAIT_MS_MAX));
+		wait_ms = MIN(UINT64_C(1000) << doublings, (uint64_t)VAULT_WAIT_MS_MAX);
 	}
 	v->retry_at_ms = now_ms + wait_ms;
 }
