@@ -15,12 +15,12 @@ ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifie
 ROOT_UID = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT_UID, reason="uids of their own need root")
 
-PROVIDERS = [{"name": "openai"}]
+PROVIDERS = [{"name": "local", "base_url": "https://upstream.test/v1"}]
 
 
 @pytest.fixture(name="small", scope="module")
 def fixture_small():
-    with scratch() as folder, Gateway(folder, providers=PROVIDERS, settings={"models": []}) as gateway:
+    with scratch() as folder, Gateway(folder, providers=PROVIDERS) as gateway:
         yield gateway
 
 
@@ -115,13 +115,13 @@ def test_second_up_is_refused(small):
 def test_leaves_nothing_behind_and_starts_again():
     with scratch() as folder:
         for number in (signal.SIGINT, signal.SIGTERM):
-            with Gateway(folder, providers=PROVIDERS, settings={"models": []}) as gateway:
+            with Gateway(folder, providers=PROVIDERS) as gateway:
                 gateway.stop(number)
             assert not os.path.exists(gateway.run_dir)
 
 
 def test_children_die_with_the_launcher():
-    with scratch() as folder, Gateway(folder, providers=PROVIDERS, settings={"models": []}) as gateway:
+    with scratch() as folder, Gateway(folder, providers=PROVIDERS) as gateway:
         pids = gateway.pids()
         gateway.process.kill()
         gateway.process.wait(10)
@@ -133,7 +133,7 @@ def test_children_die_with_the_launcher():
 
 def test_gives_up_on_what_cannot_start():
     with scratch() as folder:
-        gateway = Gateway(folder, providers=PROVIDERS, settings={"models": []})
+        gateway = Gateway(folder, providers=PROVIDERS)
         gateway.port = 0
         gateway.write_config()
         with open(os.path.join(folder, "bulkhead.yaml"), "a", encoding="utf-8") as f:
@@ -151,7 +151,7 @@ def test_not_root():
     """Everything works under one uid, and it says what that costs."""
     with scratch() as folder:
         os.chown(folder, 65534, 65534)
-        gateway = Gateway(folder, providers=PROVIDERS, settings={"models": []})
+        gateway = Gateway(folder, providers=PROVIDERS)
         gateway.port = 0
         gateway.write_config()
         nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]

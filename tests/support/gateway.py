@@ -271,7 +271,10 @@ class Gateway:
         """{pid: daemon} of the running daemons, or the pids of one."""
         found = {}
         for pid in children_of(self.process.pid) if self.process else []:
-            program = os.path.basename(os.readlink(f"/proc/{pid}/exe")) if os.access(f"/proc/{pid}", os.F_OK) else ""
+            try:
+                program = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+            except OSError:  # it ended, or it is about to
+                continue
             for name, binary in DAEMONS.items():
                 if program == binary and is_alive(pid):
                     found[pid] = name
