@@ -20,37 +20,39 @@
 #define SCRUB_SHIFT_BITS  12
 #define SCRUB_SHIFT_SLOTS (1u << SCRUB_SHIFT_BITS)
 #define SCRUB_BLOCK       3 /* bytes hashed */
-/* Sum of all forms for each byte of the secret: raw 1, hex 2 * 2, base64 6 * 4/3, URL 6 * 3, JSON 4 * 6; and base64's
- * rounding. */
-#define SCRUB_BYTES_PER_BYTE (1 + 4 + 8 + 18 + 24)
+3 /* Of all forms, for each byte of the secret: raw 1, hex 2 * 2, base64 6 * 4/3, URL 8 * 3, JSON 6 * 6; and \
+     rounding. */
+#define SCRUB_BYTES_PER_BYTE (1 + 4 + 8 + 24 + 36)
 #define SCRUB_BYTES_FIXED    32
 
-/* Which characters an encoder leaves alone besides letters and digits, and how it spells the others. */
-struct scrub_url {
-	const char *keep;
+	/* Which characters an encoder leaves alone besides letters and digits, and how it spells the others. */
+	struct scrub_url {
+	const char *keep; /* NULL: not even letters and digits */
 	bool upper, plus; /* hex digits; a space as + */
 };
 
 static const struct scrub_url scrub_urls[] = {
-	{"-._~", true, false},      /* RFC 3986 */
-	{"-._~", false, false},     /* the same in small letters */
-	{"-._~!'()*", true, false}, /* encodeURIComponent */
-	{"*-._", true, true},       /* application/x-www-form-urlencoded */
-	{"", true, false},          /* everything */
-	{"", false, false},
+	{"-._~", true, false},                           /* RFC 3986 */
+	{"-._~", false, false},                          /* the same in small letters */
+	{"-._~!'()*", true, false},                      /* encodeURIComponent */
+	{"*-._", true, true},                            /* application/x-www-form-urlencoded */
+	{"", true, false},                               /* all but letters and digits */
+	{"", false, false},         {NULL, true, false}, /* everything */
+	{NULL, false, false},
 };
 
 /* Which characters an encoder writes as \uXXXX; quote and backslash get a backslash otherwise. */
 struct scrub_json {
-	const char *unicode;
-	bool upper, slash; /* hex digits; / as \/ */
+	const char *unicode; /* NULL: everything */
+	bool upper, slash;   /* hex digits; / as \/ */
 };
 
 static const struct scrub_json scrub_jsons[] = {
-	{"", false, false},
-	{"", false, true},         /* PHP */
-	{"<>&", false, false},     /* Go */
-	{"\"<>&'+`", true, false}, /* .NET */
+	{"", false, false},        {"", false, true}, /* PHP */
+	{"<>&", false, false},                        /* Go */
+	{"\"<>&'+`", true, false},                    /* .NET */
+	{NULL, false, false},                         /* everything */
+	{NULL, true, false},
 };
 
 static_assert(1 + 2 + 6 + ARRAY_LEN(scrub_urls) + ARRAY_LEN(scrub_jsons) <= SCRUB_PATTERNS_MAX, "room for every form");
@@ -106,7 +108,7 @@ static size_t scrub_form_url(uint8_t *to, struct span secret, const struct scrub
 
 	for (size_t i = 0; i < secret.len; i++) {
 		uint8_t c = secret.p[i];
-		if (scrub_alnum(c) || scrub_in(u->keep, c)) {
+		if (u->keep && (scrub_alnum(c) || scrub_in(u->keep, c))) {
 			to[n++] = c;
 		} else if (c == ' ' && u->plus) {
 			to[n++] = '+';
@@ -124,7 +126,7 @@ static size_t scrub_form_json(uint8_t *to, struct span secret, const struct scru
 
 	for (size_t i = 0; i < secret.len; i++) {
 		uint8_t c = secret.p[i];
-		if (c < 0x20 || scrub_in(j->unicode, c)) {
+		if (c < 0x20 || !j->unicode || scrub_in(j->unicode, c)) {
 			memcpy(to + n, "\\u00", 4);
 			n += 4;
 			n += scrub_put_hex(to + n, c, j->upper);

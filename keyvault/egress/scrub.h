@@ -13,7 +13,7 @@
 
 #include "common/secret.h"
 
-#define SCRUB_PATTERNS_MAX     20
+#define SCRUB_PATTERNS_MAX     24
 #define SCRUB_SECRET_BYTES_MAX 4096
 /* A shorter "secret" is searched for in raw form only: its encodings would hit ordinary text. */
 #define SCRUB_ENCODED_BYTES_MIN 8

@@ -83,6 +83,11 @@ static void hides_every_form(void **state)
 	check_hidden(&f.scrub, "sk-proj%2fAb%2b9_%22x%5cyZ%3d7%20q%26%3cw%3e");
 	check_hidden(&f.scrub, "sk-proj%2FAb%2B9_%22x%5CyZ%3D7+q%26%3Cw%3E");
 	check_hidden(&f.scrub, "sk%2Dproj%2FAb%2B9%5F%22x%5CyZ%3D7%20q%26%3Cw%3E");
+	/* every byte escaped */
+	check_hidden(&f.scrub, "%73%6B%2D%70%72%6F%6A%2F%41%62%2B%39%5F%22%78%5C%79%5A%3D%37%20%71%26%3C%77%3E");
+	check_hidden(&f.scrub,
+		     "\\u0073\\u006b\\u002d\\u0070\\u0072\\u006f\\u006a\\u002f\\u0041\\u0062\\u002b\\u0039\\u005f"
+		     "\\u0022\\u0078\\u005c\\u0079\\u005a\\u003d\\u0037\\u0020\\u0071\\u0026\\u003c\\u0077\\u003e");
 	close_all(&f);
 }
 
