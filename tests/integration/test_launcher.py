@@ -42,7 +42,7 @@ def test_ready_line_and_processes(small):
     running = list(small.pids().values())
     assert {role: running.count(role) for role in ROLES} == \
         {"router": 2, "authd": 1, "keyvault": 1, "egress": 2, "dialer": 1, "auditd": 1, "classifier": 2}
-    assert "hint: the vault" in small.log()
+    wait_for("the hint", lambda: "hint: the vault" in small.log())
 
 
 @needs_root
