@@ -15,7 +15,7 @@ MAY_INCLUDE = {
     "keyvault/dialer": ["keyvault/dialer/", "common/", "proto/"],
     "auditd": ["auditd/", "common/", "proto/"],
     "classifier": ["classifier/", "common/", "proto/"],
-    "cli": ["cli/", "common/", "proto/", "auditd/log_read.h", "auditd/leaf.h", "auditd/checkpoint.h", "auditd/proof.h"],
+    "cli": ["cli/", "common/", "proto/", "auditd/verify.h", "auditd/leaf.h", "auditd/format.h", "auditd/proof.h"],
 }
 
 # Header -> the files that may include it.
@@ -25,6 +25,7 @@ LIBRARY_HEADERS = {
     r"hs(/.*)?\.h|hs.*\.h": r"classifier/.*",
     r"yaml\.h": r"cli/.*",
     r"jansson\.h": r"cli/.*",
+    r"ares.*\.h": r"keyvault/dialer/.*",
     r"llhttp\.h": r"router/.*|keyvault/egress/.*",
     r"sodium\.h": r"keyvault/.*|authd/.*|auditd/.*|cli/audit.*|common/(merkle|note|grant|secret|audit_client)\.[ch]",
     r"msgpack\.h": r"proto/.*",

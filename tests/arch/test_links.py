@@ -14,10 +14,10 @@ ALLOWED = {
     "authd": BASE | {"msgpack", "sodium", "sqlite3"},
     "keyvault": BASE | {"msgpack", "sodium"},
     "keyvault-egress": BASE | {"msgpack", "sodium", "ssl", "crypto", "llhttp"},
-    "keyvault-dialer": BASE | {"msgpack"},
+    "keyvault-dialer": BASE | {"msgpack", "cares"},
     "auditd": BASE | {"msgpack", "sodium"},
     "classifier": BASE | {"msgpack", "hs"},
-    "bulkhead": BASE | {"msgpack", "sodium", "yaml", "jansson"},
+    "bulkhead": BASE | {"msgpack", "sodium", "yaml-0", "jansson"},
 }
 # The C++ runtime comes with Vectorscan, the C runtime's helpers with the compiler.
 RUNTIME = {"classifier": {"stdc++", "m", "gcc_s"}}
