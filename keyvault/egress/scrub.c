@@ -20,25 +20,25 @@
 #define SCRUB_SHIFT_BITS  12
 #define SCRUB_SHIFT_SLOTS (1u << SCRUB_SHIFT_BITS)
 #define SCRUB_BLOCK       3 /* bytes hashed */
-3 /* Of all forms, for each byte of the secret: raw 1, hex 2 * 2, base64 6 * 4/3, URL 8 * 3, JSON 6 * 6; and \
-     rounding. */
+/* Of all forms, for each byte of the secret: raw 1, hex 2 * 2, base64 6 * 4/3, URL 8 * 3, JSON 6 * 6; and rounding. */
 #define SCRUB_BYTES_PER_BYTE (1 + 4 + 8 + 24 + 36)
 #define SCRUB_BYTES_FIXED    32
 
-	/* Which characters an encoder leaves alone besides letters and digits, and how it spells the others. */
-	struct scrub_url {
+/* Which characters an encoder leaves alone besides letters and digits, and how it spells the others. */
+struct scrub_url {
 	const char *keep; /* NULL: not even letters and digits */
 	bool upper, plus; /* hex digits; a space as + */
 };
 
 static const struct scrub_url scrub_urls[] = {
-	{"-._~", true, false},                           /* RFC 3986 */
-	{"-._~", false, false},                          /* the same in small letters */
-	{"-._~!'()*", true, false},                      /* encodeURIComponent */
-	{"*-._", true, true},                            /* application/x-www-form-urlencoded */
-	{"", true, false},                               /* all but letters and digits */
-	{"", false, false},         {NULL, true, false}, /* everything */
-	{NULL, false, false},
+	{"-._~", true, false},      /* RFC 3986 */
+	{"-._~", false, false},     /* the same in small letters */
+	{"-._~!'()*", true, false}, /* encodeURIComponent */
+	{"*-._", true, true},       /* application/x-www-form-urlencoded */
+	{"", true, false},          /* all but letters and digits */
+	{"", false, false},         /* the same in small letters */
+	{NULL, true, false},        /* everything */
+	{NULL, false, false},       /* the same in small letters */
 };
 
 /* Which characters an encoder writes as \uXXXX; quote and backslash get a backslash otherwise. */
@@ -48,11 +48,12 @@ struct scrub_json {
 };
 
 static const struct scrub_json scrub_jsons[] = {
-	{"", false, false},        {"", false, true}, /* PHP */
-	{"<>&", false, false},                        /* Go */
-	{"\"<>&'+`", true, false},                    /* .NET */
-	{NULL, false, false},                         /* everything */
-	{NULL, true, false},
+	{"", false, false},        /* no more than must be */
+	{"", false, true},         /* PHP */
+	{"<>&", false, false},     /* Go */
+	{"\"<>&'+`", true, false}, /* .NET */
+	{NULL, false, false},      /* everything */
+	{NULL, true, false},       /* the same in capitals */
 };
 
 static_assert(1 + 2 + 6 + ARRAY_LEN(scrub_urls) + ARRAY_LEN(scrub_jsons) <= SCRUB_PATTERNS_MAX, "room for every form");
