@@ -246,7 +246,9 @@ static int handle_key_create(void *ctx, struct ipc_conn *conn, uint64_t id, cons
 	if (fault)
 		return admin_refuse(conn, id, "invalid", fault);
 	if (!a->authorize.pepper.p)
-		return admin_refuse(conn, id, "sealed", "the vault is sealed: run `bulkhead vault unseal`");
+		return admin_refuse(
+			conn, id, "sealed",
+			"the vault is not open: run `bulkhead vault unseal`, or `bulkhead vault init` the first time");
 	struct operation *op = operation_new(a, conn, id, effect_key_create);
 	if (!op)
 		return admin_refuse_busy(conn, id);

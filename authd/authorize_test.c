@@ -12,6 +12,8 @@
 #include "authd/authorize.h"
 #include "proto/proto.h"
 
+static const struct log log_of_test = {.daemon = "test"};
+
 #define NOW_MS UINT64_C(1800000000000)
 
 /* ---- the fake store ---- */
@@ -94,7 +96,7 @@ static int setup(void **state)
 	f.credentials.rows[0] = (struct credentials_row){
 		.id = "openai", .provider = "openai", .tenant = "*", .version = 1, .live = true};
 	add_key(1, f.key);
-	if (models_new(&config, &f.models) || cache_new(100, 10, &f.a.cache) ||
+	if (models_new(&config, &log_of_test, &f.models) || cache_new(100, 10, &f.a.cache) ||
 	    ratelimit_new(RATELIMIT_BYTES_MAX, &f.a.limits) || secret_arena_new(AUTHORIZE_ARENA_BYTES, &f.a.arena))
 		return -1;
 	f.a.models = f.models;

@@ -9,13 +9,18 @@
  *      operator   see admin.c
  *
  * The core is told every stored credential when it connects, so neither a restart of it nor one of authd's needs an
- * operator. What the core gave stays in force while it is away: it says SEALED when it is back and closed.
+ * operator. What the core gave stays in force while it is away: it says SEALED when it is back and closed. A router is
+ * told which keys were revoked within the last day when it connects: it may have been away when they were.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "authd/authd.h"
 #include "common/err.h"
+
+#define DISPATCH_REVOKED_S   86400 /* longer than an exchange lasts */
+#define DISPATCH_REVOKED_MAX 256
 
 int authd_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg)
 {
@@ -133,6 +138,24 @@ int authd_tell_revoked(struct authd *a, const char *key_id)
 	return revoked.r;
 }
 
+static void on_router_open(void *ctx, struct ipc_conn *conn)
+{
+	struct authd *a = ctx;
+	uint64_t now_s = authd_now(a).unix_ms / 1000;
+	size_t n = 0;
+	int r = 0;
+
+	struct store_key *keys = calloc(DISPATCH_REVOKED_MAX, sizeof(*keys));
+	if (keys)
+		r = store_key_revoked_since(a->store, now_s - MIN(now_s, (uint64_t)DISPATCH_REVOKED_S), keys,
+					    DISPATCH_REVOKED_MAX, &n);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = authd_send(conn, PROTO_REVOKED, 0, &(struct proto_revoked){.principal = span_str(keys[i].id)});
+	free(keys);
+	if (r < 0)
+		ipc_drop(conn, "could not be told what was revoked");
+}
+
 /* ---- the core ---- */
 
 static int dispatch_load_one(void *ctx, const struct store_credential *c)
@@ -202,8 +225,11 @@ int authd_serve(struct authd *a)
 		{PROTO_EDGE_KEY, handle_edge_key},
 		{PROTO_SEALED, handle_sealed},
 	};
-	static const struct ipc_edge_spec router = {
-		.peer = ROLE_ROUTER, .rows = router_rows, .n_rows = ARRAY_LEN(router_rows), .conns_max = 128};
+	static const struct ipc_edge_spec router = {.peer = ROLE_ROUTER,
+						    .rows = router_rows,
+						    .n_rows = ARRAY_LEN(router_rows),
+						    .on_open = on_router_open,
+						    .conns_max = 128};
 	static const struct ipc_edge_spec keyvault = {.peer = ROLE_KEYVAULT,
 						      .rows = keyvault_rows,
 						      .n_rows = ARRAY_LEN(keyvault_rows),

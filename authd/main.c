@@ -31,7 +31,7 @@ static int authd_configure(struct authd *a)
 
 	if (r)
 		return r < 0 ? r : authd_fatal(a, "configuration", "see the line before");
-	r = models_new(&a->config, &a->models);
+	r = models_new(&a->config, &a->daemon.log, &a->models);
 	return r > 0 ? authd_fatal(a, "models", "see the line before") : r;
 }
 
@@ -51,7 +51,7 @@ static int authd_open_store(struct authd *a, char folder[PATH_MAX])
 
 	if (n < 0 || n >= PATH_MAX)
 		return authd_fatal(a, "state_dir", "the path is too long");
-	if (store_open(folder, &a->store))
+	if (store_open(folder, &a->daemon.log, &a->store))
 		return authd_fatal(a, "store", "authd.db in the state folder cannot be used; see the line before");
 	return credentials_load(&a->credentials, a->store) ? authd_fatal(a, "store", "it cannot be read") : 0;
 }

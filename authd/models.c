@@ -100,40 +100,40 @@ static bool models_in_scope(const char *scope, struct span model)
 
 /* ---- configuration ---- */
 
-static int models_invalid(const char *what, struct span value)
+static int models_invalid(const struct log *log, const char *what, struct span value)
 {
-	(void)fprintf(stderr, "{\"event\":\"models.invalid\",\"what\":\"%s\",\"value\":\"%.*s\"}\n", what,
-		      SPAN_ARG(value));
+	log_event(log, LOG_MODELS_INVALID, LOG_STR("what", what), LOG_SPAN("value", value));
 	return MODELS_E_INVALID;
 }
 
-static int models_add_provider(struct models *m, const struct config_provider *configured)
+static int models_add_provider(struct models *m, const struct log *log, const struct config_provider *configured)
 {
 	struct models_provider *p = &m->providers[m->n_providers];
 
 	if (m->n_providers == MODELS_PROVIDERS_MAX)
-		return models_invalid("too many providers", span_str(configured->name));
+		return models_invalid(log, "too many providers", span_str(configured->name));
 	*p = (struct models_provider){.name = configured->name, .dialect = configured->dialect};
 	if (config_url_parse(configured->base_url, &p->url))
-		return models_invalid("base_url", span_str(configured->name));
+		return models_invalid(log, "base_url", span_str(configured->name));
 	m->n_providers++;
 	return 0;
 }
 
-static int models_rule_add(const struct models *m, struct models_rule *rule, struct span provider)
+static int models_rule_add(const struct models *m, const struct log *log, struct models_rule *rule,
+			   struct span provider)
 {
 	for (size_t i = 0; i < m->n_providers; i++) {
 		if (!span_eq_str(provider, m->providers[i].name))
 			continue;
 		if (rule->n_providers == MODELS_PROVIDERS_MAX)
-			return models_invalid("too many providers for one model", provider);
+			return models_invalid(log, "too many providers for one model", provider);
 		rule->providers[rule->n_providers++] = (uint8_t)i;
 		return 0;
 	}
-	return models_invalid("unknown provider", provider);
+	return models_invalid(log, "unknown provider", provider);
 }
 
-static int models_add_rule(struct models *m, const struct config_model *configured)
+static int models_add_rule(struct models *m, const struct log *log, const struct config_model *configured)
 {
 	struct models_rule *rule = &m->rules[m->n_rules++];
 	const char *at = configured->providers;
@@ -142,13 +142,13 @@ static int models_add_rule(struct models *m, const struct config_model *configur
 
 	*rule = (struct models_rule){.pattern = span_str(configured->match)};
 	if (!models_pattern_valid(rule->pattern))
-		return models_invalid("match", rule->pattern);
+		return models_invalid(log, "match", rule->pattern);
 	while (r == 0 && config_list_next(&at, &provider))
-		r = models_rule_add(m, rule, provider);
+		r = models_rule_add(m, log, rule, provider);
 	return r;
 }
 
-int models_new(const struct config *config, struct models **ret_models)
+int models_new(const struct config *config, const struct log *log, struct models **ret_models)
 {
 	struct models *m = calloc(1, sizeof(*m) + config->n_models * sizeof(m->rules[0]));
 	int r = 0;
@@ -156,9 +156,9 @@ int models_new(const struct config *config, struct models **ret_models)
 	if (!m)
 		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < config->n_providers; i++)
-		r = models_add_provider(m, &config->providers[i]);
+		r = models_add_provider(m, log, &config->providers[i]);
 	for (size_t i = 0; r == 0 && i < config->n_models; i++)
-		r = models_add_rule(m, &config->models[i]);
+		r = models_add_rule(m, log, &config->models[i]);
 	if (r) {
 		models_free(m);
 		return r;

@@ -11,6 +11,7 @@
 
 #include "authd/credentials.h"
 #include "common/config.h"
+#include "common/log.h"
 #include "proto/reasons.h"
 
 #define MODELS_ROUTES_MAX     4 /* as in PERMIT and GRANT */
@@ -20,8 +21,8 @@ struct models;
 
 enum models_err {
 	MODELS_E_INVALID =
-		1, /* the configuration: an unknown provider, a URL or pattern that is none; said on standard error */
-	MODELS_E_FORBIDDEN,     /* not for this key, or no rule for it */
+		1,          /* the configuration: an unknown provider, a URL or pattern that is none; said in the log */
+	MODELS_E_FORBIDDEN, /* not for this key, or no rule for it */
 	MODELS_E_NO_CREDENTIAL, /* permitted, and nobody to send it to */
 };
 
@@ -44,7 +45,7 @@ struct models_plan {
 };
 
 /* `config` must outlive it. 0, INVALID or -ENOMEM. */
-MUST_USE int models_new(const struct config *config, struct models **ret_models);
+MUST_USE int models_new(const struct config *config, const struct log *log, struct models **ret_models);
 struct models *models_free(struct models *m);
 
 /* [A-Za-z0-9][A-Za-z0-9._:/-]{0,255} and nowhere "..". */

@@ -8,6 +8,8 @@
 
 #include "authd/models.h"
 
+static const struct log log_of_test = {.daemon = "test"};
+
 #define TENANT SPAN_LIT("acme")
 
 static struct config_provider providers[] = {
@@ -51,7 +53,7 @@ static int setup(void **state)
 
 	(void)state;
 	fixture.credentials.n = 0;
-	return models_new(&config, &fixture.models);
+	return models_new(&config, &log_of_test, &fixture.models);
 }
 
 static int teardown(void **state)
@@ -201,7 +203,7 @@ static void test_without_rules_nothing_is_permitted(void **state)
 	struct config config = {.providers = providers, .n_providers = 1};
 	struct models *m;
 
-	assert_int_equal(models_new(&config, &m), 0);
+	assert_int_equal(models_new(&config, &log_of_test, &m), 0);
 	assert_int_equal(models_permit(m, "*", SPAN_LIT("gpt-x")), MODELS_E_FORBIDDEN);
 	models_free(m);
 }
@@ -217,10 +219,10 @@ static void test_a_wrong_configuration_is_refused(void **state)
 
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
 		config.models = &wrong[i];
-		assert_int_equal(models_new(&config, &m), MODELS_E_INVALID);
+		assert_int_equal(models_new(&config, &log_of_test, &m), MODELS_E_INVALID);
 	}
 	config = (struct config){.providers = &no_url, .n_providers = 1};
-	assert_int_equal(models_new(&config, &m), MODELS_E_INVALID);
+	assert_int_equal(models_new(&config, &log_of_test, &m), MODELS_E_INVALID);
 	assert_null(m);
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "authd/token.h"
+#include "common/log.h"
 
 #define STORE_ID_BYTES        65 /* with the NUL, as all of these */
 #define STORE_MODELS_BYTES    1025
@@ -23,7 +24,7 @@ enum store_err {
 	STORE_E_EXISTS,
 	STORE_E_STALE_VERSION, /* the stored version is the same or newer */
 	STORE_E_FULL,          /* STORE_CREDENTIALS_MAX are stored */
-	STORE_E_GONE,          /* the database does not do its work: disk, corruption; said so on standard error */
+	STORE_E_GONE,          /* the database does not do its work: disk, corruption; said so in the log */
 };
 
 struct store_key {
@@ -48,8 +49,9 @@ struct store_credential {
 	struct span blob; /* given: borrowed for the call; received: valid until the callback returns, empty: removed */
 };
 
-/* Opens or makes `<folder>/authd.db`. 0, or negative when it cannot be used or was made by a newer release. */
-MUST_USE int store_open(const char *folder, struct store **ret_store);
+/* Opens or makes `<folder>/authd.db`. `log` outlives it. 0, or negative when it cannot be used or was made by a newer
+ * release. */
+MUST_USE int store_open(const char *folder, const struct log *log, struct store **ret_store);
 struct store *store_close(struct store *s);
 
 /* Adds a key, and its tenant if new. 0, EXISTS (id or HMAC), GONE. */
@@ -62,6 +64,9 @@ MUST_USE int store_key_revoke(struct store *s, struct span id, uint64_t now_s);
 /* Keys in the order of their making, after the one named (all when `after` is empty). Fills up to `cap`. 0, NOT_FOUND,
  * GONE. */
 MUST_USE int store_key_page(struct store *s, struct span after, struct store_key *keys, size_t cap, size_t *ret_n);
+/* Keys revoked at `since_s` or later, the last ones first. Fills up to `cap`. 0 or GONE. */
+MUST_USE int store_key_revoked_since(struct store *s, uint64_t since_s, struct store_key *keys, size_t cap,
+				     size_t *ret_n);
 /* Keys that are neither revoked nor expired. 0 or GONE. */
 MUST_USE int store_key_count(struct store *s, uint64_t now_s, uint64_t *ret_n);
 

@@ -7,7 +7,7 @@
  * memory file and a second authd on the same folder is refused. synchronous FULL: a commit is on disk when it returns.
  * A kill at any moment leaves either all or nothing of a change.
  *
- * Statements are prepared once, in the order of store_sql; each is reset after use, so none keeps a read transaction
+ * Statements (store_sqlite.def) are prepared once; each is reset after use, so none keeps a read transaction
  * open. Tables are STRICT and carry the bounds of messages.def as CHECKs, so that a row written by another hand cannot
  * overrun a struct: store_text() cuts nothing, it refuses the row. A credential without blob was removed; its version
  * stays.
@@ -51,43 +51,21 @@ static const char store_schema[] = "CREATE TABLE tenants("
 				   "  created INTEGER NOT NULL CHECK(created >= 0),"
 				   "  blob BLOB CHECK(blob IS NULL OR length(blob) BETWEEN 64 AND 8192)) STRICT;";
 
-#define STORE_KEY_COLUMNS "id, hmac, prefix, tenant, name, models, rpm, created, expires, revoked"
-
-/* clang-format off */
-#define STORE_STATEMENTS(S) \
-	S(BEGIN, "BEGIN IMMEDIATE") \
-	S(COMMIT, "COMMIT") \
-	S(ROLLBACK, "ROLLBACK") \
-	S(TENANT_ADD, "INSERT INTO tenants(id, created) VALUES(?1, ?2) ON CONFLICT DO NOTHING") \
-	S(KEY_ADD, "INSERT INTO keys(" STORE_KEY_COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)") \
-	S(KEY_FIND, "SELECT " STORE_KEY_COLUMNS " FROM keys WHERE hmac = ?1") \
-	S(KEY_FIND_ID, "SELECT " STORE_KEY_COLUMNS " FROM keys WHERE id = ?1") \
-	S(KEY_REVOKE, "UPDATE keys SET revoked = CASE revoked WHEN 0 THEN ?2 ELSE revoked END WHERE id = ?1") \
-	S(KEY_SEQ, "SELECT seq FROM keys WHERE id = ?1") \
-	S(KEY_PAGE, "SELECT " STORE_KEY_COLUMNS " FROM keys WHERE seq > ?1 ORDER BY seq LIMIT ?2") \
-	S(KEY_COUNT, "SELECT count(*) FROM keys WHERE revoked = 0 AND (expires = 0 OR expires > ?1)") \
-	S(CREDENTIAL_COUNT, "SELECT count(*) FROM credentials WHERE id <> ?1") \
-	S(CREDENTIAL_PUT, "INSERT INTO credentials(id, provider, tenant, version, created, blob) VALUES(?1, ?2, ?3, ?4, ?5, ?6) " \
-		"ON CONFLICT(id) DO UPDATE SET provider = ?2, tenant = ?3, version = ?4, created = ?5, blob = ?6 WHERE version < ?4") \
-	S(CREDENTIAL_VERSION, "SELECT version FROM credentials WHERE id = ?1") \
-	S(CREDENTIAL_REMOVE, "UPDATE credentials SET blob = NULL WHERE id = ?1 AND blob IS NOT NULL") \
-	S(CREDENTIAL_EACH, "SELECT id, provider, tenant, version, created, blob FROM credentials ORDER BY id")
-/* clang-format on */
-
 enum store_statement {
-#define S(NAME, sql) STORE_##NAME,
-	STORE_STATEMENTS(S)
-#undef S
-		N_STORE_STATEMENTS,
+#define SQL(NAME, text) STORE_##NAME,
+#include "authd/store_sqlite.def"
+#undef SQL
+	N_STORE_STATEMENTS,
 };
 
 static const char *const store_sql[] = {
-#define S(NAME, sql) sql,
-	STORE_STATEMENTS(S)
-#undef S
+#define SQL(NAME, text) text,
+#include "authd/store_sqlite.def"
+#undef SQL
 };
 
 struct store {
+	const struct log *log;
 	sqlite3 *db;
 	sqlite3_stmt *statements[N_STORE_STATEMENTS];
 };
@@ -95,8 +73,8 @@ struct store {
 /* The one place where SQLite's codes end. */
 static int store_failed(struct store *s, const char *what)
 {
-	(void)fprintf(stderr, "{\"event\":\"store.failed\",\"code\":%d,\"at\":\"%s\"}\n",
-		      sqlite3_extended_errcode(s->db), what);
+	log_event(s->log, LOG_STORE_FAILED, LOG_STR("why", sqlite3_errmsg(s->db)), LOG_STR("at", what),
+		  LOG_U64("sqlite", (uint64_t)sqlite3_extended_errcode(s->db)));
 	return STORE_E_GONE;
 }
 
@@ -204,8 +182,7 @@ static int store_migrate(struct store *s)
 	if (version == STORE_SCHEMA)
 		return 0;
 	if (version > STORE_SCHEMA || version < 0) {
-		(void)fprintf(stderr, "{\"event\":\"store.newer\",\"schema\":%d,\"understood\":%d}\n", version,
-			      STORE_SCHEMA);
+		log_event(s->log, LOG_STORE_FAILED, LOG_STR("why", "it was made by a newer release"));
 		return STORE_E_GONE;
 	}
 	r = store_exec(s, "BEGIN IMMEDIATE");
@@ -229,7 +206,7 @@ static int store_prepare(struct store *s)
 	return r;
 }
 
-int store_open(const char *folder, struct store **ret_store)
+int store_open(const char *folder, const struct log *log, struct store **ret_store)
 {
 	char path[PATH_MAX];
 	struct store *s;
@@ -240,10 +217,9 @@ int store_open(const char *folder, struct store **ret_store)
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
+	s->log = log;
 	mode_t mask = umask(0077);
-	int r = sqlite3_open_v2(path, &s->db,
-				SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
-				NULL);
+	int r = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (r == SQLITE_OK)
 		r = store_prepare(s);
 	else
@@ -393,25 +369,42 @@ static int store_number_of(struct store *s, enum store_statement which, struct s
 	return store_number(s, q, ret);
 }
 
-int store_key_page(struct store *s, struct span after, struct store_key *keys, size_t cap, size_t *ret_n)
+/* `q` is bound; its rows go to `keys`. */
+static int store_many_keys(struct store *s, sqlite3_stmt *q, struct store_key *keys, size_t cap, size_t *ret_n)
 {
-	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_KEY_PAGE);
-	uint64_t seq = 0;
 	size_t n = 0;
-	int step, r = after.len ? store_number_of(s, STORE_KEY_SEQ, after, &seq) : 0;
+	int step;
 
-	if (r)
-		return r;
-	store_bind_u64(q, 1, seq);
-	store_bind_u64(q, 2, cap);
 	while ((step = sqlite3_step(q)) == SQLITE_ROW && n < cap) {
 		if (!store_read_key(q, &keys[n++]))
 			return store_failed(s, "a key's row is out of bounds");
 	}
 	if (step != SQLITE_DONE)
-		return store_failed(s, store_sql[STORE_KEY_PAGE]);
+		return store_failed(s, sqlite3_sql(q));
 	*ret_n = n;
 	return 0;
+}
+
+int store_key_page(struct store *s, struct span after, struct store_key *keys, size_t cap, size_t *ret_n)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_KEY_PAGE);
+	uint64_t seq = 0;
+	int r = after.len ? store_number_of(s, STORE_KEY_SEQ, after, &seq) : 0;
+
+	if (r)
+		return r;
+	store_bind_u64(q, 1, seq);
+	store_bind_u64(q, 2, cap);
+	return store_many_keys(s, q, keys, cap, ret_n);
+}
+
+int store_key_revoked_since(struct store *s, uint64_t since_s, struct store_key *keys, size_t cap, size_t *ret_n)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_KEY_REVOKED_SINCE);
+
+	store_bind_u64(q, 1, since_s);
+	store_bind_u64(q, 2, cap);
+	return store_many_keys(s, q, keys, cap, ret_n);
 }
 
 int store_key_count(struct store *s, uint64_t now_s, uint64_t *ret_n)

@@ -14,6 +14,8 @@
 
 #include "authd/store.h"
 
+static const struct log log_of_test = {.daemon = "test"};
+
 struct fixture {
 	char folder[64];
 	struct store *store;
@@ -22,7 +24,7 @@ struct fixture {
 static void reopen(struct fixture *f)
 {
 	f->store = store_close(f->store);
-	assert_int_equal(store_open(f->folder, &f->store), 0);
+	assert_int_equal(store_open(f->folder, &log_of_test, &f->store), 0);
 }
 
 static void path_of(const struct fixture *f, const char *name, char path[128])
@@ -39,7 +41,7 @@ static int setup(void **state)
 	if (!f)
 		return -1;
 	strcpy(f->folder, "/tmp/bulkhead_store_XXXXXX");
-	if (!mkdtemp(f->folder) || store_open(f->folder, &f->store))
+	if (!mkdtemp(f->folder) || store_open(f->folder, &log_of_test, &f->store))
 		return -1;
 	*state = f;
 	return 0;
@@ -158,6 +160,29 @@ static void test_revocation_stays_and_keeps_its_first_time(void **state)
 	assert_int_equal(found.revoked_s, 77);
 	assert_int_equal(store_key_count(f->store, 100, &live), 0);
 	assert_int_equal(live, 0);
+}
+
+static void test_who_was_revoked_lately(void **state)
+{
+	struct fixture *f = *state;
+	struct store_key key, keys[2];
+	size_t n;
+
+	for (unsigned i = 0; i < 4; i++) {
+		key = sample_key(i);
+		assert_int_equal(store_key_add(f->store, &key), 0);
+	}
+	assert_int_equal(store_key_revoke(f->store, SPAN_LIT("key_1"), 100), 0);
+	assert_int_equal(store_key_revoke(f->store, SPAN_LIT("key_3"), 300), 0);
+	assert_int_equal(store_key_revoke(f->store, SPAN_LIT("key_2"), 200), 0);
+	assert_int_equal(store_key_revoked_since(f->store, 200, keys, 2, &n), 0);
+	assert_int_equal(n, 2);
+	assert_string_equal(keys[0].id, "key_3");
+	assert_string_equal(keys[1].id, "key_2");
+	assert_int_equal(store_key_revoked_since(f->store, 0, keys, 1, &n), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(store_key_revoked_since(f->store, 301, keys, 2, &n), 0);
+	assert_int_equal(n, 0);
 }
 
 static void test_pages_have_every_key_once_in_order(void **state)
@@ -287,7 +312,7 @@ static void test_a_second_authd_is_refused(void **state)
 	struct store_key key = sample_key(1);
 
 	assert_int_equal(store_key_add(f->store, &key), 0);
-	assert_true(store_open(f->folder, &second) < 0);
+	assert_true(store_open(f->folder, &log_of_test, &second) < 0);
 	assert_null(second);
 }
 
@@ -319,7 +344,7 @@ static void test_what_was_confirmed_survives_a_kill(void **state)
 	if (pid == 0) {
 		struct store *s;
 
-		if (store_open(f->folder, &s))
+		if (store_open(f->folder, &log_of_test, &s))
 			_exit(1);
 		for (n = 1;; n++) {
 			key = sample_key(n);
@@ -364,7 +389,7 @@ static void test_a_damaged_file_is_an_answer_not_a_crash(void **state)
 	for (off_t at = 4096; at < 40 * 4096; at += 4096)
 		assert_int_equal(pwrite(fd, garbage, sizeof(garbage), at), sizeof(garbage));
 	close(fd);
-	r = store_open(f->folder, &f->store);
+	r = store_open(f->folder, &log_of_test, &f->store);
 	if (r == 0)
 		r = store_key_find(f->store, key.hmac, &found) == STORE_E_GONE ? -1 : 0;
 	assert_true(r < 0);
@@ -379,6 +404,7 @@ int main(void)
 		T(test_neither_id_nor_hmac_twice),
 		T(test_bounds_are_the_databases_too),
 		T(test_revocation_stays_and_keeps_its_first_time),
+		T(test_who_was_revoked_lately),
 		T(test_pages_have_every_key_once_in_order),
 		T(test_versions_of_a_credential_only_grow),
 		T(test_a_removed_credential_is_gone_but_not_its_version),
