@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nanoseconds for the pieces of one request: the fastest of several runs of each, on one core, everything in the cache.
+ * What the numbers leave out, the kernel and the wake-ups, is what bench/run measures.
+ */
+#include <assert.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "classifier/classify.h"
+#include "common/grant.h"
+#include "common/json_scan.h"
+#include "keyvault/egress/scrub.h"
+#include "proto/proto.h"
+#include "router/http_head.h"
+
+#define RUNS        7
+#define RUN_NS      20000000
+#define ARENA_BYTES 65536
+
+struct bench {
+	char *body; /* a chat request of body_len bytes */
+	size_t body_len;
+	struct classifier *classifier;
+	struct secret_arena *arena;
+	struct scrub scrub;
+	uint8_t frame[PROTO_FRAME_BYTES_MAX], out[16384];
+	uint8_t grant[GRANT_BYTES_MAX];
+	size_t frame_len, grant_len;
+	uint64_t sum; /* keeps results alive */
+};
+
+static const uint8_t bench_key[GRANT_KEY_BYTES] = "a key of the bench";
+
+static const struct proto_grant_route bench_routes[] = {{
+	.credential = {(const uint8_t *)"openai", 6},
+	.host = {(const uint8_t *)"api.openai.com", 14},
+	.port = 443,
+	.method = PROTO_POST,
+	.path = {(const uint8_t *)"/v1/chat/completions", 20},
+}};
+
+static struct proto_grant bench_grant(void)
+{
+	return (struct proto_grant){
+		.grant_id = SPAN_LIT("0123456789abcdef"),
+		.epoch = 7,
+		.lane = 1,
+		.request_id = SPAN_LIT("0123456789abcdef0123456789abcdef"),
+		.tenant = SPAN_LIT("acme"),
+		.principal = SPAN_LIT("key_0123456789ab"),
+		.body_bytes_max = 1024,
+		.expires_ms = 1800000000000,
+		.routes = {.items = bench_routes, .count = ARRAY_LEN(bench_routes)},
+	};
+}
+
+static void bench_pack_authorize(struct bench *b)
+{
+	struct proto_authorize m = {
+		.credential = SPAN_LIT("bh_sk_0123456789abcdefghijklmnopqrstuvwxyz0123456789"),
+		.address = SPAN_LIT("127.0.0.1"),
+		.model = SPAN_LIT("gpt-4o-mini"),
+		.request_id = SPAN_LIT("0123456789abcdef0123456789abcdef"),
+		.body_bytes = 1024,
+	};
+
+	if (proto_pack(&proto_authorize_desc, 7, &m, b->frame, sizeof(b->frame), &b->frame_len))
+		abort();
+}
+
+static void bench_unpack_authorize(struct bench *b)
+{
+	const struct proto_desc *desc;
+	union proto_any m;
+	uint64_t id;
+
+	if (proto_unpack(span_of(b->frame, b->frame_len), ROLE_ROUTER, ROLE_AUTHD, &id, &desc, &m))
+		abort();
+	b->sum += m.authorize.body_bytes;
+}
+
+static void bench_mint(struct bench *b)
+{
+	struct proto_grant g = bench_grant();
+
+	if (grant_mint(bench_key, &g, b->grant, sizeof(b->grant), &b->grant_len))
+		abort();
+}
+
+static void bench_open(struct bench *b)
+{
+	struct proto_grant g;
+
+	if (grant_open(bench_key, span_of(b->grant, b->grant_len), &g))
+		abort();
+	b->sum += g.lane;
+}
+
+static void bench_json_scan(struct bench *b)
+{
+	struct json_body body;
+
+	if (json_scan(span_of(b->body, b->body_len), NULL, NULL, &body))
+		abort();
+	b->sum += body.fields[JSON_FIELD_MODEL].raw.len;
+}
+
+static void bench_classify(struct bench *b)
+{
+	struct classify_verdict v;
+
+	if (classify(b->classifier, span_of(b->body, b->body_len), UINT64_MAX, &v))
+		abort();
+	b->sum += v.total;
+}
+
+static void bench_scrub(struct bench *b)
+{
+	struct scrub_pass pass;
+
+	secret_open(b->arena);
+	scrub_begin(&pass, &b->scrub);
+	b->sum += scrub_feed(&pass, span_of(b->body, b->body_len), b->out);
+	b->sum += scrub_end(&pass, b->out);
+	secret_close(b->arena);
+}
+
+static void bench_http_head(struct bench *b)
+{
+	static const struct span text = SPAN_LIT("POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"
+						 "Authorization: Bearer bh_sk_0123456789abcdefghijklmnopqrstuvwxyz\r\n"
+						 "Content-Type: application/json\r\nAccept: application/json\r\n"
+						 "User-Agent: OpenAI/JS 4.104.0\r\nX-Stainless-Lang: js\r\n"
+						 "X-Stainless-Runtime: node\r\nContent-Length: 1024\r\n\r\n");
+	struct http_scan scan = {0};
+	struct http_head head;
+	size_t bytes;
+
+	if (http_scan(&scan, text, &bytes) || http_head_parse(span_of(text.p, bytes), &head))
+		abort();
+	b->sum += head.n_fields;
+}
+
+static const struct {
+	const char *name;
+	void (*run)(struct bench *b);
+	bool per_kb; /* the time is for body_len bytes */
+} benches[] = {
+	{"proto: pack AUTHORIZE", bench_pack_authorize, false},
+	{"proto: unpack AUTHORIZE", bench_unpack_authorize, false},
+	{"grant: mint", bench_mint, false},
+	{"grant: open", bench_open, false},
+	{"http_head: scan and parse, 8 fields", bench_http_head, false},
+	{"json_scan", bench_json_scan, true},
+	{"scrub, arena opened and closed", bench_scrub, true},
+	{"classify", bench_classify, true},
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* The fastest of RUNS runs of RUN_NS each. */
+static double time_ns(struct bench *b, void (*run)(struct bench *b))
+{
+	double best = 0;
+
+	for (unsigned i = 0; i < RUNS; i++) {
+		uint64_t begin = now_ns(), n = 0, took;
+
+		do {
+			for (unsigned k = 0; k < 64; k++)
+				run(b);
+			n += 64;
+			took = now_ns() - begin;
+		} while (took < RUN_NS);
+		if (i == 0 || (double)took / (double)n < best)
+			best = (double)took / (double)n;
+	}
+	return best;
+}
+
+static char *make_body(size_t *ret_len)
+{
+	static const char sentence[] = "Please summarise the minutes of the last meeting in three sentences.\\n";
+	char *body, *p;
+
+	p = body = malloc(4096);
+	assert(body);
+	p += sprintf(p, "{\"model\":\"gpt-4o-mini\",\"stream\":true,\"max_tokens\":64,\"messages\":["
+			"{\"role\":\"system\",\"content\":\"You are terse.\"},{\"role\":\"user\",\"content\":\"");
+	for (unsigned i = 0; i < 12; i++)
+		p += sprintf(p, "%s", sentence);
+	p += sprintf(p, "\"}]}");
+	*ret_len = (size_t)(p - body);
+	return body;
+}
+
+int main(void)
+{
+	static struct bench b;
+
+	b.body = make_body(&b.body_len);
+	if (sodium_init() < 0 || classifier_new(&b.classifier) || secret_arena_new(ARENA_BYTES, &b.arena))
+		return EXIT_FAILURE;
+	secret_open(b.arena); /* as for the caller of scrub_init(), whose secret lies there */
+	if (scrub_init(&b.scrub, b.arena, SPAN_LIT("sk-proj-0123456789abcdefghijklmnopqrstuvwxyz")))
+		return EXIT_FAILURE;
+	secret_close(b.arena);
+	for (size_t i = 0; i < ARRAY_LEN(benches); i++) {
+		double ns = time_ns(&b, benches[i].run);
+
+		if (benches[i].per_kb)
+			printf("%-40s %8.0f ns/KB\n", benches[i].name, ns * 1024 / (double)b.body_len);
+		else
+			printf("%-40s %8.0f ns\n", benches[i].name, ns);
+	}
+	scrub_deinit(&b.scrub);
+	b.arena = secret_arena_free(b.arena);
+	b.classifier = classifier_free(b.classifier);
+	free(b.body);
+	return b.sum == 0;
+}
