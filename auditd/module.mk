@@ -7,3 +7,4 @@ SRC_auditd := auditd/ledger.c auditd/recover.c auditd/writer.c auditd/producers.
 	auditd/checkpoint.c auditd/reader.c
 $(eval $(call library,auditd,$(SRC_auditd)))
 $(eval $(call program,auditd,auditd/main.c,auditd auditlog common proto,libuv libsodium msgpack))
+$(eval $(call unit,auditd/ledger,auditd auditlog common proto,libuv libsodium msgpack))

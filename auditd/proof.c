@@ -122,18 +122,6 @@ int proof_make(const char *path, uint64_t index, struct buf *to)
 
 /* ---- checking ---- */
 
-static bool proof_line(struct span *in, struct span *ret_line)
-{
-	const uint8_t *end = in->len ? memchr(in->p, '\n', in->len) : NULL;
-
-	if (!end)
-		return false;
-	size_t len = (size_t)(end - in->p);
-	*ret_line = span_of(in->p, len);
-	*in = span_of(end + 1, in->len - len - 1);
-	return true;
-}
-
 static bool proof_skip(struct span *line, const char *word)
 {
 	size_t len = strlen(word);
@@ -144,44 +132,24 @@ static bool proof_skip(struct span *line, const char *word)
 	return true;
 }
 
-static bool proof_base64(struct span in, uint8_t *to, size_t cap, size_t *ret_len)
-{
-	return sodium_base642bin(to, cap, (const char *)in.p, in.len, NULL, ret_len, NULL,
-				 sodium_base64_VARIANT_ORIGINAL) == 0;
-}
-
-static bool proof_decimal(struct span in, uint64_t *ret)
-{
-	uint64_t value = 0;
-
-	if (in.len == 0 || (in.len > 1 && in.p[0] == '0'))
-		return false;
-	for (size_t i = 0; i < in.len; i++)
-		if (in.p[i] < '0' || in.p[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
-		    __builtin_add_overflow(value, (uint64_t)(in.p[i] - '0'), &value))
-			return false;
-	*ret = value;
-	return true;
-}
-
 /* Everything before the checkpoint, which is left in *text. */
 static int proof_parse(struct span *text, struct proof *ret, struct merkle_proof *proof)
 {
 	struct span line;
 	size_t len;
 
-	if (!proof_line(text, &line) || !span_eq_str(line, PROOF_FIRST_LINE))
+	if (!note_take(text, '\n', &line) || !span_eq_str(line, PROOF_FIRST_LINE))
 		return PROOF_E_MALFORMED;
-	if (!proof_line(text, &line) || !proof_skip(&line, "extra ") || line.len > PROOF_EXTRA_MAX ||
-	    !proof_base64(line, ret->leaf, sizeof(ret->leaf), &ret->leaf_len) || ret->leaf_len == 0)
+	if (!note_take(text, '\n', &line) || !proof_skip(&line, "extra ") || line.len > PROOF_EXTRA_MAX ||
+	    !note_base64(line, ret->leaf, sizeof(ret->leaf), &ret->leaf_len) || ret->leaf_len == 0)
 		return PROOF_E_MALFORMED;
-	if (!proof_line(text, &line) || !proof_skip(&line, "index ") || !proof_decimal(line, &ret->index))
+	if (!note_take(text, '\n', &line) || !proof_skip(&line, "index ") || !note_decimal(line, &ret->index))
 		return PROOF_E_MALFORMED;
-	while (proof_line(text, &line)) {
+	while (note_take(text, '\n', &line)) {
 		if (line.len == 0)
 			return 0;
 		if (proof->n == MERKLE_PROOF_MAX ||
-		    !proof_base64(line, proof->hashes[proof->n].b, MERKLE_HASH_BYTES, &len) || len != MERKLE_HASH_BYTES)
+		    !note_base64(line, proof->hashes[proof->n].b, MERKLE_HASH_BYTES, &len) || len != MERKLE_HASH_BYTES)
 			return PROOF_E_MALFORMED;
 		proof->n++;
 	}

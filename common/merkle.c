@@ -38,8 +38,11 @@ void merkle_tree_append(struct merkle_tree *t, const struct merkle_hash *leaf)
 	unsigned level = 0;
 
 	/* Like adding one to a binary number: each set bit is a full subtree that joins the new one. */
-	for (uint64_t size = t->size; size & 1; size >>= 1)
-		merkle_hash_node(&t->peaks[level++], &hash, &hash);
+	for (uint64_t size = t->size; size & 1; size >>= 1) {
+		struct merkle_hash left = t->peaks[level];
+		t->peaks[level++] = hash;
+		merkle_hash_node(&left, &hash, &hash);
+	}
 	t->peaks[level] = hash;
 	t->size++;
 }

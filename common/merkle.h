@@ -24,7 +24,10 @@ struct merkle_proof {
 	struct merkle_hash hashes[MERKLE_PROOF_MAX];
 };
 
-/* A tree that only grows: the roots of its complete subtrees, one for each bit of `size` that is set. */
+/*
+ * A tree that only grows. peaks[level] is the root of the newest complete subtree of that level; those of the bits that
+ * are set in `size` make the root.
+ */
 struct merkle_tree {
 	uint64_t size;
 	struct merkle_hash peaks[MERKLE_LEVELS];

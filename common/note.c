@@ -65,8 +65,7 @@ bool note_name_valid(struct span name)
 	return true;
 }
 
-/* The bytes before the first `end`, which is taken too. False when there is none. */
-static bool note_take(struct span *in, char end, struct span *ret)
+bool note_take(struct span *in, char end, struct span *ret)
 {
 	const uint8_t *at = in->len ? memchr(in->p, end, in->len) : NULL;
 
@@ -78,11 +77,28 @@ static bool note_take(struct span *in, char end, struct span *ret)
 	return true;
 }
 
-/* Strict: padded, no stray bits, nothing but the alphabet. False when malformed or longer than `cap`. */
-static bool note_base64(struct span in, uint8_t *to, size_t cap, size_t *ret_len)
+/* libsodium reads a character with its top bit set as if it were clear: that would be a second spelling. */
+bool note_base64(struct span in, uint8_t *to, size_t cap, size_t *ret_len)
 {
+	for (size_t i = 0; i < in.len; i++)
+		if (in.p[i] >= 0x80)
+			return false;
 	return sodium_base642bin(to, cap, (const char *)in.p, in.len, NULL, ret_len, NULL,
 				 sodium_base64_VARIANT_ORIGINAL) == 0;
+}
+
+bool note_decimal(struct span in, uint64_t *ret)
+{
+	uint64_t value = 0;
+
+	if (in.len == 0 || (in.len > 1 && in.p[0] == '0'))
+		return false;
+	for (size_t i = 0; i < in.len; i++)
+		if (in.p[i] < '0' || in.p[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
+		    __builtin_add_overflow(value, (uint64_t)(in.p[i] - '0'), &value))
+			return false;
+	*ret = value;
+	return true;
 }
 
 /* ---- keys ---- */
@@ -227,21 +243,6 @@ int note_format(struct span text, const struct note_key *key, const uint8_t sig[
 
 /* ---- checkpoints ---- */
 
-static bool checkpoint_decimal(struct span in, uint64_t *ret)
-{
-	uint64_t value = 0;
-
-	if (in.len == 0 || in.len > 20 || (in.len > 1 && in.p[0] == '0'))
-		return false;
-	for (size_t i = 0; i < in.len; i++) {
-		if (in.p[i] < '0' || in.p[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
-		    __builtin_add_overflow(value, (uint64_t)(in.p[i] - '0'), &value))
-			return false;
-	}
-	*ret = value;
-	return true;
-}
-
 int checkpoint_parse(struct span text, struct checkpoint *ret)
 {
 	struct checkpoint cp;
@@ -250,7 +251,7 @@ int checkpoint_parse(struct span text, struct checkpoint *ret)
 
 	if (!note_text_valid(text) || !note_take(&text, '\n', &cp.origin) || cp.origin.len == 0)
 		return NOTE_E_MALFORMED;
-	if (!note_take(&text, '\n', &size) || !checkpoint_decimal(size, &cp.size))
+	if (!note_take(&text, '\n', &size) || !note_decimal(size, &cp.size))
 		return NOTE_E_MALFORMED;
 	if (!note_take(&text, '\n', &root) || !note_base64(root, cp.root.b, sizeof cp.root.b, &len) ||
 	    len != sizeof cp.root.b)

@@ -42,6 +42,14 @@ struct checkpoint {
 	struct merkle_hash root;
 };
 
+/* The pieces that all of these texts are made of, as strict as they can be: one spelling for one value. */
+/* The bytes before the first `end`, which is taken too. False when there is none. */
+bool note_take(struct span *in, char end, struct span *ret);
+/* No leading zeros, no sign, within 64 bits. */
+bool note_decimal(struct span in, uint64_t *ret);
+/* Padded, no stray bits, nothing but the alphabet. False too when longer than `cap`. */
+bool note_base64(struct span in, uint8_t *to, size_t cap, size_t *ret_len);
+
 /* Not empty, no '+', no white space or control characters, UTF-8, at most NOTE_NAME_MAX bytes. */
 bool note_name_valid(struct span name);
 /* The name is checked: 0 or NOTE_E_MALFORMED. Fills in the id. */

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ledger on a real file system: what was acknowledged is there after any crash, what is there is what was recorded,
+ * and nothing that somebody changed is taken for it. The signer of these tests is a key pair of their own.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "auditd/ledger.h"
+#include "auditd/proof.h"
+#include "auditd/verify.h"
+
+#define TEST_SEGMENT_BYTES 65536
+
+struct fixture {
+	char dir[64];
+	struct ledger *l;
+	struct ledger_batch batch;
+	uint8_t public[32], secret[64];
+	struct note_key key;
+	uint64_t seq;
+	uint64_t signed_size;
+};
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/ledger-test-XXXXXX");
+	if (!mkdtemp(f->dir))
+		return -1;
+	crypto_sign_keypair(f->public, f->secret);
+	*state = f;
+	return note_key_init(&f->key, SPAN_LIT("bulkhead.test/audit"), f->public) ||
+	       ledger_batch_init(&f->batch, 4096, 4U << 20);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	f->l = ledger_close(f->l);
+	ledger_batch_deinit(&f->batch);
+	(void)nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	free(f);
+	return 0;
+}
+
+static int reopen(struct fixture *f)
+{
+	f->l = ledger_close(f->l);
+	return ledger_open(f->dir, TEST_SEGMENT_BYTES, &f->l);
+}
+
+static void add(struct fixture *f)
+{
+	static const uint8_t boot[16] = {7};
+	char request[32], model[200];
+
+	f->seq++;
+	(void)snprintf(request, sizeof(request), "request-%" PRIu64, f->seq);
+	memset(model, 'm', sizeof(model));
+	const struct proto_leaf leaf = {
+		.version = LEAF_VERSION,
+		.role = ROLE_ROUTER,
+		.boot = span_of(boot, sizeof(boot)),
+		.recorded_ns = f->seq,
+		.last_seq = f->seq,
+		.seq = f->seq,
+		.code = EVENT_REQUEST_COMPLETE,
+		.request_id = span_str(request),
+		.model = span_of(model, f->seq % sizeof(model)),
+		.status = 200,
+	};
+	assert_int_equal(ledger_batch_add(&f->batch, &leaf), 0);
+}
+
+static void commit(struct fixture *f, size_t n)
+{
+	ledger_batch_clear(&f->batch);
+	for (size_t i = 0; i < n; i++)
+		add(f);
+	assert_int_equal(ledger_append(f->l, &f->batch), 0);
+}
+
+static void sign(struct fixture *f)
+{
+	struct merkle_hash root;
+	struct merkle_proof proof;
+	struct checkpoint cp = {.origin = span_str(f->key.name), .size = ledger_size(f->l)};
+	uint8_t sig[NOTE_SIG_BYTES];
+	char text[512], note[LEDGER_NOTE_MAX];
+	size_t len, note_len;
+
+	assert_int_equal(ledger_prepare(f->l, f->signed_size, &root, &proof), 0);
+	if (f->signed_size > 0)
+		assert_int_equal(merkle_verify_consistency(f->signed_size, &f->l->published.root, cp.size, &root,
+							   proof.hashes, proof.n),
+				 0);
+	cp.root = root;
+	assert_int_equal(checkpoint_format(&cp, text, sizeof(text), &len), 0);
+	crypto_sign_detached(sig, NULL, (const uint8_t *)text, len, f->secret);
+	assert_int_equal(note_format(span_of(text, len), &f->key, sig, note, sizeof(note), &note_len), 0);
+	assert_int_equal(ledger_write_key(f->l, &f->key), 0);
+	assert_int_equal(ledger_publish(f->l, span_of(note, note_len), &f->key, cp.size, &root), 0);
+	f->signed_size = cp.size;
+}
+
+static bool verifies(const struct fixture *f, const char *dir, struct verify_report *report)
+{
+	const struct verify_options options = {.key = &f->key};
+
+	assert_int_equal(verify_log(dir, &options, report), 0);
+	return report->good;
+}
+
+/* ---- growing ---- */
+
+static void test_grows_and_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	struct verify_report report;
+	struct merkle_hash before, after;
+
+	assert_int_equal(reopen(f), 0);
+	for (size_t round = 0; round < 60; round++) {
+		commit(f, 1 + round * 7 % 61);
+		if (round % 5 == 0)
+			sign(f);
+		merkle_tree_root(&f->l->tree.merkle, &before);
+		uint64_t size = ledger_size(f->l);
+		if (round % 3 == 0) {
+			assert_int_equal(reopen(f), 0);
+			assert_int_equal(f->l->cut_bytes, 0);
+		}
+		merkle_tree_root(&f->l->tree.merkle, &after);
+		assert_true(merkle_hash_eq(&before, &after));
+		assert_int_equal(ledger_size(f->l), size);
+		assert_int_equal(f->l->sources.n, 1);
+		assert_int_equal(f->l->sources.all[0].last_seq, f->seq);
+	}
+	sign(f);
+	if (!verifies(f, f->dir, &report))
+		fail_msg("%s", report.why);
+	assert_int_equal(report.entries, f->seq);
+	assert_int_equal(report.signed_size, f->seq);
+	assert_true(report.segments > 3);
+	print_message("%" PRIu64 " entries in %" PRIu64 " segments\n", report.entries, report.segments);
+}
+
+/* One batch that is larger than several segments. */
+static void test_a_batch_over_segments(void **state)
+{
+	struct fixture *f = *state;
+	struct verify_report report;
+
+	assert_int_equal(reopen(f), 0);
+	commit(f, 2000);
+	sign(f);
+	assert_int_equal(reopen(f), 0);
+	assert_int_equal(ledger_size(f->l), 2000);
+	if (!verifies(f, f->dir, &report))
+		fail_msg("%s", report.why);
+	assert_true(report.segments > 4);
+}
+
+static void test_proofs(void **state)
+{
+	struct fixture *f = *state;
+	struct proof *proof = malloc(sizeof(*proof));
+	struct buf text;
+
+	assert_int_equal(reopen(f), 0);
+	commit(f, 700);
+	sign(f);
+	commit(f, 10);
+	buf_init(&text, PROOF_BYTES_MAX);
+	for (uint64_t i = 0; i < 700; i += 41) {
+		buf_reset(&text);
+		assert_int_equal(proof_make(f->dir, i, &text), 0);
+		struct span all = buf_span(&text);
+		assert_int_equal(proof_check(all, &f->key, proof), 0);
+		assert_int_equal(proof->index, i);
+		assert_int_equal(proof->size, 700);
+		for (size_t bit = i % 8; bit < all.len * 8; bit += 7) {
+			((uint8_t *)(uintptr_t)all.p)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			if (proof_check(all, &f->key, proof) == 0)
+				fail_msg("bit %zu of the proof of %" PRIu64 " may be changed", bit, i);
+			((uint8_t *)(uintptr_t)all.p)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		}
+	}
+	assert_int_equal(proof_make(f->dir, 700, &text), PROOF_E_MISSING);
+	buf_deinit(&text);
+	free(proof);
+}
+
+/* ---- tails ---- */
+
+static int open_segment(const struct fixture *f)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/seg/%s", f->dir, f->l->segment.name);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* The last commit torn in every way that loses some of its 8-byte words: it is cut, and everything before it stays. */
+static void test_a_torn_commit_is_cut(void **state)
+{
+	struct fixture *f = *state;
+	static const uint64_t zero;
+
+	assert_int_equal(reopen(f), 0);
+	commit(f, 20);
+	sign(f);
+	for (size_t round = 0; round < 150; round++) {
+		uint64_t before = ledger_size(f->l), begin = f->l->segment.end, seq = f->seq;
+		commit(f, 4);
+		uint64_t end = f->l->segment.end;
+		if (ledger_size(f->l) != before + 4 || end < begin)
+			continue; /* a new segment was begun */
+		int fd = open_segment(f);
+		srandom((unsigned)round);
+		bool torn = false;
+		for (uint64_t at = begin; at < end; at += 8) {
+			uint64_t word;
+			bool lose = round < 40 ? at >= begin + (end - begin) * round / 40 : random() % 3 == 0;
+			assert_int_equal(pread(fd, &word, 8, (off_t)at), 8);
+			torn |= lose && word != 0;
+			if (lose)
+				assert_int_equal(pwrite(fd, &zero, 8, (off_t)at), 8);
+		}
+		(void)close(fd);
+		assert_int_equal(reopen(f), 0);
+		uint64_t kept = ledger_size(f->l) - before;
+		assert_true(kept <= 4 && (kept < 4) == torn);
+		f->seq = seq + kept;
+		assert_int_equal(f->l->sources.all[0].last_seq, f->seq);
+	}
+}
+
+/* The same damage with one more commit after it: what was durable is gone, so nothing is touched. */
+static void test_damage_before_a_later_commit_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t byte;
+
+	assert_int_equal(reopen(f), 0);
+	commit(f, 5);
+	uint64_t begin = f->l->segment.end;
+	commit(f, 3);
+	uint64_t end = f->l->segment.end;
+	commit(f, 3);
+	for (uint64_t at = begin; at < end; at += 5) {
+		int fd = open_segment(f);
+		assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
+		byte ^= 0x10;
+		assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+		assert_int_equal(reopen(f), LEDGER_E_DAMAGED);
+		byte ^= 0x10;
+		assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+		(void)close(fd);
+		assert_int_equal(reopen(f), 0);
+		assert_int_equal(ledger_size(f->l), 11);
+	}
+}
+
+static void test_below_the_checkpoint_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char zeros[4096] = {0};
+
+	assert_int_equal(reopen(f), 0);
+	commit(f, 5);
+	uint64_t begin = f->l->segment.end;
+	commit(f, 3);
+	sign(f);
+	int fd = open_segment(f);
+	assert_int_equal(pwrite(fd, zeros, f->l->segment.end - begin, (off_t)begin), f->l->segment.end - begin);
+	(void)close(fd);
+	assert_int_equal(reopen(f), LEDGER_E_DAMAGED);
+	assert_non_null(strstr(f->l->why, "were signed"));
+}
+
+static void test_an_unlinked_segment_is_noticed(void **state)
+{
+	struct fixture *f = *state;
+	char path[128], aside[160];
+
+	assert_int_equal(reopen(f), 0);
+	commit(f, 5);
+	(void)snprintf(path, sizeof(path), "%s/seg/%s", f->dir, f->l->segment.name);
+	(void)snprintf(aside, sizeof(aside), "%s.aside", path);
+	assert_int_equal(rename(path, aside), 0);
+	ledger_batch_clear(&f->batch);
+	add(f);
+	assert_true(ledger_append(f->l, &f->batch) < 0);
+	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600); /* another in its place */
+	(void)close(fd);
+	assert_int_equal(ledger_append(f->l, &f->batch), -ESTALE);
+}
+
+static void test_wrong_checkpoints_are_not_published(void **state)
+{
+	struct fixture *f = *state;
+	struct merkle_hash root;
+	struct merkle_proof proof;
+
+	assert_int_equal(reopen(f), 0);
+	commit(f, 5);
+	sign(f);
+	assert_int_equal(ledger_prepare(f->l, 5, &root, &proof), 0);
+	uint8_t *note;
+	size_t len;
+	assert_int_equal(tile_slurp(f->l->dir, "checkpoint", LEDGER_NOTE_MAX, &note, &len), 0);
+	assert_int_equal(ledger_publish(f->l, span_of(note, len), &f->key, 5, &root), 0);
+	assert_int_equal(ledger_publish(f->l, span_of(note, len), &f->key, 6, &root), LEDGER_E_INVALID);
+	root.b[0] ^= 1;
+	assert_int_equal(ledger_publish(f->l, span_of(note, len), &f->key, 5, &root), LEDGER_E_INVALID);
+	root.b[0] ^= 1;
+	note[len - 20] ^= 1;
+	assert_int_equal(ledger_publish(f->l, span_of(note, len), &f->key, 5, &root), LEDGER_E_INVALID);
+	free(note);
+}
+
+int main(void)
+{
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CASE(test_grows_and_comes_back),
+		CASE(test_a_batch_over_segments),
+		CASE(test_proofs),
+		CASE(test_a_torn_commit_is_cut),
+		CASE(test_damage_before_a_later_commit_is_refused),
+		CASE(test_below_the_checkpoint_is_refused),
+		CASE(test_an_unlinked_segment_is_noticed),
+		CASE(test_wrong_checkpoints_are_not_published),
+	};
+
+	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}
