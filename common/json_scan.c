@@ -156,45 +156,52 @@ static int scan_literal(struct scan *s, struct span word, enum json_kind kind, s
 	return 0;
 }
 
-/* What the laziest reader makes of a key: lower case, cut at NUL. False: longer than any field's name. */
-static bool scan_fold(struct span raw, uint8_t to[SCAN_NAME_BYTES_MAX], size_t *ret_len)
+/* What the laziest reader makes of a character: lower case, for the two non-ASCII letters too. */
+static inline uint32_t scan_fold(uint32_t c)
 {
+	if (c >= 'A' && c <= 'Z')
+		return c + ('a' - 'A');
+	return c == 0x17f ? 's' : c == 0x212a ? 'k' : c; /* long s, Kelvin sign */
+}
+
+/* The folded key, cut at NUL. *ret_exact: it was spelled so. False: longer than any field's name, or not ASCII. */
+static bool scan_fold_key(struct span raw, uint8_t to[SCAN_NAME_BYTES_MAX], size_t *ret_len, bool *ret_exact)
+{
+	const uint8_t *p = raw.p, *end = raw.p + raw.len;
+	bool exact = true;
 	size_t n = 0;
 
-	while (raw.len > 0) {
-		uint32_t c;
-		size_t used = json_char(raw, &c);
+	while (p < end) {
+		uint32_t c = *p, folded;
 
+		p += c == '\\' || c >= 0x80 ? json_char(span_of(p, (size_t)(end - p)), &c) : 1;
+		folded = scan_fold(c);
+		exact = exact && folded == c && c != 0;
 		if (c == 0)
 			break;
-		if (c == 0x17f) /* long s */
-			c = 's';
-		if (c == 0x212a) /* Kelvin sign */
-			c = 'k';
-		if (c >= 0x80 || n == SCAN_NAME_BYTES_MAX)
+		if (folded >= 0x80 || n == SCAN_NAME_BYTES_MAX)
 			return false;
-		to[n++] = (uint8_t)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-		raw = span_of(raw.p + used, raw.len - used);
+		to[n++] = (uint8_t)folded;
 	}
 	*ret_len = n;
+	*ret_exact = exact;
 	return true;
 }
 
 /* A key at depth 1: decides where its value goes. */
 static int scan_field(struct scan *s, const struct json_value *key)
 {
-	uint8_t folded[SCAN_NAME_BYTES_MAX], exact[SCAN_NAME_BYTES_MAX];
-	size_t len, exact_len;
+	uint8_t folded[SCAN_NAME_BYTES_MAX];
+	bool exact;
+	size_t len;
 
 	s->slot = NULL;
-	if (!scan_fold(key->raw, folded, &len))
+	if (!scan_fold_key(key->raw, folded, &len, &exact))
 		return 0;
 	for (size_t i = 0; i < N_JSON_FIELDS; i++) {
 		if (!span_eq(scan_names[i], span_of(folded, len)))
 			continue;
-		if (s->body->fields[i].kind != JSON_KIND_ABSENT ||
-		    json_text(key, exact, sizeof(exact), &exact_len) != 0 ||
-		    !span_eq(scan_names[i], span_of(exact, exact_len)))
+		if (!exact || s->body->fields[i].kind != JSON_KIND_ABSENT)
 			return JSON_SCAN_E_AMBIGUOUS;
 		s->slot = &s->body->fields[i];
 	}
