@@ -73,7 +73,7 @@ static void accepts(void **state)
 	check(cases, ARRAY_LEN(cases));
 }
 
-static void refuses_syntax(void **state)
+static void refuses_structure(void **state)
 {
 	static const struct verdict cases[] = {
 		CASE(1, ""),
@@ -101,6 +101,15 @@ static void refuses_syntax(void **state)
 		CASE(1, "{\"a\":1 \"b\":2}"),
 		CASE(1, "{\"a\""),
 		CASE(1, "{\"a\":"),
+	};
+
+	(void)state;
+	check(cases, ARRAY_LEN(cases));
+}
+
+static void refuses_scalars(void **state)
+{
+	static const struct verdict cases[] = {
 		CASE(1, "01"),
 		CASE(1, "-"),
 		CASE(1, "-01"),
@@ -353,7 +362,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accepts),
-		cmocka_unit_test(refuses_syntax),
+		cmocka_unit_test(refuses_structure),
+		cmocka_unit_test(refuses_scalars),
 		cmocka_unit_test(refuses_broken_utf8),
 		cmocka_unit_test(limits_depth),
 		cmocka_unit_test(finds_fields),
