@@ -6,7 +6,7 @@ _bulkhead()
 	"") words="up run status vault key audit config version help --json -c" ;;
 	vault) words="init unseal seal status add list rm " ;;
 	key) words="create list revoke " ;;
-	audit) words="tail verify proof " ;;
+	audit) words="tail verify proof check-proof " ;;
 	config) words="check show " ;;
 	"up"*) words="--json" ;;
 	"run"*) words="--json --worker" ;;
@@ -21,9 +21,10 @@ _bulkhead()
 	"key create"*) words="--json --tenant --name --models --rpm --expires" ;;
 	"key list"*) words="--json" ;;
 	"key revoke"*) words="--json" ;;
-	"audit tail"*) words="--json --follow --from" ;;
-	"audit verify"*) words="--json --log --key" ;;
+	"audit tail"*) words="--json --follow --from --lines" ;;
+	"audit verify"*) words="--json --log --vkey" ;;
 	"audit proof"*) words="--json --log" ;;
+	"audit check-proof"*) words="--json --vkey" ;;
 	"config check"*) words="--json" ;;
 	"config show"*) words="--json --providers --example --markdown" ;;
 	"version"*) words="--json" ;;
