@@ -44,7 +44,7 @@ void reply_trim(struct reply *r)
 
 void reply_begin(struct reply *r, bool chunks, bool bodiless, bool close)
 {
-	assert(reply_pending(r) == 0);
+	assert(buf_len(&r->head) + r->released == 0);
 	buf_reset(&r->head);
 	buf_reset(&r->body);
 	r->released = 0;
@@ -84,11 +84,21 @@ void reply_end(struct reply *r)
 	r->ended = true;
 }
 
-void reply_cut(struct reply *r)
+void reply_cut(struct reply *r, struct span words)
 {
 	assert(!r->ended);
 	buf_truncate(&r->body, r->released);
+	if (words.len > 0 && !buf_append(&r->body, words.p, words.len))
+		reply_release(r, words.len);
 	r->cut = true;
+}
+
+void reply_discard(struct reply *r)
+{
+	assert(!r->begun);
+	buf_reset(&r->head);
+	buf_reset(&r->body);
+	r->released = 0;
 }
 
 static int reply_frame_head(struct reply *r)
@@ -168,7 +178,7 @@ int reply_sent(struct reply *r, size_t bytes)
 {
 	struct iovec iov[REPLY_IOV_MAX];
 
-	r->begun |= bytes > 0;
+	r->begun |= bytes > 0 && r->framing != REPLY_FRAMING_OPEN; /* else it was a 100 Continue */
 	if (buf_len(&r->wire) > 0) {
 		buf_consume(&r->wire, bytes);
 		return 0;

@@ -44,7 +44,7 @@ void reply_deinit(struct reply *r);
 /* Gives memory back that an idle connection should not hold. Legal between answers. */
 void reply_trim(struct reply *r);
 
-/* Starts anew. The last answer must have left. `chunks`: the client speaks HTTP/1.1. */
+/* Starts anew. The last answer must have left, or been discarded. `chunks`: the client speaks HTTP/1.1. */
 void reply_begin(struct reply *r, bool chunks, bool bodiless, bool close);
 /* Takes a copy. 0, BUF_E_FULL (more held back than REPLY_HELD_BYTES_MAX) or -ENOMEM. */
 MUST_USE int reply_append(struct reply *r, struct span bytes);
@@ -52,8 +52,11 @@ MUST_USE int reply_append(struct reply *r, struct span bytes);
 struct span reply_held(const struct reply *r);
 void reply_release(struct reply *r, size_t bytes);
 void reply_end(struct reply *r);
-/* Forgets what is held back. What was released still leaves, and then the connection must be closed. */
-void reply_cut(struct reply *r);
+/* Forgets what is held back and adds some last words. What was released still leaves, and then the connection must be
+ * closed. */
+void reply_cut(struct reply *r, struct span words);
+/* Forgets an answer of which nothing has left. */
+void reply_discard(struct reply *r);
 
 /* Fills in what can be written now; 0 when nothing can. -ENOMEM or a count. */
 int reply_iov(struct reply *r, struct iovec iov[REPLY_IOV_MAX]);

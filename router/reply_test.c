@@ -125,9 +125,9 @@ static void test_cut_never_ends(void **state)
 	assert_int_equal(reply_append(&r, SPAN_LIT("part of an ev")), 0);
 	assert_int_equal(reply_held(&r).len, 13);
 	flush_all(&r, &w, 1000);
-	reply_cut(&r);
+	reply_cut(&r, SPAN_LIT("last"));
 	flush_all(&r, &w, 1000);
-	assert_string_equal(w.text, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nwhole\r\n");
+	assert_string_equal(w.text, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nwhole\r\n4\r\nlast\r\n");
 	reply_deinit(&r);
 }
 
