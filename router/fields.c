@@ -73,11 +73,13 @@ static int fields_pack(struct buf *to, struct span name, struct span value)
 	return 0;
 }
 
-int fields_to_upstream(const struct http_head *head, struct buf *to, size_t *ret_n)
+int fields_to_upstream(const struct http_head *head, struct span request_id, struct buf *to, size_t *ret_n)
 {
 	int r = fields_pack(to, SPAN_LIT("content-type"), SPAN_LIT("application/json"));
-	size_t n = 1;
+	size_t n = 2;
 
+	if (!r)
+		r = fields_pack(to, SPAN_LIT("x-request-id"), request_id);
 	for (size_t i = 0; i < head->n_fields && !r; i++) {
 		if (!fields_may_go_up(head->fields[i].name))
 			continue;

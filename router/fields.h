@@ -18,7 +18,7 @@ enum fields_err {
  * Appends the client's fields that the provider may see to `to`, as packed HEADER items, and counts them. content-type
  * is ours: the body has been checked to be JSON. 0, FIELDS_E_TOO_LARGE or negative.
  */
-MUST_USE int fields_to_upstream(const struct http_head *head, struct buf *to, size_t *ret_n);
+MUST_USE int fields_to_upstream(const struct http_head *head, struct span request_id, struct buf *to, size_t *ret_n);
 /* Writes the provider's fields that the client may see. `list` is left at its end. */
 void fields_to_client(struct http_write *w, struct proto_list *list);
 /* The value of `name` (lower case) in a list of HEADER items; SPAN_NULL when there is none. */

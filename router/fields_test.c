@@ -36,14 +36,15 @@ static void test_up(void **state)
 				FIELD("Proxy-Authorization", "k"),
 			},
 	};
-	static const char *const expect[] = {"content-type: application/json", "user-agent: ua", "x-stainless-lang: js",
-					     "openai-project: p", "idempotency-key: i"};
+	static const char *const expect[] = {
+		"content-type: application/json", "x-request-id: id-1", "user-agent: ua",
+		"x-stainless-lang: js",           "openai-project: p",  "idempotency-key: i"};
 	struct buf to;
 	size_t n;
 
 	(void)state;
 	buf_init(&to, 65536);
-	assert_int_equal(fields_to_upstream(&h, &to, &n), 0);
+	assert_int_equal(fields_to_upstream(&h, SPAN_LIT("id-1"), &to, &n), 0);
 	assert_int_equal(n, ARRAY_LEN(expect));
 	struct proto_list list = {.count = n, .raw = buf_span(&to)};
 	struct proto_header item;
@@ -67,7 +68,7 @@ static void test_too_many(void **state)
 	for (h.n_fields = 0; h.n_fields < 48; h.n_fields++)
 		h.fields[h.n_fields] = (struct http_field)FIELD("accept", "a");
 	buf_init(&to, 65536);
-	assert_int_equal(fields_to_upstream(&h, &to, &n), FIELDS_E_TOO_LARGE);
+	assert_int_equal(fields_to_upstream(&h, SPAN_LIT("id-1"), &to, &n), FIELDS_E_TOO_LARGE);
 	buf_deinit(&to);
 }
 
