@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The helpers of request.c, by file. Each does one thing to a request and knows nothing of states. */
+#pragma once
+
+#include "router/request.h"
+
+/* ---- request_ask.c: what the client wants ---- */
+/* Forgets the last request. */
+void ask_reset(struct request *r);
+/* Bytes that wait to be taken, and taking them. */
+struct span ask_input(const struct request *r);
+void ask_take_input(struct request *r, size_t bytes);
+/* Looks for a whole head. *ret_done false: more must come. Else REASON_NONE or why it is refused. */
+enum reason ask_head(struct request *r, bool *ret_done);
+/* Takes body bytes. As above. */
+enum reason ask_body(struct request *r, bool *ret_done);
+
+/* ---- request_plan.c: what it may have, and by which way ---- */
+enum reason plan_ask(struct request *r);
+enum reason plan_permit(struct request *r, const struct proto_permit *permit);
+enum reason plan_deny(struct request *r, const struct proto_deny *deny);
+/* Which classes of findings matter; 0: no need to scan. */
+uint64_t plan_classes(const struct request *r);
+enum reason plan_scan(struct request *r);
+enum reason plan_verdict(struct request *r, const struct proto_verdict *verdict);
+/* Opens an exchange by the plan's current route. */
+enum reason plan_open(struct request *r);
+/* Goes to the next route; false when there is none. */
+bool plan_next_route(struct request *r);
+
+/* ---- request_relay.c: the provider's answer ---- */
+enum reason relay_head(struct request *r, const struct proto_reply_head *head);
+enum reason relay_data(struct request *r, struct span bytes);
+enum reason relay_end(struct request *r, const struct proto_end *end);
+/* Ends an answer whose beginning may have left. False: nothing had, so it can still be refused. */
+bool relay_cut(struct request *r, enum reason reason);
+
+/* ---- request_answer.c: our own answers ---- */
+void answer_refusal(struct request *r);
+void answer_local(struct request *r);
+void answer_models(struct request *r, const struct proto_models_rep *models);
+/* Begins a reply; the caller adds fields to *ret_w. */
+void answer_begin(struct request *r, unsigned status, struct http_write *ret_w);
+
+/* ---- request_record.c: who must know ---- */
+void record_whose(struct request *r, struct span tenant, struct span principal);
+void record_settle(struct request *r);
+/* Cut to what fits, with NUL. */
+void record_text(char *to, size_t cap, struct span from);

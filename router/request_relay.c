@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The provider's answer on its way through. A plain answer passes as it comes. Of an event stream only whole events
+ * pass, and it is complete only when its last event, `data: [DONE]`, has come: a stream that ends without it, however
+ * politely, is broken.
+ */
+#include "proto/proto.h"
+#include "router/fields.h"
+#include "router/request_parts.h"
+
+static bool starts_with(struct span s, const char *with)
+{
+	return s.len >= strlen(with) && memcmp(s.p, with, strlen(with)) == 0;
+}
+
+enum reason relay_head(struct request *r, const struct proto_reply_head *head)
+{
+	static const char events[] = "text/event-stream";
+	struct span type = fields_find(&head->headers, "content-type");
+	struct proto_list list = head->headers;
+	struct http_write w;
+
+	r->stream = head->status == 200 && type.len >= sizeof(events) - 1 &&
+		    http_name_is(span_of(type.p, sizeof(events) - 1), events);
+	if (head->status == 204 || head->status == 304)
+		r->ask.bodiless = true;
+	answer_begin(r, (unsigned)head->status, &w);
+	if (type.len == 0)
+		http_write_field(&w, "content-type", SPAN_LIT("application/octet-stream"));
+	fields_to_client(&w, &list);
+	return w.r ? REASON_UPSTREAM_INVALID : REASON_NONE;
+}
+
+static void relay_event(struct request *r, struct span event)
+{
+	struct span data = sse_data(event);
+
+	if (starts_with(data, "[DONE]"))
+		r->stream_done = true;
+	else if (data.len > 0)
+		usage_read(&r->record.usage, data);
+}
+
+enum reason relay_data(struct request *r, struct span bytes)
+{
+	size_t n;
+
+	if (r->reply.body_bytes + bytes.len > r->all->limits.stream_bytes_max)
+		return REASON_UPSTREAM_TOO_LARGE;
+	int e = reply_append(&r->reply, bytes);
+	if (e)
+		return e < 0 ? REASON_INTERNAL : REASON_UPSTREAM_TOO_LARGE;
+	if (!r->stream) {
+		usage_tail_add(&r->tail, bytes);
+		reply_release(&r->reply, bytes.len);
+		return REASON_NONE;
+	}
+	while (sse_next(&r->sse, reply_held(&r->reply), &n)) {
+		relay_event(r, span_of(reply_held(&r->reply).p, n));
+		reply_release(&r->reply, n);
+	}
+	return REASON_NONE;
+}
+
+enum reason relay_end(struct request *r, const struct proto_end *end)
+{
+	struct span held = reply_held(&r->reply);
+
+	if (r->stream) {
+		if (held.len > 0)
+			relay_event(r, held); /* an empty line after the last event is often forgotten */
+		if (!r->stream_done)
+			return REASON_UPSTREAM_BROKEN;
+		reply_release(&r->reply, held.len);
+	} else {
+		usage_read(&r->record.usage, span_of(r->tail.bytes, r->tail.len));
+	}
+	reply_end(&r->reply);
+	memcpy(r->record.digest, end->digest.p, sizeof(r->record.digest));
+	r->record.has_digest = true;
+	return REASON_NONE;
+}
+
+bool relay_cut(struct request *r, enum reason reason)
+{
+	struct buf words;
+
+	if (!r->reply.begun)
+		return false;
+	r->record.reason = reason;
+	buf_init(&words, 4096);
+	int e = r->stream && !r->stream_done ? http_write_error_event(&words, reason) : 0;
+	reply_cut(&r->reply, e ? SPAN_NULL : buf_span(&words));
+	buf_deinit(&words);
+	return true;
+}
