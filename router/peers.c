@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "router/peers.h"
+
+#include <stdlib.h>
+
+#include "common/err.h"
+#include "common/ipc.h"
+#include "router/request.h"
+
+struct peers {
+	struct ipc_edge *authd, *classifier;
+	struct requests *all;
+	void (*changed)(void *ctx);
+	void *ctx;
+	bool authd_up, sealed;
+};
+
+static void peers_tell(struct request *r, const struct event *ev)
+{
+	r->all->now_us = uv_hrtime() / 1000;
+	r->call.conn = NULL;
+	request_event(r, ev);
+}
+
+static void peers_sealed(struct peers *p, bool sealed)
+{
+	if (p->sealed == sealed)
+		return;
+	p->sealed = sealed;
+	p->changed(p->ctx);
+}
+
+/* Answers of authd. One of another type than was asked for makes no sense: as good as none. */
+static void on_authd_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd)
+{
+	struct request *r = ctx;
+	bool models = r->ask.endpoint.kind == ENDPOINT_KIND_READYZ || r->ask.endpoint.endpoint == ENDPOINT_MODELS;
+	struct event ev = {.kind = EV_PEER_LOST};
+
+	(void)fd;
+	if (outcome == IPC_REPLY && desc->type == PROTO_DENY) {
+		ev = (struct event){.kind = EV_DENY, .deny = msg};
+		peers_sealed(r->all->peers, ev.deny->reason == REASON_VAULT_SEALED);
+	} else if (outcome == IPC_REPLY && desc->type == (models ? PROTO_MODELS_REP : PROTO_PERMIT)) {
+		ev = models ? (struct event){.kind = EV_MODELS, .models = msg}
+			    : (struct event){.kind = EV_PERMIT, .permit = msg};
+		peers_sealed(r->all->peers, false);
+	} else if (outcome == IPC_REPLY) {
+		ipc_drop(r->call.conn, "an answer to another question");
+	}
+	peers_tell(r, &ev);
+}
+
+static void on_classifier_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg,
+				int fd)
+{
+	struct request *r = ctx;
+	bool verdict = outcome == IPC_REPLY && desc->type == PROTO_VERDICT;
+
+	(void)fd;
+	if (outcome == IPC_REPLY && !verdict)
+		ipc_drop(r->call.conn, "an answer to another question");
+	peers_tell(r, verdict ? &(struct event){.kind = EV_VERDICT, .verdict = msg}
+			      : &(struct event){.kind = EV_PEER_LOST});
+}
+
+static int on_revoked(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct peers *p = ctx;
+	const struct proto_revoked *revoked = msg;
+
+	(void)conn;
+	(void)id;
+	(void)fd;
+	p->all->now_us = uv_hrtime() / 1000;
+	requests_revoke(p->all, revoked->principal);
+	return 0;
+}
+
+static void on_authd_open(void *ctx, struct ipc_conn *conn)
+{
+	struct peers *p = ctx;
+
+	(void)conn;
+	p->authd_up = true;
+	p->changed(p->ctx);
+}
+
+static void on_authd_close(void *ctx, struct ipc_conn *conn)
+{
+	struct peers *p = ctx;
+
+	(void)conn;
+	p->authd_up = false;
+	p->changed(p->ctx);
+}
+
+static const struct ipc_row authd_rows[] = {
+	{PROTO_REVOKED, on_revoked},
+};
+
+static const struct ipc_edge_spec authd_spec = {
+	.peer = ROLE_AUTHD,
+	.rows = authd_rows,
+	.n_rows = ARRAY_LEN(authd_rows),
+	.on_open = on_authd_open,
+	.on_close = on_authd_close,
+};
+
+static const struct ipc_edge_spec classifier_spec = {
+	.peer = ROLE_CLASSIFIER,
+	.tx_bytes_max = 16U << 20,
+};
+
+int peers_new(struct ipc *ipc, struct requests *all, unsigned worker, void (*changed)(void *ctx), void *ctx,
+	      struct peers **ret_peers)
+{
+	struct peers *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return err_origin(-ENOMEM);
+	*p = (struct peers){.all = all, .changed = changed, .ctx = ctx};
+	int r = ipc_connect(ipc, &authd_spec, 0, p, &p->authd);
+	if (!r)
+		r = ipc_connect(ipc, &classifier_spec, worker, p, &p->classifier);
+	if (r) {
+		free(p);
+		return r;
+	}
+	*ret_peers = p;
+	return 0;
+}
+
+struct peers *peers_free(struct peers *p)
+{
+	free(p);
+	return NULL;
+}
+
+bool peers_authd_up(const struct peers *p)
+{
+	return p->authd_up;
+}
+
+bool peers_vault_open(const struct peers *p)
+{
+	return !p->sealed;
+}
+
+static int peers_ask(struct ipc_edge *edge, struct request *r, enum proto_type type, const void *msg, int fd,
+		     uint64_t deadline_ms, ipc_reply *reply)
+{
+	struct ipc_conn *conn = ipc_edge_conn(edge);
+
+	if (ipc_call(conn, type, msg, fd, deadline_ms, reply, r, &r->call.id))
+		return PEERS_E_DOWN;
+	r->call.conn = conn;
+	return 0;
+}
+
+int peers_authorize(struct peers *p, struct request *r, const struct proto_authorize *ask)
+{
+	return peers_ask(p->authd, r, PROTO_AUTHORIZE, ask, -1, r->all->limits.authorize_ms, on_authd_reply);
+}
+
+int peers_models(struct peers *p, struct request *r, const struct proto_models *ask)
+{
+	return peers_ask(p->authd, r, PROTO_MODELS, ask, -1, r->all->limits.authorize_ms, on_authd_reply);
+}
+
+int peers_scan(struct peers *p, struct request *r, const struct proto_scan *ask, int fd)
+{
+	return peers_ask(p->classifier, r, PROTO_SCAN, ask, fd, r->all->limits.scan_ms, on_classifier_reply);
+}
+
+void peers_distrust_classifier(struct peers *p)
+{
+	struct ipc_conn *conn = ipc_edge_conn(p->classifier);
+
+	if (conn)
+		ipc_drop(conn, "a verdict about another text");
+}
+
+void peers_forget(struct call *call)
+{
+	if (call->conn)
+		ipc_forget(call->conn, call->id);
+	call->conn = NULL;
+}
+
+void peers_settle(struct peers *p, const struct proto_settle *settle)
+{
+	/* lost with the peer, or refused by a full queue: a limit that counts requests has counted this one already */
+	int r = ipc_send(ipc_edge_conn(p->authd), PROTO_SETTLE, 0, settle);
+	(void)r;
+}
