@@ -1,6 +1,9 @@
 SRC_router := router/http_head.c router/http_body.c router/http_write.c router/reply.c router/sse.c router/usage.c \
-	router/endpoint.c router/fields.c router/proxies.c router/body.c router/splice.c
+	router/endpoint.c router/fields.c router/proxies.c router/body.c router/splice.c \
+	router/request.c router/request_ask.c router/request_plan.c router/request_relay.c router/request_answer.c \
+	router/request_record.c router/requests.c router/upstream.c router/peers.c router/client.c router/worker.c
 $(eval $(call library,router,$(SRC_router)))
+$(eval $(call program,router,router/main.c,router common proto,libuv msgpack llhttp))
 $(eval $(call unit,router/http_head,router,llhttp))
 $(eval $(call unit,router/http_body,router,llhttp))
 $(eval $(call unit,router/http_write,router proto common,msgpack))

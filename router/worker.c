@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The clock: one timer for all requests, set to the earliest deadline of all lists. It is looked at once per loop turn
+ * and moved only when something is due earlier than it rings, so a busy worker rarely touches it.
+ */
+#include "router/worker.h"
+
+#include <sys/resource.h>
+#include <time.h>
+
+#include "common/err.h"
+
+#define WORKER_AUDIT_EVENTS_MAX 4096
+#define WORKER_AUTHORIZE_MS     2000
+#define WORKER_SCAN_MS          2000
+#define WORKER_LINGER_MS        5000
+#define WORKER_DRAIN_MS         30000
+/* Descriptors for everything that is not a client: edges, listeners, bodies on their way. */
+#define WORKER_FDS_RESERVED 128
+
+static int worker_fatal(struct worker *w, const char *what, const char *why)
+{
+	log_event(&w->daemon.log, LOG_FATAL, LOG_STR("what", what), LOG_STR("why", why));
+	return -EINVAL;
+}
+
+static void worker_now(struct worker *w)
+{
+	struct timespec now;
+
+	w->all.now_us = uv_hrtime() / 1000;
+	if (clock_gettime(CLOCK_REALTIME_COARSE, &now) == 0)
+		w->all.unix_s = (uint64_t)now.tv_sec;
+}
+
+int worker_configure(struct worker *w)
+{
+	struct requests *all = &w->all;
+	const struct config_router *c = &w->config.router;
+	int r = config_read(w->daemon.config_fd, ROLE_ROUTER, BIT(CONFIG_ROUTER), &w->config);
+
+	if (r)
+		return r < 0 ? r : worker_fatal(w, "configuration", "see the line before");
+	all->limits = (struct request_limits){
+		.idle_ms = c->idle_timeout_ms,
+		.head_ms = c->head_timeout_ms,
+		.body_ms = c->body_timeout_ms,
+		.authorize_ms = WORKER_AUTHORIZE_MS,
+		.scan_ms = WORKER_SCAN_MS,
+		.reply_ms = c->reply_timeout_ms,
+		.stall_ms = c->stall_timeout_ms,
+		.linger_ms = WORKER_LINGER_MS,
+		.stream_bytes_max = c->stream_bytes_max,
+	};
+	if (proxies_parse(&all->trusted, c->trusted_proxies))
+		return worker_fatal(w, "router.trusted_proxies", "not a list of addresses and CIDR ranges");
+	worker_now(w);
+	return requests_init(all, w->daemon.boot, w->daemon.worker);
+}
+
+int worker_connect(struct worker *w)
+{
+	struct ipc *ipc = w->daemon.ipc;
+	int r = audit_client_new(ipc, WORKER_AUDIT_EVENTS_MAX, &w->all.audit);
+
+	if (!r)
+		r = peers_new(ipc, &w->all, w->daemon.worker, worker_update_ready, w, &w->all.peers);
+	if (!r)
+		r = lane_new(ipc, &w->all, w->daemon.worker, worker_update_ready, w, &w->all.lane);
+	return r;
+}
+
+int worker_serve_operator(struct worker *w)
+{
+	static const struct ipc_edge_spec spec = {.peer = ROLE_CLI};
+
+	return ipc_serve(w->daemon.ipc, &spec, w, NULL);
+}
+
+static void on_turn(uv_prepare_t *turn);
+
+/* As many clients as there are descriptors for: accept4 must not fail for want of one. */
+static size_t worker_connections_max(const struct worker *w)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		return 64;
+	files.rlim_cur = files.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
+	size_t room =
+		files.rlim_cur > 2 * WORKER_FDS_RESERVED ? files.rlim_cur - WORKER_FDS_RESERVED : WORKER_FDS_RESERVED;
+	return MIN(w->config.router.connections_max, room);
+}
+
+int worker_open_door(struct worker *w)
+{
+	uv_loop_t *loop = &w->daemon.loop;
+	int fd = daemon_take_fd(&w->daemon, "http"), r;
+
+	if (fd < 0)
+		return worker_fatal(w, "http", "no listener was handed over");
+	w->clock.data = w->turn.data = w;
+	r = uv_timer_init(loop, &w->clock);
+	if (!r)
+		r = uv_prepare_init(loop, &w->turn);
+	if (!r)
+		r = uv_prepare_start(&w->turn, on_turn);
+	if (r)
+		return err_origin(r);
+	return door_open(loop, fd, worker_connections_max(w), &w->all, &w->door);
+}
+
+static void on_clock(uv_timer_t *clock)
+{
+	struct worker *w = clock->data;
+
+	w->clock_ms = 0;
+	worker_now(w);
+	requests_expire(&w->all);
+	if (w->drain_ms && w->all.now_us / 1000 >= w->drain_ms)
+		door_drop_all(w->door);
+}
+
+static void on_turn(uv_prepare_t *turn)
+{
+	struct worker *w = turn->data;
+	uint64_t next = requests_next_ms(&w->all), now = w->all.now_us / 1000;
+
+	worker_now(w);
+	if (w->drain_ms && door_connections(w->door) == 0)
+		daemon_stop(&w->daemon);
+	if (w->drain_ms)
+		next = MIN(next, w->drain_ms);
+	if (next == UINT64_MAX || (w->clock_ms && w->clock_ms <= next))
+		return;
+	w->clock_ms = next;
+	uv_update_time(&w->daemon.loop);
+	(void)uv_timer_start(&w->clock, on_clock, next > now ? next - now : 1, 0);
+}
+
+void worker_update_ready(void *ctx)
+{
+	struct worker *w = ctx;
+	const char *missing = !w->all.peers || !peers_authd_up(w->all.peers) ? "authd is not connected"
+			      : !w->all.lane || !lane_up(w->all.lane)        ? "the egress is not connected"
+			      : !peers_vault_open(w->all.peers)              ? "the vault is sealed"
+									     : NULL;
+
+	daemon_set_ready(&w->daemon, !missing, missing ? missing : "serving");
+}
+
+void worker_drain(void *ctx)
+{
+	struct worker *w = ctx;
+
+	worker_now(w);
+	w->drain_ms = w->all.now_us / 1000 + WORKER_DRAIN_MS;
+	door_shut(w->door);
+	requests_shutdown(&w->all);
+}
+
+void worker_metrics(void *ctx, char *to, size_t cap)
+{
+	const struct worker *w = ctx;
+
+	requests_metrics(&w->all, to, cap);
+}
+
+void worker_stop(struct worker *w)
+{
+	worker_now(w);
+	door_close(w->door);
+	uv_close((uv_handle_t *)&w->clock, NULL);
+	uv_close((uv_handle_t *)&w->turn, NULL);
+	w->all.audit = audit_client_free(w->all.audit);
+	daemon_deinit(&w->daemon);
+	w->door = door_free(w->door);
+	w->all.lane = lane_free(w->all.lane);
+	w->all.peers = peers_free(w->all.peers);
+	requests_deinit(&w->all);
+	config_deinit(&w->config);
+}
