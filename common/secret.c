@@ -297,7 +297,7 @@ void secret_free(struct secret_arena *a, struct secret *s)
 		return;
 	size_t first = secret_locate(a, s), n = secret_granules_of(s->len);
 	secret_open(a);
-	bool whole = memcmp(s->p - SECRET_CANARY_BYTES, a->canary, SECRET_CANARY_BYTES) == 0;
+	bool whole = secret_eq(s->p - SECRET_CANARY_BYTES, a->canary, SECRET_CANARY_BYTES);
 	for (size_t i = 0; i < secret_tail_bytes(s->len); i++)
 		whole = whole && s->p[s->len + i] == a->canary[i % SECRET_CANARY_BYTES];
 	secret_wipe(a->data + first * SECRET_GRANULE_BYTES, n * SECRET_GRANULE_BYTES);

@@ -7,7 +7,8 @@ $(eval $(call unit,keyvault/seal,keyvault common proto,libsodium msgpack jansson
 $(eval $(call unit,keyvault/root,keyvault common,libsodium))
 $(eval $(call unit,keyvault/signer,keyvault common proto,libsodium msgpack))
 $(eval $(call unit,keyvault/vault,keyvault common proto,libsodium msgpack))
-$(eval $(call unit,keyvault/dispatch,keyvault common proto,libuv libsodium msgpack))
+$(eval $(call library,core_world,tests/support/core_world.c))
+$(eval $(call unit,keyvault/dispatch,core_world keyvault common proto,libuv libsodium msgpack))
 $(eval $(call fuzz,sealed_credential,keyvault common proto,libsodium msgpack))
 # Egress and dialer: their own programs, libraries and packages; the core shares nothing with them but common/ and proto/.
 EGRESS_SRC := $(addprefix keyvault/egress/,scrub.c replay.c head.c reply.c permit.c request.c tls.c pool.c credential.c \

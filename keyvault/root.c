@@ -109,7 +109,7 @@ static void root_put_u32(uint8_t *p, uint32_t n)
 
 int root_check_sealed(struct span sealed)
 {
-	if (sealed.len != ROOT_SEALED_BYTES || memcmp(sealed.p, ROOT_MAGIC, ROOT_MAGIC_BYTES))
+	if (sealed.len != ROOT_SEALED_BYTES || !span_eq(span_of(sealed.p, ROOT_MAGIC_BYTES), SPAN_LIT(ROOT_MAGIC)))
 		return ROOT_E_FORM;
 	uint32_t passes = root_get_u32(sealed.p + ROOT_AT_PASSES), memory = root_get_u32(sealed.p + ROOT_AT_MEMORY);
 	bool fits = passes >= crypto_pwhash_argon2id_OPSLIMIT_MIN && passes <= ROOT_PASSES_MAX && memory >= 8 &&

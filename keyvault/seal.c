@@ -63,7 +63,7 @@ int seal_parse(struct span blob, struct seal_view *ret_view)
 	struct seal_view v;
 
 	if (blob.len <= SEAL_OVERHEAD_BYTES || blob.len > SEAL_BYTES_MAX ||
-	    memcmp(blob.p, SEAL_MAGIC, SEAL_MAGIC_BYTES))
+	    !span_eq(span_of(blob.p, SEAL_MAGIC_BYTES), SPAN_LIT(SEAL_MAGIC)))
 		return SEAL_E_FORM;
 	size_t binding_len = (size_t)blob.p[4] << 8 | blob.p[5];
 	if (binding_len < SEAL_BINDING_MIN || binding_len > SEAL_BINDING_BYTES_MAX ||

@@ -43,8 +43,9 @@ static bool witness_parse(const uint8_t slot[WITNESS_SLOT_BYTES], struct witness
 	size_t origin_len = slot[WITNESS_AT_ORIGIN];
 
 	(void)crypto_generichash(sum, sizeof(sum), slot, WITNESS_AT_SUM, NULL, 0);
-	if (memcmp(slot, WITNESS_MAGIC, 4) != 0 || memcmp(sum, slot + WITNESS_AT_SUM, sizeof(sum)) != 0 ||
-	    origin_len == 0 || origin_len > WITNESS_ORIGIN_BYTES_MAX)
+	if (!span_eq(span_of(slot, 4), SPAN_LIT(WITNESS_MAGIC)) ||
+	    !span_eq(span_of(slot + WITNESS_AT_SUM, sizeof(sum)), span_of(sum, sizeof(sum))) || origin_len == 0 ||
+	    origin_len > WITNESS_ORIGIN_BYTES_MAX)
 		return false;
 	ret_witness->count = witness_get_u64(slot + WITNESS_AT_COUNT);
 	ret_witness->size = witness_get_u64(slot + WITNESS_AT_SIZE);

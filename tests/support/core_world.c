@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/support/core_world.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/ipc_internal.h"
+#include "proto/frame.h"
+
+static const struct {
+	const char *edge;
+	enum role role;
+	unsigned worker;
+} peer_rows[N_PEERS] = {
+	[AUTHD] = {"keyvault.authd", ROLE_AUTHD, 0},      [EGRESS0] = {"keyvault.egress0", ROLE_EGRESS, 0},
+	[EGRESS1] = {"keyvault.egress1", ROLE_EGRESS, 1}, [AUDITD] = {"keyvault.auditd", ROLE_AUDITD, 0},
+	[ADMIN] = {"keyvault.admin", ROLE_CLI, 0},
+};
+
+/* ---- the log, as a stand-in ---- */
+
+void audit_record(struct audit_client *c, const struct proto_event *event)
+{
+	c->count[event->code]++;
+	(void)snprintf(c->reason, sizeof(c->reason), "%.*s", SPAN_ARG(event->reason));
+}
+
+int audit_record_wait(struct audit_client *c, const struct proto_event *event, uint64_t deadline_ms, audit_done *done,
+		      void *ctx)
+{
+	assert_true(deadline_ms > 0 && deadline_ms <= 10000);
+	if (c->mode == LOG_DOWN)
+		return AUDIT_E_DOWN;
+	audit_record(c, event);
+	if (c->mode == LOG_YES) {
+		done(ctx, true);
+	} else {
+		c->done = done;
+		c->ctx = ctx;
+	}
+	return 0;
+}
+
+/* ---- a peer ---- */
+
+void world_turn(struct world *w)
+{
+	(void)uv_run(&w->core.daemon.loop, UV_RUN_NOWAIT);
+}
+
+void peer_say(struct peer *p, enum proto_type type, uint64_t id, const void *msg)
+{
+	uint8_t wire[PROTO_FRAME_BYTES_MAX + FRAME_HEAD_BYTES];
+	size_t len;
+
+	assert_int_equal(proto_pack(proto_desc_of(type), id, msg, wire + FRAME_HEAD_BYTES, PROTO_FRAME_BYTES_MAX, &len),
+			 0);
+	frame_put_head(wire, len);
+	assert_int_equal(send(p->fd, wire, len + FRAME_HEAD_BYTES, MSG_NOSIGNAL), len + FRAME_HEAD_BYTES);
+}
+
+/* The next message: true; or the end of the connection: false. */
+bool peer_hear(struct world *w, struct peer *p)
+{
+	struct span body;
+	size_t used;
+
+	for (int i = 0; i < TURNS_MAX; i++) {
+		if (frame_next(span_of(p->rx, p->len), &body, &used) == 0) {
+			memcpy(p->last, body.p, body.len);
+			memmove(p->rx, p->rx + used, p->len -= used);
+			assert_int_equal(proto_unpack(span_of(p->last, used - FRAME_HEAD_BYTES), ROLE_KEYVAULT,
+						      peer_rows[p->name].role, &p->id, &p->desc, &p->msg),
+					 0);
+			return true;
+		}
+		world_turn(w);
+		ssize_t n = recv(p->fd, p->rx + p->len, sizeof(p->rx) - p->len, MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno == ECONNRESET))
+			return false;
+		p->len += n > 0 ? (size_t)n : 0;
+		if (n < 0)
+			(void)poll(&(struct pollfd){.fd = p->fd, .events = POLLIN}, 1, 1);
+	}
+	fail_msg("%s hears nothing", peer_rows[p->name].edge);
+	return false;
+}
+
+void peer_expect(struct world *w, struct peer *p, enum proto_type type)
+{
+	assert_true(peer_hear(w, p));
+	assert_string_equal(p->desc->name, proto_desc_of(type)->name);
+}
+
+void peer_expect_refused(struct world *w, struct peer *p, const char *reason)
+{
+	peer_expect(w, p, PROTO_REFUSED);
+	assert_true(span_eq_str(p->msg.refused.reason, reason));
+}
+
+/* Nothing more has been said: an operator's question is answered after everything that was said before it. */
+void peer_expect_silence(struct world *w, struct peer *p)
+{
+	for (int i = 0; i < 20; i++)
+		world_turn(w);
+	ssize_t n = recv(p->fd, p->rx + p->len, sizeof(p->rx) - p->len, MSG_DONTWAIT);
+	assert_int_equal(n, -1);
+	assert_int_equal(p->len, 0);
+}
+
+struct peer *peer_meet(struct world *w, enum peer_name name)
+{
+	struct peer *p = calloc(1, sizeof(*p));
+	uint8_t boot[16] = {0};
+
+	p->name = name;
+	p->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(p->fd, (struct sockaddr *)&w->at[name], w->at_len[name]), 0);
+	peer_expect(w, p, PROTO_HELLO);
+	peer_say(p, PROTO_HELLO, 0,
+		 &(struct proto_hello){.role = peer_rows[name].role,
+				       .worker = peer_rows[name].worker,
+				       .boot = span_of(boot, 16),
+				       .build = SPAN_LIT("test"),
+				       .schema = proto_schema_hash()});
+	return p;
+}
+
+void peer_leave(struct world *w, struct peer *p)
+{
+	(void)close(p->fd);
+	free(p);
+	for (int i = 0; i < 20; i++)
+		world_turn(w);
+}
+
+/* ---- the world ---- */
+
+static void world_listen(struct world *w, enum peer_name name)
+{
+	struct daemon *d = &w->core.daemon;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	w->at[name].sun_family = AF_UNIX;
+	w->at_len[name] = sizeof(w->at[name]);
+	assert_int_equal(bind(fd, (struct sockaddr *)&w->at[name], sizeof(sa_family_t)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&w->at[name], &w->at_len[name]), 0);
+	strcpy(d->fds[d->n_fds].name, peer_rows[name].edge);
+	d->fds[d->n_fds++].fd = fd;
+}
+
+int world_setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct core *c = &w->core;
+	char path[128];
+
+	strcpy(w->dir, "/tmp/keyvault-XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	(void)snprintf(path, sizeof(path), "%s/keyvault", w->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	c->daemon = (struct daemon){.role = ROLE_KEYVAULT, .config_fd = -1, .control_fd = -1};
+	c->daemon.log = (struct log){.daemon = "keyvault", .level = LOG_LEVEL_ERROR + 1};
+	assert_int_equal(uv_loop_init(&c->daemon.loop), 0);
+	uv_signal_init(&c->daemon.loop, &c->daemon.on_term);
+	uv_signal_init(&c->daemon.loop, &c->daemon.on_int);
+	for (enum peer_name i = 0; i < N_PEERS; i++)
+		world_listen(w, i);
+	assert_int_equal(ipc_new(&c->daemon, &c->daemon.ipc), 0);
+	assert_int_equal(secret_arena_new(1 << 20, &c->arena), 0);
+	ipc_set_arena(c->daemon.ipc, c->arena);
+	c->audit = &w->log;
+	c->config.bulkhead.state_dir = w->dir;
+	c->config.keyvault.unseal = CONFIG_UNSEAL_KEY_FILE;
+	c->config.keyvault.key_file = "";
+	assert_int_equal(vault_start(&c->vault, &c->config, c->arena), 0);
+	assert_int_equal(core_serve(c), 0);
+	assert_int_equal(core_announce_start(c), 0);
+	*state = w;
+	return 0;
+}
+
+int world_teardown(void **state)
+{
+	struct world *w = *state;
+	struct core *c = &w->core;
+	char command[128];
+
+	vault_seal(&c->vault);
+	daemon_deinit(&c->daemon); /* asserts that the loop is empty */
+	vault_deinit(&c->vault);
+	assert_int_equal(secret_arena_used(c->arena), 0);
+	secret_arena_free(c->arena);
+	(void)snprintf(command, sizeof(command), "rm -rf %s", w->dir);
+	assert_int_equal(system(command), 0);
+	free(w);
+	return 0;
+}
+
+void admin_do(struct world *w, struct peer *admin, enum proto_type type, const void *msg)
+{
+	peer_say(admin, type, 7, msg);
+	peer_expect(w, admin, PROTO_DONE);
+	assert_int_equal(admin->id, 7);
+}
+
+void admin_init(struct world *w, struct peer *admin)
+{
+	admin_do(w, admin, PROTO_VAULT_INIT, &(struct proto_vault_init){.passphrase = SPAN_LIT("")});
+}
+
+void admin_seal(struct world *w, struct peer *admin)
+{
+	admin_do(w, admin, PROTO_VAULT_SEAL, &(struct proto_vault_seal){});
+}
+
+void admin_unseal(struct world *w, struct peer *admin)
+{
+	admin_do(w, admin, PROTO_VAULT_UNSEAL, &(struct proto_vault_unseal){.passphrase = SPAN_LIT("")});
+}
+
+struct span pack_binding(const char *id, uint64_t version, uint8_t to[SEAL_BINDING_BYTES_MAX])
+{
+	const struct proto_binding b = {.tenant = SPAN_LIT("*"),
+					.credential = span_str(id),
+					.version = version,
+					.provider = span_str(id),
+					.scheme = SPAN_LIT("https"),
+					.host = SPAN_LIT("api.test"),
+					.port = 443,
+					.path_prefix = SPAN_LIT("/v1"),
+					.methods = 2,
+					.header = SPAN_LIT("authorization"),
+					.prefix = SPAN_LIT("Bearer ")};
+	size_t len;
+
+	assert_int_equal(proto_pack_record(&proto_binding_desc, &b, to, SEAL_BINDING_BYTES_MAX, &len), 0);
+	return span_of(to, len);
+}
+
+void admin_say_add(struct peer *admin, const char *id, uint64_t version, const char *secret)
+{
+	uint8_t packed[SEAL_BINDING_BYTES_MAX];
+
+	peer_say(admin, PROTO_VAULT_ADD, 8,
+		 &(struct proto_vault_add){.binding = pack_binding(id, version, packed), .secret = span_str(secret)});
+}
+
+/* The whole way of a key: the operator has it sealed, authd pushes the blob. */
+void admin_add(struct world *w, struct peer *admin, struct peer *authd, const char *id, uint64_t version,
+	       const char *secret)
+{
+	admin_say_add(admin, id, version, secret);
+	peer_expect(w, admin, PROTO_VAULT_ADDED);
+	peer_say(authd, PROTO_CREDENTIAL_LOAD, 0,
+		 &(struct proto_credential_load){.credential = span_str(id), .blob = admin->msg.vault_added.blob});
+	world_turn(w);
+}
