@@ -316,6 +316,9 @@ int ipc_send_fd(struct ipc_conn *c, enum proto_type type, uint64_t id, const voi
 	const struct proto_desc *desc = proto_desc_of(type);
 	int r = IPC_E_DOWN;
 
+	/* A burst of descriptors in one turn: what waits leaves now, to make room. */
+	if (c && fd >= 0 && c->n_tx_fds == IPC_FDS_MAX && c->state == IPC_CONN_OPEN && !c->blocked)
+		ipc_conn_flush(c);
 	if (c && c->state != IPC_CONN_CLOSING) {
 		uint64_t pos = c->tx_pos + (c->tx.end - c->tx.begin);
 		assert(desc && (desc->from & BIT(c->ipc->d->role)) && (desc->to & BIT(c->peer)));
