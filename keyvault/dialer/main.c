@@ -27,11 +27,12 @@ static void on_dialed(void *ctx, uint64_t id, int fd, const char *address, enum 
 {
 	struct ipc_conn *conn = ctx;
 	struct proto_dialed dialed = {.address = span_str(address ? address : "")};
-	struct proto_dial_failed failed = {.reason = why};
-	int r = fd >= 0 ? ipc_send_fd(conn, PROTO_DIALED, id, &dialed, fd)
-			: ipc_send(conn, PROTO_DIAL_FAILED, id, &failed);
+	struct proto_dial_failed failed = {.reason = fd >= 0 ? REASON_DIAL_CONNECT : why};
 
-	if (r)
+	if (fd >= 0 && ipc_send_fd(conn, PROTO_DIALED, id, &dialed, fd) == 0)
+		return;
+	/* Not connected, or more descriptors at once than the edge can hold. */
+	if (ipc_send(conn, PROTO_DIAL_FAILED, id, &failed))
 		ipc_drop(conn, "egress does not read its answers");
 }
 
