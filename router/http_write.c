@@ -106,6 +106,12 @@ void http_write_limit(struct http_write *w, const struct http_limit *limit)
 	http_write_field_u64(w, "x-ratelimit-limit", limit->limit);
 	http_write_field_u64(w, "x-ratelimit-remaining", limit->remaining);
 	http_write_field_u64(w, "x-ratelimit-reset", (limit->reset_ms + 999) / 1000);
+	/* as OpenAI's clients know them; the reset is a Go duration there */
+	http_write_field_u64(w, "x-ratelimit-limit-requests", limit->limit);
+	http_write_field_u64(w, "x-ratelimit-remaining-requests", limit->remaining);
+	put_str(w, "x-ratelimit-reset-requests: ");
+	put_u64(w, limit->reset_ms);
+	put_str(w, "ms\r\n");
 }
 
 void http_write_retry(struct http_write *w, uint64_t retry_ms)
