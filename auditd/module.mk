@@ -8,3 +8,5 @@ SRC_auditd := auditd/ledger.c auditd/recover.c auditd/writer.c auditd/producers.
 $(eval $(call library,auditd,$(SRC_auditd)))
 $(eval $(call program,auditd,auditd/main.c,auditd auditlog common proto,libuv libsodium msgpack))
 $(eval $(call unit,auditd/ledger,auditd auditlog common proto,libuv libsodium msgpack))
+$(eval $(call unit,auditd/verify,auditd auditlog common proto,libuv libsodium msgpack))
+$(eval $(call fuzz,segment_recovery,auditlog common proto,libsodium msgpack))

@@ -62,7 +62,10 @@ static int verify_key(struct verify *v)
 	}
 	int r = tile_slurp(v->dir, "vkey", NOTE_VKEY_MAX, &bytes, &len);
 	if (r)
-		return r < 0 ? r : verify_bad(v, "there is no verifier key in vkey, and none was given");
+		return r < 0 ? r
+			     : verify_bad(
+				       v,
+				       "nothing is signed: there is no vkey, and none was given (is the vault open?)");
 	len -= len > 0 && bytes[len - 1] == '\n';
 	r = note_key_parse(&v->report->key, span_of(bytes, len)) ? verify_bad(v, "vkey is not a verifier key") : 0;
 	free(bytes);
@@ -78,7 +81,7 @@ static int verify_checkpoint(struct verify *v)
 
 	int r = tile_slurp(v->dir, "checkpoint", VERIFY_NOTE_MAX, &note, &len);
 	if (r)
-		return r < 0 ? r : verify_bad(v, "there is no signed checkpoint: nothing is proven");
+		return r < 0 ? r : verify_bad(v, "nothing is signed: there is no checkpoint (is the vault open?)");
 	if (note_verify(span_of(note, len), &v->report->key, &text) || checkpoint_parse(text, &cp))
 		r = verify_bad(v, "the checkpoint is not signed by %s", v->report->key.name);
 	else if (!span_eq_str(cp.origin, v->report->key.name))
@@ -291,7 +294,8 @@ static int verify_entries(struct verify *v, bool last)
 		}
 		if (segment_tail(rest, v->tree.merkle.size, &bytes) == TAIL_CLEAN)
 			return 0;
-		if (!last || v->tree.merkle.size < v->report->signed_size || looks++ == VERIFY_LOOK_AGAIN)
+		if (!last || !v->options->in_use || v->tree.merkle.size < v->report->signed_size ||
+		    looks++ == VERIFY_LOOK_AGAIN)
 			return verify_bad(v, "entry %" PRIu64 " is damaged", v->tree.merkle.size);
 		(void)nanosleep(&(struct timespec){.tv_nsec = VERIFY_LOOK_AGAIN_NS}, NULL);
 	}

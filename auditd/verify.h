@@ -16,6 +16,7 @@
 
 struct verify_options {
 	const struct note_key *key; /* NULL: the one in the folder, which proves nothing against its owner */
+	bool in_use;                /* somebody may be writing: look again before calling the last entries damaged */
 	void (*progress)(void *ctx, uint64_t done_bytes, uint64_t all_bytes); /* may be NULL */
 	void *ctx;
 };

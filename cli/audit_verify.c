@@ -80,7 +80,7 @@ static int audit_report(struct cli *cli, const char *folder, const struct verify
 	if (cli->json)
 		return audit_report_json(cli, report, pinned);
 	if (!report->good)
-		return cli_fail(cli, "%s: NOT good: %s; keep a copy, change nothing", folder, report->why);
+		return cli_fail(cli, "%s: NOT good: %s", folder, report->why);
 	note_key_format(&report->key, vkey);
 	fprintf(cli->out, "good: %" PRIu64 " entries, %" PRIu64 " of them signed, %" PRIu64 " segments\n",
 		report->entries, report->signed_size, report->segments);
@@ -98,7 +98,7 @@ static int audit_report(struct cli *cli, const char *folder, const struct verify
 
 int cmd_audit_verify(struct cli *cli)
 {
-	struct verify_options options = {0};
+	struct verify_options options = {.in_use = true};
 	struct verify_report report;
 	struct note_key key;
 	char folder[4096];

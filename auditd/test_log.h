@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * For tests: a log in a scratch folder, a producer that fills it, and a signer of the test's own. Included once by each
+ * test program, after cmocka.
+ */
+#pragma once
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "auditd/ledger.h"
+#include "auditd/proof.h"
+#include "auditd/verify.h"
+
+#define TEST_SEGMENT_BYTES 65536
+
+struct fixture {
+	char dir[64];
+	struct ledger *l;
+	struct ledger_batch batch;
+	uint8_t public[32], secret[64];
+	struct note_key key;
+	uint64_t seq;
+	uint64_t signed_size;
+};
+
+static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static inline int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/ledger-test-XXXXXX");
+	if (!mkdtemp(f->dir))
+		return -1;
+	crypto_sign_keypair(f->public, f->secret);
+	*state = f;
+	return note_key_init(&f->key, SPAN_LIT("bulkhead.test/audit"), f->public) ||
+	       ledger_batch_init(&f->batch, 4096, 4U << 20);
+}
+
+static inline int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	f->l = ledger_close(f->l);
+	ledger_batch_deinit(&f->batch);
+	(void)nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	free(f);
+	return 0;
+}
+
+static inline int reopen(struct fixture *f)
+{
+	f->l = ledger_close(f->l);
+	return ledger_open(f->dir, TEST_SEGMENT_BYTES, &f->l);
+}
+
+static inline void add(struct fixture *f)
+{
+	static const uint8_t boot[16] = {7};
+	char request[32], model[200];
+
+	f->seq++;
+	(void)snprintf(request, sizeof(request), "request-%" PRIu64, f->seq);
+	memset(model, 'm', sizeof(model));
+	const struct proto_leaf leaf = {
+		.version = LEAF_VERSION,
+		.role = ROLE_ROUTER,
+		.boot = span_of(boot, sizeof(boot)),
+		.recorded_ns = f->seq,
+		.last_seq = f->seq,
+		.seq = f->seq,
+		.code = EVENT_REQUEST_COMPLETE,
+		.request_id = span_str(request),
+		.model = span_of(model, f->seq % sizeof(model)),
+		.status = 200,
+	};
+	assert_int_equal(ledger_batch_add(&f->batch, &leaf), 0);
+}
+
+static inline void commit(struct fixture *f, size_t n)
+{
+	ledger_batch_clear(&f->batch);
+	for (size_t i = 0; i < n; i++)
+		add(f);
+	assert_int_equal(ledger_append(f->l, &f->batch), 0);
+}
+
+static inline void sign(struct fixture *f)
+{
+	struct merkle_hash root;
+	struct merkle_proof proof;
+	struct checkpoint cp = {.origin = span_str(f->key.name), .size = ledger_size(f->l)};
+	uint8_t sig[NOTE_SIG_BYTES];
+	char text[512], note[LEDGER_NOTE_MAX];
+	size_t len, note_len;
+
+	assert_int_equal(ledger_prepare(f->l, f->signed_size, &root, &proof), 0);
+	if (f->signed_size > 0)
+		assert_int_equal(merkle_verify_consistency(f->signed_size, &f->l->published.root, cp.size, &root,
+							   proof.hashes, proof.n),
+				 0);
+	cp.root = root;
+	assert_int_equal(checkpoint_format(&cp, text, sizeof(text), &len), 0);
+	crypto_sign_detached(sig, NULL, (const uint8_t *)text, len, f->secret);
+	assert_int_equal(note_format(span_of(text, len), &f->key, sig, note, sizeof(note), &note_len), 0);
+	assert_int_equal(ledger_write_key(f->l, &f->key), 0);
+	assert_int_equal(ledger_publish(f->l, span_of(note, note_len), &f->key, cp.size, &root), 0);
+	f->signed_size = cp.size;
+}
+
+static inline bool verifies(const struct fixture *f, const char *dir, struct verify_report *report)
+{
+	const struct verify_options options = {.key = &f->key};
+
+	assert_int_equal(verify_log(dir, &options, report), 0);
+	return report->good;
+}

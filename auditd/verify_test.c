@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tamper matrix: a small good log, and everything that somebody with the disk can do to it. The verifier, with the
+ * key pinned, must refuse all of it, and the same log untouched must be good before and after.
+ *
+ * What it cannot see: an older but once genuine copy of the whole folder. That is the signer's to notice (it remembers
+ * the size that it signed last), and the integration tests' to prove.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "auditd/test_log.h"
+
+#define TAMPER_ENTRIES 9
+
+struct file {
+	char path[160];
+	uint8_t *bytes;
+	size_t len;
+};
+
+static void load(const struct fixture *f, const char *name, struct file *file)
+{
+	int dir = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	(void)snprintf(file->path, sizeof(file->path), "%s/%s", f->dir, name);
+	assert_int_equal(tile_slurp(dir, name, 1U << 20, &file->bytes, &file->len), 0);
+	(void)close(dir);
+}
+
+static void store(const struct file *file, const uint8_t *bytes, size_t len)
+{
+	int fd = open(file->path, O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, len), len);
+	(void)close(fd);
+}
+
+static void make_log(struct fixture *f)
+{
+	assert_int_equal(reopen(f), 0);
+	commit(f, 2);
+	sign(f);
+	commit(f, TAMPER_ENTRIES - 2);
+	sign(f);
+	f->l = ledger_close(f->l);
+}
+
+static void expect(const struct fixture *f, bool good, const char *what, size_t at)
+{
+	struct verify_report report;
+
+	if (verifies(f, f->dir, &report) != good)
+		fail_msg("%s, at %zu: %s", what, at, good ? report.why : "accepted");
+}
+
+/* Flips bits in place, through one descriptor: rewriting whole files would take minutes. */
+static void flip_all(const struct fixture *f, const char *name, size_t from, size_t to, size_t step)
+{
+	struct file file;
+
+	load(f, name, &file);
+	int fd = open(file.path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	for (size_t bit = from * 8; bit < MIN(to, file.len) * 8; bit += step) {
+		uint8_t changed = file.bytes[bit / 8] ^ (uint8_t)(1 << bit % 8);
+		assert_int_equal(pwrite(fd, &changed, 1, (off_t)(bit / 8)), 1);
+		expect(f, false, name, bit);
+		assert_int_equal(pwrite(fd, &file.bytes[bit / 8], 1, (off_t)(bit / 8)), 1);
+	}
+	(void)close(fd);
+	free(file.bytes);
+}
+
+#define SEGMENT "seg/00000000000000000000.seg"
+
+static size_t segment_used(const struct fixture *f)
+{
+	struct file file;
+
+	load(f, SEGMENT, &file);
+	size_t used = file.len;
+	while (file.bytes[used - 1] == 0)
+		used--;
+	free(file.bytes);
+	return (used + 7) & ~(size_t)7;
+}
+
+static void test_every_bit(void **state)
+{
+	struct fixture *f = *state;
+
+	make_log(f);
+	expect(f, true, "untouched", 0);
+	size_t used = segment_used(f);
+	flip_all(f, SEGMENT, 0, 160, 1);
+	flip_all(f, SEGMENT, 160, SEGMENT_HEAD_BYTES, 509);
+	flip_all(f, SEGMENT, SEGMENT_HEAD_BYTES, used, 1);
+	flip_all(f, SEGMENT, used, TEST_SEGMENT_BYTES, 4093);
+	flip_all(f, "checkpoint", 0, SIZE_MAX, 1);
+	flip_all(f, "tile/0/000.p/9", 0, SIZE_MAX, 1);
+	flip_all(f, "tile/entries/000.p/9", 0, SIZE_MAX, 1);
+	expect(f, true, "untouched", 1);
+}
+
+static void test_every_length(void **state)
+{
+	static const char *const names[] = {SEGMENT, "checkpoint", "tile/0/000.p/9", "tile/entries/000.p/9"};
+	struct fixture *f = *state;
+	struct file file;
+
+	make_log(f);
+	size_t used = segment_used(f);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		load(f, names[i], &file);
+		/* A segment without its last zeros has lost nothing; one that was cut within an entry has. */
+		size_t end = i == 0 ? used - 7 : file.len;
+		for (size_t len = 0; len < end; len += i == 0 && len < SEGMENT_HEAD_BYTES ? 256 : 1) {
+			store(&file, file.bytes, len);
+			expect(f, false, names[i], len);
+		}
+		store(&file, file.bytes, file.len);
+		free(file.bytes);
+	}
+	expect(f, true, "untouched", 0);
+}
+
+/* Any two entries change places. */
+static void test_every_swap(void **state)
+{
+	struct fixture *f = *state;
+	struct file file;
+	size_t at[TAMPER_ENTRIES + 1] = {SEGMENT_HEAD_BYTES};
+	struct entry entry;
+
+	make_log(f);
+	load(f, SEGMENT, &file);
+	for (size_t i = 0; i < TAMPER_ENTRIES; i++) {
+		assert_int_equal(entry_read(span_of(file.bytes + at[i], file.len - at[i]), i, &entry), 0);
+		at[i + 1] = at[i] + entry.bytes;
+	}
+	uint8_t *mixed = malloc(file.len);
+	for (size_t i = 0; i < TAMPER_ENTRIES; i++) {
+		for (size_t j = i + 1; j < TAMPER_ENTRIES; j++) {
+			uint8_t *to = mixed + SEGMENT_HEAD_BYTES;
+			memcpy(mixed, file.bytes, file.len);
+			for (size_t k = 0; k < TAMPER_ENTRIES; k++) {
+				size_t from = k == i ? j : k == j ? i : k;
+				/* As a forger would: each with the index and CRC of its new place. */
+				size_t bytes = at[from + 1] - at[from];
+				memcpy(to, file.bytes + at[from], bytes);
+				assert_int_equal(entry_read(span_of(to, bytes), from, &entry), 0);
+				to += entry_seal(to, entry.leaf.len, k, 0);
+			}
+			store(&file, mixed, file.len);
+			expect(f, false, "swapped", i * TAMPER_ENTRIES + j);
+		}
+	}
+	store(&file, file.bytes, file.len);
+	expect(f, true, "untouched", 0);
+	free(mixed);
+	free(file.bytes);
+}
+
+/* Entries rewritten with everything that needs no key: CRCs, tiles, bundles. */
+static void test_a_rewritten_history(void **state)
+{
+	struct fixture *f = *state;
+	struct verify_report report;
+	struct file genuine;
+
+	make_log(f);
+	load(f, "checkpoint", &genuine);
+	(void)nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	assert_int_equal(mkdir(f->dir, 0700), 0);
+	f->signed_size = 0;
+	f->seq = 100; /* other request ids */
+	assert_int_equal(reopen(f), 0);
+	ledger_batch_clear(&f->batch);
+	for (size_t i = 0; i < TAMPER_ENTRIES; i++)
+		add(f);
+	assert_int_equal(ledger_append(f->l, &f->batch), 0);
+	sign(f);
+	store(&genuine, genuine.bytes, genuine.len);
+	assert_false(verifies(f, f->dir, &report));
+	free(genuine.bytes);
+}
+
+static void test_another_key(void **state)
+{
+	struct fixture *f = *state;
+	struct verify_report report;
+	struct note_key genuine = f->key;
+
+	make_log(f);
+	f->key.public[3] ^= 1;
+	assert_false(verifies(f, f->dir, &report));
+	crypto_sign_keypair(f->public, f->secret);
+	assert_int_equal(note_key_init(&f->key, span_str(genuine.name), f->public), 0);
+	assert_false(verifies(f, f->dir, &report));
+	assert_int_equal(note_key_init(&f->key, SPAN_LIT("bulkhead.other/audit"), genuine.public), 0);
+	assert_false(verifies(f, f->dir, &report));
+	f->key = genuine;
+	assert_true(verifies(f, f->dir, &report));
+}
+
+/* A hole in a producer's sequence that no gap record covers, although everything is signed. */
+static void test_a_silent_loss(void **state)
+{
+	struct fixture *f = *state;
+	struct verify_report report;
+
+	assert_int_equal(reopen(f), 0);
+	commit(f, 3);
+	f->seq++;
+	commit(f, 3);
+	sign(f);
+	assert_false(verifies(f, f->dir, &report));
+	assert_non_null(strstr(report.why, "without a gap record"));
+}
+
+static void test_missing_files(void **state)
+{
+	static const char *const names[] = {SEGMENT, "checkpoint", "tile/0/000.p/9", "tile/entries/000.p/9"};
+	struct fixture *f = *state;
+	struct file file;
+
+	make_log(f);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		load(f, names[i], &file);
+		assert_int_equal(unlink(file.path), 0);
+		expect(f, false, names[i], 0);
+		store(&file, file.bytes, file.len);
+		free(file.bytes);
+	}
+	expect(f, true, "untouched", 0);
+}
+
+int main(void)
+{
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CASE(test_every_bit),           CASE(test_every_length), CASE(test_every_swap),
+		CASE(test_a_rewritten_history), CASE(test_another_key),  CASE(test_a_silent_loss),
+		CASE(test_missing_files),
+	};
+
+	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}
