@@ -31,6 +31,8 @@ static void test_head(void **state)
 				"x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
 				"x-request-id: id-1\r\nrequest-id: id-1\r\n"
 				"x-ratelimit-limit: 60\r\nx-ratelimit-remaining: 3\r\nx-ratelimit-reset: 2\r\n"
+				"x-ratelimit-limit-requests: 60\r\nx-ratelimit-remaining-requests: 3\r\n"
+				"x-ratelimit-reset-requests: 1001ms\r\n"
 				"retry-after: 3\r\nretry-after-ms: 2500\r\nx-should-retry: true\r\n"
 				"x-should-retry: false\r\n"));
 	buf_deinit(&b);
