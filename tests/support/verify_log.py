@@ -1,0 +1,228 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A second opinion on the audit log, written from its description (auditd/format.h, proto/messages.def, C2SP) and sharing
+nothing with the C code but the description.
+
+    verify_log.py FOLDER [VKEY]      prints one JSON line; exit status 0: good, 1: not
+
+Read slowly: it keeps the whole log in memory.
+"""
+import base64
+import hashlib
+import json
+import os
+import re
+import struct
+import sys
+
+import msgpack
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+HEAD = 8192
+LOG_GAP = 66
+FIELDS = ("version role worker boot recorded_ns last_seq seq time_ns code actor tenant address resource request_id status "
+          "reason model provider credential tokens_in tokens_out latency_us bytes digest").split()
+
+
+class Bad(Exception):
+    pass
+
+
+def need(held, why):
+    if not held:
+        raise Bad(why)
+
+
+def crc_table():
+    table = []
+    for n in range(256):
+        for _ in range(8):
+            n = n >> 1 ^ (0x82F63B78 if n & 1 else 0)
+        table.append(n)
+    return table
+
+
+CRC = crc_table()
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = CRC[(crc ^ byte) & 255] ^ crc >> 8
+    return crc ^ 0xFFFFFFFF
+
+
+# ---- Merkle tree, straight from RFC 6962 section 2.1 ----
+
+def leaf_hash(leaf):
+    return hashlib.sha256(b"\0" + leaf).digest()
+
+
+def node_hash(left, right):
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def root_of(hashes):
+    if not hashes:
+        return hashlib.sha256().digest()
+    while len(hashes) > 1:
+        pairs = [node_hash(*hashes[i:i + 2]) for i in range(0, len(hashes) - 1, 2)]
+        hashes = pairs + hashes[len(pairs) * 2:]  # an odd one out moves up as it is
+    return hashes[0]
+
+
+# ---- signed notes ----
+
+def b64(text):
+    raw = base64.b64decode(text, validate=True)
+    need(base64.b64encode(raw).decode() == text, "base64 with a second spelling")
+    return raw
+
+
+def read_vkey(text):
+    name, key_id, key = text.split("+", 2)
+    raw = b64(key)
+    need(len(raw) == 33 and raw[0] == 1, "not an Ed25519 verifier key")
+    want = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
+    need(want.hex() == key_id, "the key id is not the key's")
+    return name, want, Ed25519PublicKey.from_public_bytes(raw[1:])
+
+
+def open_checkpoint(note, vkey):
+    name, key_id, public = read_vkey(vkey)
+    text, sigs = note.rsplit("\n\n", 1)
+    text += "\n"
+    found = False
+    need(sigs.endswith("\n"), "no newline after the last signature")
+    for line in sigs[:-1].split("\n"):
+        match = re.fullmatch("\u2014 ([^ +]+) ([A-Za-z0-9+/]+=*)", line)
+        need(match, "a malformed signature line")
+        raw = b64(match[2])
+        if match[1] == name and raw[:4] == key_id:
+            public.verify(raw[4:], text.encode())
+            found = True
+    need(found, "not signed by this key")
+    origin, size, root = text[:-1].split("\n")[:3]
+    need(origin == name, "the checkpoint is of another log")
+    need(re.fullmatch("0|[1-9][0-9]*", size), "a malformed size")
+    return int(size), b64(root)
+
+
+# ---- segments ----
+
+def without_crc(data, at):
+    return data[:at] + bytes(4) + data[at + 4:]
+
+
+def read_head(data):
+    magic, crc, n = struct.unpack_from("<8sII", data)
+    need(magic == b"BBDSEG01" and crc == crc32c(without_crc(data[:HEAD], 8)), "a damaged segment head")
+    log_id, first, root, last_leaf = struct.unpack_from("<16sQ32s32s", data, 16)
+    rows = [struct.unpack_from("<BB16sQ", data, 104 + 26 * i) for i in range(n)]
+    need(not any(data[104 + 26 * n:HEAD]), "a segment head with more in it")
+    return log_id, first, root, last_leaf, rows
+
+
+def read_entries(data, index):
+    at = HEAD
+    while at < len(data) and any(data[at:at + 24]):
+        magic, size, crc, place, found = struct.unpack_from("<4sIIIQ", data, at)
+        whole = (24 + size + 7) // 8 * 8
+        entry = data[at:at + whole]
+        need(magic == b"BBE1" and len(entry) == whole and crc == crc32c(without_crc(entry, 8)), f"entry {index} is damaged")
+        need(found == index and place <= index and not any(entry[24 + size:]), f"entry {index} is not where it was written")
+        yield entry[24:24 + size]
+        at += whole
+        index += 1
+    need(not any(data[at:]), f"something stands after entry {index - 1}")
+
+
+class Log:
+    def __init__(self):
+        self.leaves, self.hashes, self.producers = [], [], {}
+        self.gaps = self.lost = 0
+
+    def add(self, leaf):
+        index = len(self.leaves)
+        values = msgpack.unpackb(leaf, raw=True)
+        need(isinstance(values, list) and len(values) == len(FIELDS), f"entry {index} is not a record")
+        e = dict(zip(FIELDS, values))
+        who, boot = (e["role"], e["worker"]), e["boot"]
+        last_boot, last = self.producers.get(who, (None, 0))
+        gap = e["code"] == LOG_GAP
+        need(e["seq"] == (last if boot == last_boot else 0) + 1, f"entry {index}: a hole without a gap record")
+        need(e["last_seq"] >= e["seq"] if gap else e["last_seq"] == e["seq"], f"entry {index}: a wrong range")
+        self.producers[who] = boot, e["last_seq"]
+        self.gaps += gap
+        self.lost += e["last_seq"] - e["seq"] + 1 if gap else 0
+        self.leaves.append(leaf)
+        self.hashes.append(leaf_hash(leaf))
+
+    def read_segments(self, folder):
+        log_id = None
+        names = sorted(n for n in os.listdir(folder) if re.fullmatch(r"\d{20}\.seg", n))
+        need(names, "no segment")
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as f:
+                data = f.read()
+            head_id, first, root, last_leaf, rows = read_head(data)
+            need(first == len(self.leaves) == int(name[:20]), f"{name} does not begin where the one before ends")
+            need(head_id == (log_id or head_id), f"{name} is of another log")
+            log_id = head_id
+            need(root == root_of(self.hashes), f"{name} does not continue the tree")
+            need(last_leaf == (self.hashes[-1] if first else bytes(32)), f"{name} follows another entry")
+            need({(r, w): (b, s) for r, w, b, s in rows} == self.producers, f"{name} has other producers")
+            for leaf in read_entries(data, first):
+                self.add(leaf)
+        return len(names)
+
+
+# ---- tiles ----
+
+def tile_name(n):
+    groups = re.findall("...", f"{n:03d}".zfill((len(str(n)) + 2) // 3 * 3))
+    return "/".join(["x" + g for g in groups[:-1]] + groups[-1:])
+
+
+def check_file(folder, where, n, width, want):
+    path = os.path.join(folder, "tile", where, tile_name(n) + (f".p/{width}" if width < 256 else ""))
+    with open(path, "rb") as f:
+        need(f.read() == want, f"{path} differs from the entries")
+
+
+def check_tiles(folder, log, size):
+    level, nodes = 0, log.hashes[:size]
+    for n in range(0, size, 256):
+        part = log.leaves[n:min(n + 256, size)]
+        check_file(folder, "entries", n // 256, len(part), b"".join(struct.pack(">H", len(x)) + x for x in part))
+    while nodes:
+        for n in range(0, len(nodes), 256):
+            part = nodes[n:n + 256]
+            check_file(folder, str(level), n // 256, len(part), b"".join(part))
+        nodes = [root_of(nodes[n:n + 256]) for n in range(0, len(nodes) - 255, 256)]
+        level += 1
+
+
+def verify(folder, vkey=None):
+    with open(os.path.join(folder, "checkpoint"), encoding="utf-8") as f:
+        note = f.read()
+    if not vkey:
+        with open(os.path.join(folder, "vkey"), encoding="utf-8") as f:
+            vkey = f.read().strip()
+    size, root = open_checkpoint(note, vkey)
+    log = Log()
+    segments = log.read_segments(os.path.join(folder, "seg"))
+    need(size <= len(log.leaves), f"{size} entries were signed, but there are only {len(log.leaves)}")
+    need(root_of(log.hashes[:size]) == root, "the entries are not those that were signed")
+    check_tiles(folder, log, size)
+    return {"entries": len(log.leaves), "signed": size, "segments": segments, "gaps": log.gaps, "lost": log.lost,
+            "root": root.hex()}
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps({"good": True, **verify(*sys.argv[1:])}))
+    except (Bad, InvalidSignature, OSError, ValueError, struct.error) as e:
+        print(json.dumps({"good": False, "why": str(e) or type(e).__name__}))
+        sys.exit(1)
