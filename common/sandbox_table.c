@@ -34,7 +34,7 @@
 #define OWN_PID(n)            { .arg = (n), .mask = INT_MASK, .value = OWN_PID_VALUE }
 
 /* Kernel numbers that the oldest supported headers lack. */
-#define MFD_NOEXEC_SEAL 0x0008U
+#define MFD_NOEXEC_SEAL_ 0x0008U
 #define SOCK_FLAGS      (SOCK_CLOEXEC | SOCK_NONBLOCK)
 #define O_TMPFILE_BIT   (O_TMPFILE & ~O_DIRECTORY)
 

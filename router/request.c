@@ -197,7 +197,11 @@ static enum request_state relay(struct request *r, const struct event *ev)
 	case EV_DATA:
 		reason = relay_data(r, ev->data);
 		client_flush(r->client);
-		return reason ? cut(r, reason) : REQUEST_RELAY;
+		if (reason)
+			return cut(r, reason);
+		/* held back for the rest of its event, it must not hold the rest back */
+		upstream_credit(&r->upstream, r->reply.released + buf_len(&r->reply.wire));
+		return REQUEST_RELAY;
 	case EV_SENT:
 		upstream_credit(&r->upstream, r->reply.released + buf_len(&r->reply.wire));
 		return REQUEST_RELAY;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """R-01, R-03: a chat through all daemons, streamed and not, and what the provider gets to see of it."""
+import contextlib
 import http.client
 import json
 import socket
@@ -105,10 +106,27 @@ def test_large_answers(gateway, size):
 
 def test_a_slow_client_gets_all_of_a_large_answer(gateway):
     """More than every buffer on the way can hold, read late: the credit of the lane holds the provider back."""
-    stream = gateway.stream("test:huge:20000000", timeout=60)
+    conn = gateway.connect(60)
+    conn.request("POST", "/v1/chat/completions", gateway.chat_body("test:huge:20000000"), gateway.headers())
+    response = conn.getresponse()
     others = [gateway.chat("gpt-x").status for _ in range(5)]
     assert others == [200] * 5
-    assert len(json.loads(stream.response.read())["choices"][0]["message"]["content"]) == 20_000_000
+    assert len(json.loads(response.read())["choices"][0]["message"]["content"]) == 20_000_000
+    conn.close()
+
+
+@pytest.mark.parametrize("size", [60_000, 70_000, 500_000])
+def test_a_long_event_passes_whole(gateway, size):
+    """Longer than the window of the lane, so the router must ask for more while it holds it back."""
+    events = list(gateway.stream(f"test:longevent:{size}").events())
+    assert len(json.loads(events[0])["choices"][0]["delta"]["content"]) == size and events[-1] == "[DONE]"
+
+
+def test_an_endless_event_is_refused(gateway):
+    events = []
+    with contextlib.suppress(http.client.IncompleteRead, ConnectionError):
+        events = list(gateway.stream("test:longevent:5000000").events())
+    assert "[DONE]" not in events
 
 
 def test_chunked_request_body(gateway, provider):

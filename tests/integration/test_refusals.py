@@ -38,13 +38,14 @@ def test_key_in_query(gateway):
     assert reply.status in (400, 401) and gateway.key not in reply.body.decode()
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/chat", "/v1/chat/completions/", "/v1//chat/completions", "/admin",
+@pytest.mark.parametrize("path", ["/v1", "/v1/chat", "/v1/chat/completions/", "/v1//chat/completions", "/admin",
                                   "/v1/../v1/chat/completions", "/v1/%63hat/completions", "/v1/embeddings"])
 def test_unknown_path(gateway, path):
     assert_error(gateway.request("POST", path, "{}"), 404, "not_found")
 
 
 def test_wrong_method(gateway):
+    assert_error(gateway.request("POST", "/", "{}"), 405, "method_not_allowed")
     assert_error(gateway.request("GET", "/v1/chat/completions"), 405, "method_not_allowed")
     assert_error(gateway.request("POST", "/v1/models", "{}"), 405, "method_not_allowed")
 
@@ -123,8 +124,8 @@ def test_rate_limit(gateway):
     assert [r.status for r in replies] == [200] * 5 + [429] * 3
     assert_error(replies[-1], 429, "rate_limit_exceeded", retry=True)
     assert 50 <= int(replies[-1].headers["retry-after"]) <= 60
-    assert replies[0].headers["x-ratelimit-limit-requests"] == "5"
-    assert [r.headers["x-ratelimit-remaining-requests"] for r in replies[:5]] == ["4", "3", "2", "1", "0"]
+    assert replies[0].headers["x-ratelimit-limit"] == "5"
+    assert [r.headers["x-ratelimit-remaining"] for r in replies[:5]] == ["4", "3", "2", "1", "0"]
 
 
 def test_revoked_key(gateway):

@@ -41,7 +41,10 @@ def read_all(stream):
 
 @pytest.mark.parametrize("mode", ["truncate", "truncate:0", "reset", "nodone"])
 def test_truncated_stream_never_ends_well(gateway, mode):
-    events, complete = read_all(gateway.stream(f"test:{mode}"))
+    stream = gateway.stream(f"test:{mode}")
+    if stream.status == 502:
+        return  # it broke before a byte of it had left
+    events, complete = read_all(stream)
     assert "[DONE]" not in events
     if mode == "nodone":
         return  # framing ended in order, so only the missing [DONE] tells

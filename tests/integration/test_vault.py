@@ -59,7 +59,7 @@ def test_replacing_a_key(fresh, tmp_path):
     wait_for("the wrong key to be used", lambda: fresh.chat("gpt-x").status == 401)
     fresh.add_key()
     wait_for("the right key to be used", lambda: fresh.chat("gpt-x").status == 200)
-    versions = [c["version"] for c in fresh.cli_json("vault", "list")["credentials"]]
+    versions = [c["version"] for c in fresh.cli_json("vault", "list")]
     assert max(versions) >= 3
 
 

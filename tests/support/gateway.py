@@ -251,7 +251,7 @@ class Gateway:
                     if not is_alive(pid):
                         continue
                     os.kill(pid, signal.SIGKILL)
-                    raise AssertionError(f"process {pid} was left behind")
+                    raise AssertionError(f"{pids[pid]}, process {pid}, was left behind")
             self.process.stdout.close()
             self.log_file.close()
             self.process = None

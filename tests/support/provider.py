@@ -182,6 +182,12 @@ class Exchange:
     async def mode_huge(self, size="3000000"):
         await self.json_out(200, "OK", self.completion("x" * int(size)))
 
+    async def mode_longevent(self, size="100000"):
+        """A stream whose first event is longer than any window."""
+        await self.head_out(200, "OK")
+        await self.event(self.piece({"content": "x" * int(size)}))
+        await self.finish()
+
     async def mode_interim(self):
         await self.conn.send("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n")
         await self.mode_polite()
