@@ -143,22 +143,27 @@ static bool client_write(struct client *c, size_t *ret_left)
 	if (n == 0)
 		return false;
 	ssize_t sent = n < 0 ? -1 : writev(c->fd, iov, n);
-	if (sent < 0 && n > 0 && (errno == EAGAIN || errno == EINTR))
-		sent = 0;
 	size_t offered = c->request.reply.offered;
+	if (sent < 0 && n > 0 && (errno == EAGAIN || errno == EINTR)) {
+		*ret_left = offered;
+		return false;
+	}
 	if (sent < 0 || reply_sent(&c->request.reply, (size_t)sent)) {
 		client_tell(c, EV_GONE);
 		return false;
 	}
 	*ret_left = offered - (size_t)sent;
-	return sent > 0;
+	return true;
 }
 
 static void client_send(struct client *c)
 {
+	bool some = false;
 	size_t left;
-	bool some = client_write(c, &left);
 
+	do /* what a short write left over goes first and alone; then comes what has gathered meanwhile */
+		some |= client_write(c, &left);
+	while (!c->closing && left == 0 && reply_pending(&c->request.reply) > 0);
 	if (c->closing)
 		return;
 	c->blocked = left > 0;
