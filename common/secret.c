@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -36,6 +37,11 @@
 #endif
 #ifndef SYS_mseal
 #define SYS_mseal 462
+#endif
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA           0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
 #endif
 
 #define SECRET_GRANULE_BYTES 64
@@ -77,6 +83,9 @@ static int secret_map_locked(struct secret_arena *a)
 {
 	void *p = mmap(a->data, a->data_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 
+	/* For whoever looks at /proc/PID/maps; kernels from 5.17 on. */
+	if (p != MAP_FAILED)
+		(void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, a->data, a->data_bytes, "bulkhead-arena");
 	if (p == MAP_FAILED || mlock(a->data, a->data_bytes) || madvise(a->data, a->data_bytes, MADV_DONTDUMP))
 		return -errno;
 	return 0;
