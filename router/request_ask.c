@@ -96,15 +96,23 @@ static void ask_origin(struct request *r, const struct http_head *h)
 	}
 }
 
-/* We read JSON as it is, not wrapped into a form or a coding. A missing or wrong type is common and harmless. */
+/* JSON as it is, without a coding. No type, and the one that curl -d sends unasked, are taken for it. */
 static bool ask_media_is_good(const struct http_head *h)
 {
-	static const char multipart[] = "multipart/";
+	static const char *const types[] = {"application/json", "application/x-www-form-urlencoded"};
 	struct span coding = http_head_field(h, "content-encoding"), type = http_head_field(h, "content-type");
+	const uint8_t *end = memchr(type.p ? (const char *)type.p : "", ';', type.len);
 
 	if (coding.len > 0 && !http_name_is(coding, "identity"))
 		return false;
-	return type.len < sizeof(multipart) - 1 || !http_name_is(span_of(type.p, sizeof(multipart) - 1), multipart);
+	if (end)
+		type.len = (size_t)(end - type.p);
+	while (type.len > 0 && type.p[type.len - 1] == ' ')
+		type.len--;
+	for (size_t i = 0; i < ARRAY_LEN(types); i++)
+		if (http_name_is(type, types[i]))
+			return true;
+	return type.len == 0;
 }
 
 /* Packs the fields that go on, and the credential behind them. */

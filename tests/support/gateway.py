@@ -144,7 +144,9 @@ class Stream:
         while True:
             line = self.response.readline()
             if not line:
-                # readline() hides a chunked body that broke off; read() does not
+                # readline() hides a chunked body that broke off; read() does not, but for one that broke between two chunks
+                if self.response.chunked and self.response.chunk_left is not None:
+                    raise http.client.IncompleteRead(b"")
                 self.response.read()
                 return
             line = line.rstrip(b"\r\n")
