@@ -8,9 +8,6 @@
 #include "keyvault/vault.h"
 #include "proto/reasons.h"
 
-struct core;
-typedef int core_say(struct core *c, struct ipc_conn *conn, unsigned worker);
-
 struct core {
 	struct daemon daemon;
 	struct config config;

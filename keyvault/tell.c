@@ -11,7 +11,6 @@
 
 #include "keyvault/core.h"
 
-/* A peer that is gone or does not read has lost the message, and gets the state anew when it connects again. */
 int core_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg)
 {
 	int r = ipc_send(conn, type, id, msg);
@@ -44,6 +43,9 @@ static uint64_t core_unix_ms(void)
 	(void)clock_gettime(CLOCK_REALTIME, &t);
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
+
+/* Says one thing to one connection. Only core_say_edge_key() needs to know whose worker's. */
+typedef int core_say(struct core *c, struct ipc_conn *conn, unsigned worker);
 
 /* Calls `say` for each open connection of an edge; stops at the first failure. */
 struct core_each {
@@ -129,11 +131,12 @@ static int core_say_pepper_and_edge_keys(struct core *c, struct ipc_conn *conn, 
 {
 	const struct secret *pepper = keyring_purpose(&c->vault.keyring, PURPOSE_PEPPER);
 
+	(void)worker;
 	secret_open(c->arena);
 	int r = core_send(conn, PROTO_PEPPER, 0, &(struct proto_pepper){.key = span_of(pepper->p, pepper->len)});
 	secret_close(c->arena);
-	for (worker = 0; !r && worker < LANES_MAX; worker++)
-		r = core_say_edge_key(c, conn, worker);
+	for (unsigned i = 0; !r && i < LANES_MAX; i++)
+		r = core_say_edge_key(c, conn, i);
 	return r;
 }
 
@@ -141,12 +144,12 @@ static int core_say_pepper_and_edge_keys(struct core *c, struct ipc_conn *conn, 
  * stays without a key, so without grants. */
 static int core_mint(struct core *c, struct ipc_conn *conn, unsigned worker)
 {
-	worker = ipc_conn_worker(conn);
-	if (lanes_mint(&c->vault.lanes, worker, core_unix_ms())) {
+	(void)worker;
+	if (lanes_mint(&c->vault.lanes, ipc_conn_worker(conn), core_unix_ms())) {
 		log_event(&c->daemon.log, LOG_VAULT_REFUSED, LOG_STR("why", "no room in the arena for an edge key"));
 		return 0;
 	}
-	return core_say_edge_key(c, conn, worker);
+	return core_say_edge_key(c, conn, ipc_conn_worker(conn));
 }
 
 static void core_update_ready(struct core *c)
