@@ -91,10 +91,10 @@ static int authorize_identify(struct authorize *a, struct span credential, struc
 	uint8_t hmac[TOKEN_HMAC_BYTES];
 	int r;
 
+	if (!a->pepper.p)
+		return REASON_VAULT_SEALED; /* before all else: the router's /readyz asks with a key that is none */
 	if (!token_plausible(credential))
 		return REASON_KEY_INVALID;
-	if (!a->pepper.p)
-		return REASON_VAULT_SEALED;
 	secret_open(a->arena);
 	token_hmac(a->pepper.p, credential, hmac);
 	secret_close(a->arena);

@@ -252,8 +252,8 @@ static void test_garbage_is_refused_without_a_lookup(void **state)
 	assert_int_equal(ask(), REASON_KEY_INVALID);
 	q.credential = SPAN_LIT("sk-proj-123");
 	assert_int_equal(ask_of(&q, 0), REASON_KEY_INVALID);
-	authorize_seal(&f.a); /* garbage is garbage, sealed or not */
-	assert_int_equal(ask_of(&q, 0), REASON_KEY_INVALID);
+	authorize_seal(&f.a); /* readiness is asked for with garbage */
+	assert_int_equal(ask_of(&q, 0), REASON_VAULT_SEALED);
 	assert_int_equal(f.store.asked, 0);
 	assert_int_equal(f.answer.deny.tenant.len, 0);
 }

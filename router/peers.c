@@ -12,7 +12,7 @@ struct peers {
 	struct requests *all;
 	void (*changed)(void *ctx);
 	void *ctx;
-	bool authd_up, sealed;
+	bool authd_up;
 };
 
 static void peers_tell(struct request *r, const struct event *ev)
@@ -20,14 +20,6 @@ static void peers_tell(struct request *r, const struct event *ev)
 	r->all->now_us = uv_hrtime() / 1000;
 	r->call.conn = NULL;
 	request_event(r, ev);
-}
-
-static void peers_sealed(struct peers *p, bool sealed)
-{
-	if (p->sealed == sealed)
-		return;
-	p->sealed = sealed;
-	p->changed(p->ctx);
 }
 
 /* Answers of authd. One of another type than was asked for makes no sense: as good as none. */
@@ -38,16 +30,13 @@ static void on_authd_reply(void *ctx, enum ipc_outcome outcome, const struct pro
 	struct event ev = {.kind = EV_PEER_LOST};
 
 	(void)fd;
-	if (outcome == IPC_REPLY && desc->type == PROTO_DENY) {
+	if (outcome == IPC_REPLY && desc->type == PROTO_DENY)
 		ev = (struct event){.kind = EV_DENY, .deny = msg};
-		peers_sealed(r->all->peers, ev.deny->reason == REASON_VAULT_SEALED);
-	} else if (outcome == IPC_REPLY && desc->type == (models ? PROTO_MODELS_REP : PROTO_PERMIT)) {
+	else if (outcome == IPC_REPLY && desc->type == (models ? PROTO_MODELS_REP : PROTO_PERMIT))
 		ev = models ? (struct event){.kind = EV_MODELS, .models = msg}
 			    : (struct event){.kind = EV_PERMIT, .permit = msg};
-		peers_sealed(r->all->peers, false);
-	} else if (outcome == IPC_REPLY) {
+	else if (outcome == IPC_REPLY)
 		ipc_drop(r->call.conn, "an answer to another question");
-	}
 	peers_tell(r, &ev);
 }
 
@@ -140,11 +129,6 @@ struct peers *peers_free(struct peers *p)
 bool peers_authd_up(const struct peers *p)
 {
 	return p->authd_up;
-}
-
-bool peers_vault_open(const struct peers *p)
-{
-	return !p->sealed;
 }
 
 static int peers_ask(struct ipc_edge *edge, struct request *r, enum proto_type type, const void *msg, int fd,

@@ -144,7 +144,6 @@ void worker_update_ready(void *ctx)
 	struct worker *w = ctx;
 	const char *missing = !w->all.peers || !peers_authd_up(w->all.peers) ? "authd is not connected"
 			      : !w->all.lane || !lane_up(w->all.lane)        ? "the egress is not connected"
-			      : !peers_vault_open(w->all.peers)              ? "the vault is sealed"
 									     : NULL;
 
 	daemon_set_ready(&w->daemon, !missing, missing ? missing : "serving");
