@@ -84,6 +84,20 @@ static int files_try_key(struct files *f, struct secret_arena *arena)
 	return r;
 }
 
+/* A second root key beside the first would make every sealed credential useless: `keyvault.unseal` was changed by
+ * mistake, or the old file has to be moved away first. */
+static int files_check_other(struct files *f, int dir, const char *dir_path)
+{
+	const char *other = f->by_passphrase ? "root.key" : "root.sealed";
+	char path[FILES_PATH_BYTES];
+	struct stat st;
+
+	if (fstatat(dir, other, &st, AT_SYMLINK_NOFOLLOW) || st.st_size == 0)
+		return 0;
+	(void)snprintf(path, sizeof(path), "%s/%s", dir_path, other);
+	return files_refuse(f, path, "is there, but keyvault.unseal asks for another root key");
+}
+
 static int files_open_root(struct files *f, const struct config *config, int dir, const char *dir_path,
 			   struct secret_arena *arena)
 {
@@ -114,7 +128,9 @@ int files_open(struct files *f, const struct config *config, struct secret_arena
 	int dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0)
 		return files_refuse(f, dir_path, strerrordesc_np(errno));
-	int r = files_open_root(f, config, dir, dir_path, arena);
+	int r = files_check_other(f, dir, dir_path);
+	if (!r)
+		r = files_open_root(f, config, dir, dir_path, arena);
 	if (!r)
 		r = files_open_state(f, dir, dir_path, "witness", &f->witness_fd, &bytes);
 	(void)close(dir);

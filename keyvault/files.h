@@ -9,6 +9,8 @@
  * initialised. A configured key file must be there. Either must be a regular file of ours or root's that nobody else
  * may read, and must hold what it should: else the core refuses to start and names it.
  *
+ * A root file of the other kind, not empty, beside the one that the configuration asks for is refused as well.
+ *
  * A sealed root is read once and its descriptor closed. A key file stays open while the process lives, so that `vault
  * unseal` can follow `vault seal`: against somebody who runs code in the core, sealing only helps in passphrase mode.
  */

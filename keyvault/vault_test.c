@@ -143,6 +143,13 @@ static void a_passphrase_vault_starts_sealed(void **state)
 	assert_int_equal(vault_unseal(&f->vault, span_str(phrase), 0), 0);
 	assert_int_equal(vault_unseal(&f->vault, span_str("whatever"), 0), VAULT_E_OPEN);
 
+	/* A changed configuration must not lead to a second root key. */
+	f->config.keyvault.unseal = CONFIG_UNSEAL_KEY_FILE;
+	restart(f, VAULT_E_KEY_FILE);
+	assert_non_null(strstr(f->vault.files.why, "root.sealed"));
+	f->config.keyvault.unseal = CONFIG_UNSEAL_PASSPHRASE;
+	restart(f, 0);
+
 	/* A truncated root is damage, never a reason to make a new one. */
 	vault_deinit(&f->vault);
 	char path[128];
