@@ -90,12 +90,16 @@ def test_replay(gateway, router, provider):
     wait_for("the record", lambda: gateway.audit(event="egress.refuse", reason="grant_used", request_id="captured-replay"))
 
 
+# What does not verify and names another epoch is called stale: that is what every live grant is after a restart.
+FORGED = ("grant_forged", "grant_stale")
+
+
 def test_forge_every_byte(gateway, router, provider):
     authd, egress = router
     grant = permit(gateway, authd)["grant"]
     for at in range(len(grant)):
         forged = grant[:at] + bytes([grant[at] ^ 0x01]) + grant[at + 1:]
-        assert refused(open_exchange(gateway, egress, forged)) == "grant_forged", at
+        assert refused(open_exchange(gateway, egress, forged)) in FORGED, at
     for forged in (grant[:-1], grant + b"\0", grant[:33], b"\0" * 33, grant[32:] + grant[:32]):
         assert refused(open_exchange(gateway, egress, forged)) == "grant_forged"
     assert not provider.journal()
@@ -129,7 +133,7 @@ def test_widen(gateway, router, provider, changes):
     zero = hashlib.blake2b(b"bulkhead grant 1" + data, digest_size=32, key=b"\0" * 32).digest()
     bare = hashlib.blake2b(b"bulkhead grant 1" + data, digest_size=32).digest()
     for forged in (mac, zero, bare, b"\0" * 32):
-        assert refused(open_exchange(gateway, egress, forged + data)) == "grant_forged"
+        assert refused(open_exchange(gateway, egress, forged + data)) in FORGED
     assert not provider.journal()
 
 
