@@ -248,6 +248,7 @@ static int recover_segments(struct recovery *rec)
 	struct merkle_hash root;
 	int r = 0;
 
+	tree_set_recovering(&l->tree, true);
 	for (size_t i = first; i < rec->n && !r; i++) {
 		r = recover_map(rec, i);
 		if (!r)
@@ -263,6 +264,7 @@ static int recover_segments(struct recovery *rec)
 			r = recover_tail(rec, i + 1 == rec->n, end, &cut);
 		recover_unmap(rec);
 	}
+	tree_set_recovering(&l->tree, false);
 	if (!r && l->has_checkpoint && ledger_size(l) < l->published.size)
 		r = recover_refuse(rec, "%" PRIu64 " entries, but %" PRIu64 " were signed", ledger_size(l),
 				   l->published.size);

@@ -18,11 +18,27 @@ static int tree_write(int dir, const char *path, struct span bytes)
 	return tree_write_file(dir, path, bytes, false);
 }
 
+static int tree_write_missing(int dir, const char *path, struct span bytes)
+{
+	uint8_t *found = NULL;
+	size_t len = 0;
+
+	int r = tile_slurp(dir, path, bytes.len, &found, &len);
+	bool same = r == 0 && span_eq(bytes, span_of(found, len));
+	free(found);
+	return r < 0 ? r : same ? 0 : tree_write_file(dir, path, bytes, false);
+}
+
 int tree_init(struct tree *t, int dir)
 {
 	*t = (struct tree){.dir = dir, .emit = tree_write};
 	t->bundle = malloc(TREE_BUNDLE_BYTES);
 	return t->bundle ? 0 : -ENOMEM;
+}
+
+void tree_set_recovering(struct tree *t, bool recovering)
+{
+	t->emit = recovering ? tree_write_missing : tree_write;
 }
 
 void tree_deinit(struct tree *t)

@@ -30,6 +30,8 @@ enum tree_err {
 /* An empty tree over the folder. 0 or -ENOMEM. */
 MUST_USE int tree_init(struct tree *t, int dir);
 void tree_deinit(struct tree *t);
+/* From now on, tiles are written (what a new tree does) or only where they are missing. */
+void tree_set_recovering(struct tree *t, bool recovering);
 /* Becomes the tree of the first `size` leaves, read from tiles and checked against `root`. 0, TREE_E_DAMAGED or
  * negative. */
 MUST_USE int tree_load(struct tree *t, uint64_t size, const struct merkle_hash *root);
