@@ -243,7 +243,7 @@ def lies(server, client):
                 yield f"{name}.{field.name} longer", body_of(name, 1, **{field.name: [[0]] * (field.high + 1)})
                 yield f"{name}.{field.name} of nonsense", body_of(name, 1, **{field.name: [[b"x"]]})
                 yield f"{name}.{field.name} claims 4 billion", with_raw(name, i, b"\xdd\xff\xff\xff\xff")
-        yield f"{name} with one field more", body_of(name, 1)[:-1] + msgpack.packb(0) if not fields else \
+        yield f"{name} with one field more", \
             bytes([0x90 | (3 + len(fields))]) + body_of(name, 1)[1:] + b"\0" if len(fields) < 12 else b"\x90"
         yield f"{name} and a byte", body_of(name, 1) + b"\0"
         yield f"{name} cut", body_of(name, 1)[:-1]
