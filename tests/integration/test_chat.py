@@ -169,6 +169,8 @@ def test_upstream_connections_are_reused(gateway):
 def test_a_pooled_connection_that_died_is_no_error(gateway):
     for _ in range(5):
         assert gateway.chat("test:idleclose").status == 200
+        number = gateway.provider.journal()[-1]["connection"]
+        wait_for("the provider to close it", lambda number=number: number not in gateway.provider.control("GET", "/")["open"])
         assert gateway.chat("gpt-x").status == 200
 
 

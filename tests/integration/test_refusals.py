@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """R-07, R-08, A-04: what the front refuses, in the shape that OpenAI's clients understand."""
 import json
+import re
 import socket
 import time
 
@@ -188,7 +189,7 @@ def test_trap(gateway, name):
     followed = TRAPS[name] + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     got = gateway.raw(followed, 5)
     assert got.startswith((b"HTTP/1.1 400", b"HTTP/1.1 404", b"HTTP/1.1 405", b"HTTP/1.1 505", b"HTTP/1.1 501")), got[:200]
-    assert got.count(b"HTTP/1.1 ") == 1, got
+    assert len(re.findall(rb"HTTP/1\.1 \d\d\d ", got)) == 1, got
 
 
 CHUNK_TRAPS = {
@@ -206,7 +207,7 @@ def test_chunk_trap(gateway, provider, name):
     head = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gateway.key}\r\n"
             "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n").encode()
     got = gateway.raw(head + CHUNK_TRAPS[name] + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 5)
-    assert got.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413")) and got.count(b"HTTP/1.1 ") == 1, got
+    assert got.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413")) and len(re.findall(rb"HTTP/1\.1 \d\d\d ", got)) == 1, got
     assert not provider.journal()
 
 

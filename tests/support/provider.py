@@ -316,7 +316,7 @@ class Exchange:
 
 class Provider:
     def __init__(self, key):
-        self.key, self.journal, self.connections = key, [], 0
+        self.key, self.journal, self.open = key, [], set()
         self.accepted = 0
 
     async def serve_one(self, conn):
@@ -349,8 +349,8 @@ class Provider:
     async def serve(self, reader, writer):
         conn = Connection(self, reader, writer)
         self.accepted += 1
-        self.connections += 1
         conn.number = self.accepted
+        self.open.add(conn.number)
         pump = asyncio.create_task(conn.pump())
         try:
             while await self.serve_one(conn):
@@ -359,8 +359,10 @@ class Provider:
             pass
         finally:
             pump.cancel()
-            self.connections -= 1
             writer.close()
+            with contextlib.suppress(ConnectionError, ssl.SSLError, asyncio.TimeoutError):
+                await asyncio.wait_for(writer.wait_closed(), 1)
+            self.open.discard(conn.number)
 
     async def control(self, reader, writer):
         """A toy HTTP server, one request a connection."""
@@ -370,7 +372,7 @@ class Provider:
         method, path = line.decode().split(" ")[:2]
         if method == "POST" and path == "/reset":
             self.journal = []
-        value = {"journal": self.journal, "connections": self.connections, "accepted": self.accepted}
+        value = {"journal": self.journal, "open": sorted(self.open), "accepted": self.accepted}
         body = json.dumps(value).encode()
         writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
         await writer.drain()
