@@ -19,32 +19,32 @@ static const struct authorize_endpoint {
 
 /* ---- what the vault gives and takes ---- */
 
-static int authorize_keep_secret(struct authorize *a, struct secret *to, struct span bytes)
+int authorize_set_pepper(struct authorize *a, struct span pepper)
 {
-	if (!to->p) {
-		int r = secret_alloc(a->arena, bytes.len, to);
+	int r = a->pepper.p ? 0 : secret_alloc(a->arena, TOKEN_SCHEDULE_BYTES, &a->pepper);
 
-		if (r)
-			return r;
-	}
-	assert(to->len == bytes.len);
+	assert(pepper.len == TOKEN_PEPPER_BYTES);
+	if (r)
+		return r;
 	secret_open(a->arena);
-	memcpy(to->p, bytes.p, bytes.len);
+	token_prepare(pepper.p, a->pepper.p);
 	secret_close(a->arena);
 	return 0;
 }
 
-int authorize_set_pepper(struct authorize *a, struct span pepper)
-{
-	assert(pepper.len == TOKEN_PEPPER_BYTES);
-	return authorize_keep_secret(a, &a->pepper, pepper);
-}
-
 int authorize_set_lane(struct authorize *a, unsigned lane, uint64_t epoch, struct span key)
 {
+	struct authorize_lane *l = &a->lanes[lane];
+
 	assert(lane < AUTHORIZE_LANES_MAX && key.len == GRANT_KEY_BYTES);
-	a->lanes[lane].epoch = epoch;
-	return authorize_keep_secret(a, &a->lanes[lane].key, key);
+	int r = l->key.p ? 0 : secret_alloc(a->arena, GRANT_KEY_BYTES, &l->key);
+	if (r)
+		return r;
+	secret_open(a->arena);
+	memcpy(l->key.p, key.p, GRANT_KEY_BYTES);
+	secret_close(a->arena);
+	l->epoch = epoch;
+	return 0;
 }
 
 void authorize_seal(struct authorize *a)

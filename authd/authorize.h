@@ -45,7 +45,7 @@ struct authorize {
 	uint64_t rpm_default;
 	uint64_t guard; /* as in PERMIT */
 
-	struct secret pepper; /* SECRET_NULL: the vault is closed */
+	struct secret pepper; /* prepared; SECRET_NULL: the vault is closed */
 	struct authorize_lane {
 		uint64_t epoch;
 		struct secret key; /* SECRET_NULL: that egress is not there */

@@ -11,6 +11,7 @@
 
 _Static_assert(TOKEN_RANDOM_BYTES * 8 == TOKEN_RANDOM_CHARS * 5, "whole characters");
 _Static_assert(TOKEN_ID_RANDOM_BYTES * 8 == TOKEN_ID_CHARS * 5, "whole characters");
+_Static_assert(TOKEN_SCHEDULE_BYTES == sizeof(crypto_auth_hmacsha256_state), "what libsodium keeps");
 _Static_assert(TOKEN_BODY_BYTES + TOKEN_CRC_CHARS == TOKEN_BYTES, "length of a key");
 
 static const char token_alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
@@ -75,11 +76,25 @@ bool token_plausible(struct span text)
 	return sodium_memcmp(checksum, p + TOKEN_BODY_BYTES, TOKEN_CRC_CHARS) == 0;
 }
 
-void token_hmac(const uint8_t pepper[TOKEN_PEPPER_BYTES], struct span text, uint8_t ret_hmac[TOKEN_HMAC_BYTES])
+void token_prepare(const uint8_t pepper[TOKEN_PEPPER_BYTES], uint8_t ret_schedule[TOKEN_SCHEDULE_BYTES])
 {
-	int r = crypto_auth_hmacsha256(ret_hmac, text.p, text.len, pepper);
+	crypto_auth_hmacsha256_state state;
+	int r = crypto_auth_hmacsha256_init(&state, pepper, TOKEN_PEPPER_BYTES);
 
-	assert(r == 0); /* it has no way to fail */
+	assert(r == 0); /* it has no way to fail, nor have those below */
+	memcpy(ret_schedule, &state, sizeof(state));
+	sodium_memzero(&state, sizeof(state));
+}
+
+void token_hmac(const uint8_t schedule[TOKEN_SCHEDULE_BYTES], struct span text, uint8_t ret_hmac[TOKEN_HMAC_BYTES])
+{
+	crypto_auth_hmacsha256_state state;
+
+	memcpy(&state, schedule, sizeof(state));
+	int r = crypto_auth_hmacsha256_update(&state, text.p, text.len);
+	r |= crypto_auth_hmacsha256_final(&state, ret_hmac);
+	assert(r == 0);
+	sodium_memzero(&state, sizeof(state));
 }
 
 void token_format_id(const char *mark, const uint8_t random[TOKEN_ID_RANDOM_BYTES], char *to, size_t cap)
