@@ -120,6 +120,31 @@ def test_leaves_nothing_behind_and_starts_again():
             assert not os.path.exists(gateway.run_dir)
 
 
+def test_drains_what_is_under_way(new_gateway):
+    """Ctrl-C in the middle of a stream: the stream ends in order, new connections are not taken, and then all is gone."""
+    gateway = new_gateway()
+    stream = gateway.stream("test:slow:50:40")
+    events = stream.events()
+    first = [next(events) for _ in range(3)]
+    gateway.process.send_signal(signal.SIGINT)
+    rest = list(events)
+    assert len(first + rest) >= 40 and rest[-1] == "[DONE]"
+    assert gateway.process.wait(20) == 0
+    gateway.stop()
+
+
+def test_second_signal_does_not_wait(new_gateway):
+    gateway = new_gateway()
+    stream = gateway.stream("test:slow:50:4000")
+    next(stream.events())
+    gateway.process.send_signal(signal.SIGINT)
+    wait_for("the door to be shut", lambda: '"event":"daemon.stop"' in gateway.log())
+    gateway.process.send_signal(signal.SIGINT)
+    assert gateway.process.wait(20) == 0
+    stream.close()
+    gateway.stop()
+
+
 def test_children_die_with_the_launcher():
     with scratch() as folder, Gateway(folder, providers=PROVIDERS) as gateway:
         pids = gateway.pids()
