@@ -7,11 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/edges.h"
 #include "common/err.h"
 #include "common/sandbox.h"
 #include "keyvault/core.h"
 
 #define CORE_AUDIT_EVENTS_MAX 4096
+/* Keys, a credential in passing, authd's and four operators' buffers; then one buffer and key for each lane. */
+#define CORE_ARENA_BYTES_MIN        ((size_t)160 << 10)
+#define CORE_ARENA_BYTES_PER_EGRESS ((size_t)20 << 10)
 
 /* What must not be there, or must be and is not: named for the operator. */
 static int core_fatal(struct core *c, const char *what, const char *why)
@@ -20,9 +24,22 @@ static int core_fatal(struct core *c, const char *what, const char *why)
 	return -EINVAL;
 }
 
+/* What is configured, or more where there are many egress workers: each connection has a buffer in the arena. */
+static size_t core_arena_bytes(const struct core *c)
+{
+	size_t needed = CORE_ARENA_BYTES_MIN;
+	enum role server, client;
+	unsigned worker;
+
+	for (size_t i = 0; i < c->daemon.n_fds; i++)
+		if (edge_parse(c->daemon.fds[i].name, &server, &worker, &client, &worker) && client == ROLE_EGRESS)
+			needed += CORE_ARENA_BYTES_PER_EGRESS;
+	return MAX(needed, c->config.keyvault.arena_bytes);
+}
+
 static int core_make_arena(struct core *c)
 {
-	int r = secret_arena_new(c->config.keyvault.arena_bytes, &c->arena);
+	int r = secret_arena_new(core_arena_bytes(c), &c->arena);
 
 	if (r)
 		return core_fatal(c, "keyvault.arena_bytes", "the memory could not be locked; see `ulimit -l`");
