@@ -302,7 +302,7 @@ void pool_give_back(struct upstream *u, bool keep)
 	assert(u->state == UPSTREAM_BUSY);
 	u->on_event = NULL;
 	if (keep && !p->closed && p->env->idle_ms > 0 && now_ms - u->born_ms < POOL_LIFETIME_MS &&
-	    !tls_pending(u->tls) && upstream_watch(u, UV_READABLE) == 0) {
+	    tls_still_idle(u->tls) && upstream_watch(u, UV_READABLE) == 0) {
 		upstream_offer(u);
 		return;
 	}

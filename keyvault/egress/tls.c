@@ -274,6 +274,8 @@ bool tls_still_idle(struct tls *t)
 	uint8_t byte;
 	size_t n;
 
+	if (SSL_get_shutdown(t->ssl)) /* its farewell was read together with the end of the last answer */
+		return false;
 	/* Mostly nothing has come, and to ask the socket is far cheaper than to ask OpenSSL. */
 	if (!SSL_has_pending(t->ssl) && recv(SSL_get_fd(t->ssl), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
 		return errno == EAGAIN;
