@@ -12,6 +12,7 @@
 #define WRITER_RESERVE_AGAIN_MS 5000
 
 static void writer_step(struct writer *w);
+static void on_commit_timer(uv_timer_t *timer);
 
 /* ---- the next segment ---- */
 
@@ -75,7 +76,8 @@ static void on_job_done(uv_work_t *work, int status)
 		w->spec.on_recorded(w->spec.ctx, w->writing);
 		ledger_batch_clear(w->writing);
 	}
-	w->due = w->filling->n > 0;
+	if (w->filling->n > 0)
+		(void)uv_timer_start(&w->timer, on_commit_timer, w->spec.commit_ms, 0);
 	w->poked = true;
 	writer_step(w);
 }

@@ -4,8 +4,8 @@
  * time touches the ledger; between jobs, and only then, the loop's thread may read it (on_idle). The next segment is
  * made by a job of its own beside the others, since it touches nothing that they touch.
  *
- * A batch leaves when it is urgent, when it has `commit_records`, or `commit_ms` after its first entry; whatever
- * collects while a job runs leaves right after it. A failed write is never tried again: on_failed must end the process.
+ * A batch leaves when it is urgent, when it has `commit_records`, or `commit_ms` after its first entry or after the job
+ * that ran then: a commit costs the same for one entry as for many. A failed write is never tried again: on_failed must end the process.
  */
 #pragma once
 
