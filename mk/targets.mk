@@ -76,11 +76,13 @@ docs: all ## write the generated pages: PROTOCOL.md, REASONS.md, CONFIG.md, SAND
 	$(PYTHON) tests/arch/generated.py $(O) write
 
 install: all ## into DESTDIR and PREFIX (/usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/bulkhead $(DESTDIR)$(PREFIX)/share/doc/bulkhead
-	install -m 0755 $(filter-out %/bulkhead,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/libexec/bulkhead
-	install -m 0755 $(O)/bin/bulkhead $(DESTDIR)$(PREFIX)/libexec/bulkhead
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin libexec/bulkhead share/doc/bulkhead share/man/man1 \
+		share/bash-completion/completions)
+	install -m 0755 $(filter-out %/docgen,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/libexec/bulkhead
 	ln -sf ../libexec/bulkhead/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
-	install -m 0644 $(wildcard *.md LICENSE docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/bulkhead
+	install -m 0644 $(wildcard *.md LICENSE docs/*.md) packaging/bulkhead.yaml $(DESTDIR)$(PREFIX)/share/doc/bulkhead
+	install -m 0644 docs/bulkhead.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 0644 packaging/bulkhead.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bulkhead
 
 clean: ## remove build/
 	rm -rf build

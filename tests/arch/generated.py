@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The pages that are printed from tables: `generated.py BUILD write` writes them below docs/, `make check` compares them."""
+"""The pages that are printed from tables: `generated.py BUILD write` writes them, `make check` compares them."""
 import os
 import re
 import subprocess
@@ -41,6 +41,9 @@ def pages(build):
         "docs/PROTOCOL.md": output(build, "docgen", "protocol"),
         "docs/REASONS.md": output(build, "docgen", "reasons"),
         "docs/CONFIG.md": output(build, "bulkhead", "config", "show", "--markdown"),
+        "docs/bulkhead.1": output(build, "bulkhead", "help", "--man"),
+        "packaging/bulkhead.bash": output(build, "bulkhead", "help", "--completion"),
+        "packaging/bulkhead.yaml": output(build, "bulkhead", "config", "show", "--example"),
         "docs/SANDBOX.md": sandbox(),
     }
 
