@@ -25,6 +25,10 @@ struct producer {
 	uint64_t accepted_seq, recorded_seq, recorded_index;
 	struct ipc_conn *conn; /* NULL: not connected */
 	bool touched;          /* by the batch that is being reported */
+	struct {
+		uint8_t boot[16];
+		uint64_t accepted_seq, recorded_seq;
+	} before; /* the process before this one, while this one has said nothing: it may be the one that stays */
 };
 
 struct producer_edge {

@@ -28,6 +28,24 @@ static struct producer *producers_find(struct auditd *a, uint8_t role, uint8_t w
 	return NULL;
 }
 
+/*
+ * Another process under the same name. The log's last word of a producer must stay the last that is known of it: when
+ * the newcomer leaves without a word (whoever it was) and the one before comes back, its sequence goes on where it was.
+ */
+static void producers_change(struct producer *p, const uint8_t boot[16])
+{
+	bool back = p->accepted_seq == 0 && memcmp(p->before.boot, boot, sizeof(p->before.boot)) == 0;
+
+	if (p->accepted_seq > 0) {
+		memcpy(p->before.boot, p->boot, sizeof(p->before.boot));
+		p->before.accepted_seq = p->accepted_seq;
+		p->before.recorded_seq = p->recorded_seq;
+	}
+	memcpy(p->boot, boot, sizeof(p->boot));
+	p->accepted_seq = back ? p->before.accepted_seq : 0;
+	p->recorded_seq = back ? p->before.recorded_seq : 0;
+}
+
 /* NULL when there are more than there can be. */
 static struct producer *producers_meet(struct auditd *a, uint8_t role, uint8_t worker, const uint8_t boot[16])
 {
@@ -40,10 +58,8 @@ static struct producer *producers_meet(struct auditd *a, uint8_t role, uint8_t w
 		*p = (struct producer){.role = role, .worker = worker};
 		memcpy(p->boot, boot, sizeof(p->boot));
 	}
-	if (memcmp(p->boot, boot, sizeof(p->boot)) != 0) {
-		memcpy(p->boot, boot, sizeof(p->boot));
-		p->accepted_seq = p->recorded_seq = 0;
-	}
+	if (memcmp(p->boot, boot, sizeof(p->boot)) != 0)
+		producers_change(p, boot);
 	return p;
 }
 

@@ -24,7 +24,7 @@ BANNED = {
 MEMCMP_REVIEWED = {
     "auditd/checkpoint.c": 1,
     "auditd/format.c": 1,
-    "auditd/producers.c": 2,
+    "auditd/producers.c": 3,
     "auditd/proof.c": 1,
     "auditd/recover.c": 1,
     "auditd/verify.c": 3,

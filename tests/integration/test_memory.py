@@ -81,10 +81,9 @@ def test_core_by_root_holds_no_key(gateway, tmp_path):
 def test_the_same_user_cannot_trace(gateway):
     """Another process under the egress's own uid is refused by PR_SET_DUMPABLE."""
     victim = gateway.pids("egress")[0]
-    uid = os.stat(f"/proc/{victim}").st_uid
     with open(f"/proc/{victim}/status", encoding="ascii") as f:
         daemon_uid = int(next(line for line in f if line.startswith("Uid:")).split()[1])
-    assert uid == 0 and daemon_uid != 0, "not dumpable: /proc/PID belongs to root"
+    assert daemon_uid != 0 and os.stat(f"/proc/{victim}/mem").st_uid == 0, "not dumpable: its /proc files belong to root"
     done = subprocess.run(["/usr/bin/python3", "-c", f"open('/proc/{victim}/mem','rb')"], user=daemon_uid, group=daemon_uid,
                           capture_output=True, check=False, env={})
     assert b"PermissionError" in done.stderr
