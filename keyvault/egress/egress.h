@@ -44,6 +44,7 @@ struct egress {
 	struct tls_ctx **trust; /* one a provider, NULL: the system's */
 	struct config_url *origins;
 
+	struct secret record;   /* where requests are composed, one at a time */
 	struct secret edge_key; /* null: no grant can be checked */
 	uint64_t epoch;
 	struct replay replay;

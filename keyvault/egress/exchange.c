@@ -192,8 +192,8 @@ static enum exchange_state exchange_send(struct exchange *x, const struct exchan
 		return EXCHANGE_SEND; /* an early answer waits in the socket */
 	secret_open(x->eg->arena);
 	if (ev->kind == EV_ENTER)
-		why = send_compose(x);
-	if (why == REASON_NONE)
+		why = send_begin(x, &r);
+	else
 		r = send_write(x);
 	secret_close(x->eg->arena);
 	if (why != REASON_NONE)

@@ -55,8 +55,8 @@ struct exchange {
 	struct upstream *upstream;
 	struct pool_waiter pool_waiter;
 
-	struct secret first; /* head and beginning of the body, until it has left */
-	size_t first_body;   /* how much of the body is in it */
+	struct secret first; /* the first record, while the socket is too full for it */
+	size_t first_len;    /* head and beginning of the body */
 	size_t sent;         /* of head and body together */
 	size_t head_len;
 	bool retried, sent_any;

@@ -1,61 +1,63 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One function emits the head into a writer that either counts or copies: the length measured and the bytes written
- * cannot disagree.
- *
  * Fields arrive from the router, which may be captured. A field with characters outside RFC 9110's grammar is an error,
  * since a sound router never sends one. A field that is not for it to send (framing, Host, hop-by-hop, anything that
  * authenticates or redirects) is left out.
  */
 #include "keyvault/egress/head.h"
 
-#include <assert.h>
 #include <stdio.h>
 
 #include "common/err.h"
 
 struct head_writer {
-	uint8_t *to; /* NULL: count */
-	size_t len;
+	uint8_t *to;
+	size_t len, cap;
+	bool full;
 };
 
 /* Names that are never passed on: EXACT, as a BEGINning, or anywhere INside. */
 struct head_drop {
 	enum { HEAD_EXACT, HEAD_BEGIN, HEAD_IN } how;
-	const char *text;
+	struct span text;
 };
+
+#define HEAD_TEXT(s)                                \
+	{                                           \
+		(const uint8_t *)(s), sizeof(s) - 1 \
+	}
 
 static const struct head_drop head_drops[] = {
 	/* the egress's own */
-	{HEAD_EXACT, "host"},
-	{HEAD_EXACT, "accept-encoding"},
-	{HEAD_BEGIN, "content-length"},
-	{HEAD_EXACT, "content-encoding"},
-	{HEAD_EXACT, "transfer-encoding"},
+	{HEAD_EXACT, HEAD_TEXT("host")},
+	{HEAD_EXACT, HEAD_TEXT("accept-encoding")},
+	{HEAD_BEGIN, HEAD_TEXT("content-length")},
+	{HEAD_EXACT, HEAD_TEXT("content-encoding")},
+	{HEAD_EXACT, HEAD_TEXT("transfer-encoding")},
 	/* hop by hop (RFC 9110 7.6.1) and what asks the server for another protocol or an interim answer */
-	{HEAD_EXACT, "connection"},
-	{HEAD_EXACT, "keep-alive"},
-	{HEAD_EXACT, "te"},
-	{HEAD_EXACT, "trailer"},
-	{HEAD_EXACT, "upgrade"},
-	{HEAD_EXACT, "expect"},
-	{HEAD_EXACT, "http2-settings"},
-	{HEAD_BEGIN, "proxy-"},
+	{HEAD_EXACT, HEAD_TEXT("connection")},
+	{HEAD_EXACT, HEAD_TEXT("keep-alive")},
+	{HEAD_EXACT, HEAD_TEXT("te")},
+	{HEAD_EXACT, HEAD_TEXT("trailer")},
+	{HEAD_EXACT, HEAD_TEXT("upgrade")},
+	{HEAD_EXACT, HEAD_TEXT("expect")},
+	{HEAD_EXACT, HEAD_TEXT("http2-settings")},
+	{HEAD_BEGIN, HEAD_TEXT("proxy-")},
 	/* who is asking, and for whom */
-	{HEAD_IN, "authorization"},
-	{HEAD_IN, "api-key"},
-	{HEAD_IN, "apikey"},
-	{HEAD_IN, "cookie"},
-	{HEAD_IN, "token"},
-	{HEAD_IN, "secret"},
-	{HEAD_BEGIN, "x-amz-"},
+	{HEAD_IN, HEAD_TEXT("authorization")},
+	{HEAD_IN, HEAD_TEXT("api-key")},
+	{HEAD_IN, HEAD_TEXT("apikey")},
+	{HEAD_IN, HEAD_TEXT("cookie")},
+	{HEAD_IN, HEAD_TEXT("token")},
+	{HEAD_IN, HEAD_TEXT("secret")},
+	{HEAD_BEGIN, HEAD_TEXT("x-amz-")},
 	/* where to */
-	{HEAD_IN, "host"},
-	{HEAD_BEGIN, "forwarded"},
-	{HEAD_BEGIN, "x-forwarded-"},
-	{HEAD_BEGIN, "x-original-"},
-	{HEAD_BEGIN, "x-rewrite-"},
-	{HEAD_BEGIN, "x-http-method"},
+	{HEAD_IN, HEAD_TEXT("host")},
+	{HEAD_BEGIN, HEAD_TEXT("forwarded")},
+	{HEAD_BEGIN, HEAD_TEXT("x-forwarded-")},
+	{HEAD_BEGIN, HEAD_TEXT("x-original-")},
+	{HEAD_BEGIN, HEAD_TEXT("x-rewrite-")},
+	{HEAD_BEGIN, HEAD_TEXT("x-http-method")},
 };
 
 static bool head_dropped(struct span name, struct span auth_name)
@@ -63,7 +65,7 @@ static bool head_dropped(struct span name, struct span auth_name)
 	if (span_eq(name, auth_name))
 		return true;
 	for (size_t i = 0; i < ARRAY_LEN(head_drops); i++) {
-		struct span t = span_str(head_drops[i].text);
+		struct span t = head_drops[i].text;
 		if (t.len > name.len)
 			continue;
 		if (head_drops[i].how == HEAD_IN
@@ -146,7 +148,11 @@ bool head_path_ok(struct span path)
 
 static void head_put(struct head_writer *w, struct span s)
 {
-	if (w->to && s.len > 0)
+	if (s.len > w->cap - w->len) {
+		w->full = true;
+		return;
+	}
+	if (s.len > 0)
 		memcpy(w->to + w->len, s.p, s.len);
 	w->len += s.len;
 }
@@ -196,52 +202,35 @@ static int head_put_fields(struct head_writer *w, const struct head *h)
 	return 0;
 }
 
-static int head_emit(struct head_writer *w, const struct head *h)
+int head_write(const struct head *h, uint8_t *to, size_t cap, size_t *ret_len)
 {
 	static const char *const methods[] = {
 		[PROTO_GET] = "GET ", [PROTO_POST] = "POST ", [PROTO_HEAD] = "HEAD ", [PROTO_DELETE] = "DELETE "};
+	struct head_writer w = {.to = to, .cap = cap};
 
 	if ((size_t)h->method >= ARRAY_LEN(methods) || !head_path_ok(h->path) || !head_name_ok(h->auth_name) ||
 	    !head_value_ok(h->auth_prefix))
 		return HEAD_E_FIELD;
-	head_put_str(w, methods[h->method]);
-	head_put(w, h->path);
-	head_put_str(w, " HTTP/1.1\r\n");
-	head_put_host(w, h);
-	int r = head_put_fields(w, h);
+	head_put_str(&w, methods[h->method]);
+	head_put(&w, h->path);
+	head_put_str(&w, " HTTP/1.1\r\n");
+	head_put_host(&w, h);
+	int r = head_put_fields(&w, h);
 	if (r)
 		return r;
-	head_put_str(w, "accept-encoding: identity\r\n");
+	head_put_str(&w, "accept-encoding: identity\r\n");
 	if (h->method == PROTO_POST || h->body_bytes > 0) {
-		head_put_str(w, "content-length: ");
-		head_put_u64(w, h->body_bytes);
-		head_put_str(w, "\r\n");
+		head_put_str(&w, "content-length: ");
+		head_put_u64(&w, h->body_bytes);
+		head_put_str(&w, "\r\n");
 	}
-	head_put(w, h->auth_name);
-	head_put_str(w, ": ");
-	head_put(w, h->auth_prefix);
-	head_put(w, h->secret);
-	head_put_str(w, "\r\n\r\n");
-	return 0;
-}
-
-int head_measure(const struct head *h, size_t *ret_len)
-{
-	struct head_writer w = {NULL, 0};
-
-	int r = head_emit(&w, h);
-	if (r)
-		return r;
-	if (w.len > HEAD_BYTES_MAX)
+	head_put(&w, h->auth_name);
+	head_put_str(&w, ": ");
+	head_put(&w, h->auth_prefix);
+	if (w.full || h->secret.len + 4 > w.cap - w.len)
 		return HEAD_E_SIZE;
+	head_put(&w, h->secret);
+	head_put_str(&w, "\r\n\r\n");
 	*ret_len = w.len;
 	return 0;
-}
-
-void head_write(const struct head *h, uint8_t *to, size_t len)
-{
-	struct head_writer w = {to, 0};
-
-	int r = head_emit(&w, h);
-	assert(r == 0 && w.len == len);
 }

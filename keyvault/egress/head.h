@@ -10,8 +10,6 @@
 
 #include "proto/proto.h"
 
-#define HEAD_BYTES_MAX 16384
-
 struct head {
 	enum proto_method method;
 	struct span path;
@@ -24,13 +22,11 @@ struct head {
 
 enum head_err {
 	HEAD_E_FIELD = 1, /* a name, a value or the path has characters that the router should not have let through */
-	HEAD_E_SIZE,      /* more than HEAD_BYTES_MAX */
+	HEAD_E_SIZE,      /* does not fit */
 };
 
-/* The exact length. 0 or HEAD_E_*. Does not touch the secret's bytes. */
-MUST_USE int head_measure(const struct head *h, size_t *ret_len);
-/* Writes exactly `len` bytes, as head_measure() said. */
-void head_write(const struct head *h, uint8_t *to, size_t len);
+/* The secret is written last, and not at all on failure. 0 or HEAD_E_*. */
+MUST_USE int head_write(const struct head *h, uint8_t *to, size_t cap, size_t *ret_len);
 /* Origin-form that no server can read as another place: no dot segments, in any encoding, no fragment, nothing but
  * ASCII. */
 bool head_path_ok(struct span path);

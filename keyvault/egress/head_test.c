@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #define MAX_FIELDS 8
+#define HEAD_CAP   16384
 
 struct field {
 	const char *name, *value;
@@ -27,13 +28,13 @@ static int build(struct head h, const struct field *fields, size_t n, char **ret
 	}
 	h.fields = (struct proto_list){.count = n, .raw = span_of(packed, used)};
 	*ret_text = NULL;
-	int r = head_measure(&h, &len);
+	*ret_text = malloc(HEAD_CAP + 1);
+	int r = head_write(&h, (uint8_t *)*ret_text, HEAD_CAP, &len);
 	if (r)
-		return r;
-	*ret_text = malloc(len + 1);
-	head_write(&h, (uint8_t *)*ret_text, len);
-	(*ret_text)[len] = 0;
-	return 0;
+		free(TAKE(*ret_text));
+	else
+		(*ret_text)[len] = 0;
+	return r;
 }
 
 static struct head base(void)
@@ -162,7 +163,17 @@ static void size_limit(void **state)
 	}
 	struct head h = base();
 	h.fields = (struct proto_list){.count = MAX_FIELDS + 1, .raw = span_of(packed, used)};
-	assert_int_equal(head_measure(&h, &len), HEAD_E_SIZE);
+	static uint8_t to[20000];
+	size_t need;
+	assert_int_equal(head_write(&h, to, HEAD_CAP, &len), HEAD_E_SIZE);
+	assert_null(memmem(to, sizeof(to), "sk-secret", 9));
+	assert_int_equal(head_write(&h, to, sizeof(to), &need), 0);
+	for (size_t cap = 0; cap < need; cap++) {
+		memset(to, 0, sizeof(to));
+		assert_int_equal(head_write(&h, to, cap, &len), HEAD_E_SIZE);
+		assert_null(memmem(to, sizeof(to), "sk-secret", 9));
+	}
+	assert_int_equal(head_write(&h, to, need, &len), 0);
 }
 
 static void paths(void **state)

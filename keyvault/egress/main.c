@@ -13,6 +13,7 @@
 #include "common/err.h"
 #include "common/sandbox.h"
 #include "keyvault/egress/egress.h"
+#include "keyvault/egress/send.h"
 
 #define EGRESS_AUDIT_EVENTS_MAX 65536
 
@@ -61,7 +62,7 @@ static int egress_make_arena(struct egress *eg)
 	if (r)
 		return egress_fatal(eg, "egress.arena_bytes", "the memory could not be locked; see `ulimit -l`");
 	ipc_set_arena(eg->daemon.ipc, eg->arena);
-	return 0;
+	return secret_alloc(eg->arena, SEND_RECORD_BYTES, &eg->record) ? err_origin(-ENOMEM) : 0;
 }
 
 static int egress_confine(struct egress *eg)

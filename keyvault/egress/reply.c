@@ -24,33 +24,38 @@
 #define REPLY_LENGTH_DIGITS    15
 
 struct reply_pass {
-	const char *name, *as;
+	struct span name, as;
 };
 
+#define REPLY_TEXT(s)                               \
+	{                                           \
+		(const uint8_t *)(s), sizeof(s) - 1 \
+	}
+
 static const struct reply_pass reply_passes[] = {
-	{"content-type", "content-type"},
-	{"retry-after", "retry-after"},
-	{"retry-after-ms", "retry-after-ms"},
-	{"x-should-retry", "x-should-retry"},
-	{"x-request-id", "upstream-request-id"},
-	{"request-id", "upstream-request-id"},
-	{"openai-model", "openai-model"},
-	{"openai-organization", "openai-organization"},
-	{"openai-processing-ms", "openai-processing-ms"},
-	{"openai-version", "openai-version"},
-	{"x-ratelimit-limit-requests", "upstream-ratelimit-limit-requests"},
-	{"x-ratelimit-limit-tokens", "upstream-ratelimit-limit-tokens"},
-	{"x-ratelimit-remaining-requests", "upstream-ratelimit-remaining-requests"},
-	{"x-ratelimit-remaining-tokens", "upstream-ratelimit-remaining-tokens"},
-	{"x-ratelimit-reset-requests", "upstream-ratelimit-reset-requests"},
-	{"x-ratelimit-reset-tokens", "upstream-ratelimit-reset-tokens"},
-	{"anthropic-organization-id", "anthropic-organization-id"},
-	{"anthropic-ratelimit-requests-limit", "upstream-ratelimit-limit-requests"},
-	{"anthropic-ratelimit-requests-remaining", "upstream-ratelimit-remaining-requests"},
-	{"anthropic-ratelimit-requests-reset", "upstream-ratelimit-reset-requests"},
-	{"anthropic-ratelimit-tokens-limit", "upstream-ratelimit-limit-tokens"},
-	{"anthropic-ratelimit-tokens-remaining", "upstream-ratelimit-remaining-tokens"},
-	{"anthropic-ratelimit-tokens-reset", "upstream-ratelimit-reset-tokens"},
+	{REPLY_TEXT("content-type"), REPLY_TEXT("content-type")},
+	{REPLY_TEXT("retry-after"), REPLY_TEXT("retry-after")},
+	{REPLY_TEXT("retry-after-ms"), REPLY_TEXT("retry-after-ms")},
+	{REPLY_TEXT("x-should-retry"), REPLY_TEXT("x-should-retry")},
+	{REPLY_TEXT("x-request-id"), REPLY_TEXT("upstream-request-id")},
+	{REPLY_TEXT("request-id"), REPLY_TEXT("upstream-request-id")},
+	{REPLY_TEXT("openai-model"), REPLY_TEXT("openai-model")},
+	{REPLY_TEXT("openai-organization"), REPLY_TEXT("openai-organization")},
+	{REPLY_TEXT("openai-processing-ms"), REPLY_TEXT("openai-processing-ms")},
+	{REPLY_TEXT("openai-version"), REPLY_TEXT("openai-version")},
+	{REPLY_TEXT("x-ratelimit-limit-requests"), REPLY_TEXT("upstream-ratelimit-limit-requests")},
+	{REPLY_TEXT("x-ratelimit-limit-tokens"), REPLY_TEXT("upstream-ratelimit-limit-tokens")},
+	{REPLY_TEXT("x-ratelimit-remaining-requests"), REPLY_TEXT("upstream-ratelimit-remaining-requests")},
+	{REPLY_TEXT("x-ratelimit-remaining-tokens"), REPLY_TEXT("upstream-ratelimit-remaining-tokens")},
+	{REPLY_TEXT("x-ratelimit-reset-requests"), REPLY_TEXT("upstream-ratelimit-reset-requests")},
+	{REPLY_TEXT("x-ratelimit-reset-tokens"), REPLY_TEXT("upstream-ratelimit-reset-tokens")},
+	{REPLY_TEXT("anthropic-organization-id"), REPLY_TEXT("anthropic-organization-id")},
+	{REPLY_TEXT("anthropic-ratelimit-requests-limit"), REPLY_TEXT("upstream-ratelimit-limit-requests")},
+	{REPLY_TEXT("anthropic-ratelimit-requests-remaining"), REPLY_TEXT("upstream-ratelimit-remaining-requests")},
+	{REPLY_TEXT("anthropic-ratelimit-requests-reset"), REPLY_TEXT("upstream-ratelimit-reset-requests")},
+	{REPLY_TEXT("anthropic-ratelimit-tokens-limit"), REPLY_TEXT("upstream-ratelimit-limit-tokens")},
+	{REPLY_TEXT("anthropic-ratelimit-tokens-remaining"), REPLY_TEXT("upstream-ratelimit-remaining-tokens")},
+	{REPLY_TEXT("anthropic-ratelimit-tokens-reset"), REPLY_TEXT("upstream-ratelimit-reset-tokens")},
 };
 
 /* What our own reading of a head found. */
@@ -154,12 +159,12 @@ static bool reply_text(struct span s)
 	return true;
 }
 
-static bool reply_is(struct span s, const char *lower)
+static bool reply_is(struct span s, struct span lower)
 {
-	if (s.len != strlen(lower))
+	if (s.len != lower.len)
 		return false;
 	for (size_t i = 0; i < s.len; i++)
-		if ((s.p[i] >= 'A' && s.p[i] <= 'Z' ? s.p[i] + 32 : s.p[i]) != (uint8_t)lower[i])
+		if ((s.p[i] >= 'A' && s.p[i] <= 'Z' ? s.p[i] + 32 : s.p[i]) != lower.p[i])
 			return false;
 	return true;
 }
@@ -203,7 +208,7 @@ static int reply_read_length(struct reply_head *h, struct span value)
 
 static int reply_read_coding(struct reply_head *h, struct span value)
 {
-	if (h->chunked || h->minor == 0 || !reply_is(value, "chunked"))
+	if (h->chunked || h->minor == 0 || !reply_is(value, SPAN_LIT("chunked")))
 		return REPLY_E_INVALID;
 	h->chunked = true;
 	return 0;
@@ -220,18 +225,17 @@ static int reply_read_field(struct reply_head *h, struct span line)
 	if (!reply_token(name) || !reply_text(value))
 		return REPLY_E_INVALID;
 	value = reply_trim(value);
-	if (reply_is(name, "content-length"))
+	if (reply_is(name, SPAN_LIT("content-length")))
 		return reply_read_length(h, value);
-	if (reply_is(name, "transfer-encoding"))
+	if (reply_is(name, SPAN_LIT("transfer-encoding")))
 		return reply_read_coding(h, value);
-	if (reply_is(name, "content-encoding"))
-		return value.len == 0 || reply_is(value, "identity") ? 0 : REPLY_E_INVALID;
+	if (reply_is(name, SPAN_LIT("content-encoding")))
+		return value.len == 0 || reply_is(value, SPAN_LIT("identity")) ? 0 : REPLY_E_INVALID;
 	for (size_t i = 0; i < ARRAY_LEN(reply_passes); i++) {
 		if (!reply_is(name, reply_passes[i].name))
 			continue;
 		if (h->n_passed < REPLY_PASSED_MAX && value.len <= 8192)
-			h->passed[h->n_passed++] =
-				(struct proto_header){.name = span_str(reply_passes[i].as), .value = value};
+			h->passed[h->n_passed++] = (struct proto_header){.name = reply_passes[i].as, .value = value};
 		break;
 	}
 	return 0;

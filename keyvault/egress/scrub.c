@@ -294,7 +294,7 @@ static size_t scrub_find_live(const struct scrub *s, const uint8_t *text, size_t
 			if (!hit)
 				break;
 			at = (size_t)(hit - text);
-			if (memcmp(hit, pattern, len - at) == 0) {
+			if (text[len - 1] == pattern[len - at - 1] && memcmp(hit, pattern, len - at) == 0) {
 				first = at;
 				*ret_pattern = (uint32_t)i;
 			}

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Head and body leave in as few TLS records as can be: an ordinary request is one record and one write. The record's
- * plaintext, which carries the secret, is composed in the arena; OpenSSL copies it into its own buffer and encrypts it
- * there.
+ * plaintext, which carries the secret, is composed in one piece of the arena that all requests share, and wiped as soon
+ * as OpenSSL has taken it; OpenSSL copies it into its own buffer and encrypts it there. A request whose first record
+ * meets a full socket gets a piece of its own until the record has left.
  */
 #include "keyvault/egress/send.h"
 
 #include "keyvault/egress/egress.h"
 #include "keyvault/egress/head.h"
 
-#define SEND_RECORD_BYTES 16384
-
-enum reason send_compose(struct exchange *x)
+/* Head and as much of the body as fits, in eg->record. */
+static enum reason send_compose(struct exchange *x)
 {
 	const struct proto_binding *b = &x->credential->binding;
 	const struct exchange_request *q = &x->request;
+	const struct secret *record = &x->eg->record;
 	struct head head = {.method = q->method,
 			    .path = q->path,
 			    .host = b->host,
@@ -27,27 +28,25 @@ enum reason send_compose(struct exchange *x)
 
 	if (!x->credential->secret.p)
 		return REASON_NO_CREDENTIAL; /* dropped meanwhile */
-	int r = head_measure(&head, &x->head_len);
+	int r = head_write(&head, record->p, record->len, &x->head_len);
 	if (r)
 		return r == HEAD_E_SIZE ? REASON_HEAD_TOO_LARGE : REASON_BAD_REQUEST;
-	size_t room = x->head_len < SEND_RECORD_BYTES ? SEND_RECORD_BYTES - x->head_len : 0;
-	x->first_body = MIN(room, q->body.len);
-	if (secret_alloc(x->eg->arena, x->head_len + x->first_body, &x->first))
-		return REASON_OVERLOADED;
-	head_write(&head, x->first.p, x->head_len);
-	if (x->first_body > 0)
-		memcpy(x->first.p + x->head_len, q->body.p, x->first_body);
+	size_t body = MIN(record->len - x->head_len, q->body.len);
+	if (body > 0)
+		memcpy(record->p + x->head_len, q->body.p, body);
+	x->first_len = x->head_len + body;
 	return REASON_NONE;
 }
 
 int send_write(struct exchange *x)
 {
+	const uint8_t *first = x->first.p ? x->first.p : x->eg->record.p;
 	size_t total = x->head_len + x->request.body.len;
 
 	while (x->sent < total) {
 		size_t n;
-		struct span part = x->sent < x->first.len
-					   ? span_of(x->first.p + x->sent, x->first.len - x->sent)
+		struct span part = x->sent < x->first_len
+					   ? span_of(first + x->sent, x->first_len - x->sent)
 					   : span_of(x->request.body.p + (x->sent - x->head_len), total - x->sent);
 		int r = tls_write(x->upstream->tls, part, &n);
 		/* A full socket has taken the record into OpenSSL's hands: from here on it may leave. */
@@ -57,6 +56,24 @@ int send_write(struct exchange *x)
 		x->sent += n;
 	}
 	return 0;
+}
+
+enum reason send_begin(struct exchange *x, int *ret_answer)
+{
+	struct egress *eg = x->eg;
+	enum reason why = send_compose(x);
+
+	if (why == REASON_NONE) {
+		*ret_answer = send_write(x);
+		if (*ret_answer == TLS_E_WRITE && x->sent < x->first_len) {
+			if (secret_alloc(eg->arena, x->first_len, &x->first))
+				why = REASON_OVERLOADED;
+			else
+				memcpy(x->first.p, eg->record.p, x->first_len);
+		}
+	}
+	secret_wipe(eg->record.p, why == REASON_NONE ? x->first_len : eg->record.len);
+	return why;
 }
 
 void send_drop(struct exchange *x)
