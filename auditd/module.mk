@@ -10,3 +10,6 @@ $(eval $(call program,auditd,auditd/main.c,auditd auditlog common proto,libuv li
 $(eval $(call unit,auditd/ledger,auditd auditlog common proto,libuv libsodium msgpack))
 $(eval $(call unit,auditd/verify,auditd auditlog common proto,libuv libsodium msgpack))
 $(eval $(call fuzz,segment_recovery,auditlog common proto,libsodium msgpack))
+# The system calls that this test makes fail.
+PKG_LIBS_faults := $(foreach c,fsync fdatasync syncfs fstat fstatat renameat mkdirat ftruncate fallocate openat pwrite,-Wl,--wrap=$(c))
+$(eval $(call unit,auditd/fault,auditd auditlog common proto,libuv libsodium msgpack faults))

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every system call that the ledger makes while it commits, rotates and publishes is made to fail in turn: the n-th
+ * call fails with EIO or ENOSPC, writes short, or is the last thing the process does; n grows until a run meets no
+ * fault. After each, the log is opened again: every acknowledged entry is there, none twice, and the whole verifies
+ * (or, where nothing had been signed yet, reads back whole).
+ *
+ * The calls are replaced by the linker (--wrap); the work runs in a child process, which tells through shared memory
+ * how many entries it was told are durable.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "auditd/test_log.h"
+
+#define FAULT_CALLS_MAX 2000
+
+enum fault { FAULT_EIO, FAULT_ENOSPC, FAULT_EINTR, FAULT_SHORT, FAULT_KILL, N_FAULTS };
+
+/* The wrappers have no context to be given; there is one run at a time. */
+static struct {
+	bool armed;
+	enum fault fault;
+	unsigned at, calls;
+	unsigned long met;
+} plan;
+
+static struct shared {
+	uint64_t acknowledged, signed_size;
+	bool met;
+} * shared;
+
+/* True when this call is the one. FAULT_KILL does not come back. */
+static bool fault_now(void)
+{
+	if (!plan.armed || plan.calls++ != plan.at)
+		return false;
+	shared->met = true;
+	if (plan.fault == FAULT_KILL)
+		_exit(99);
+	errno = plan.fault == FAULT_ENOSPC ? ENOSPC : plan.fault == FAULT_EINTR ? EINTR : EIO;
+	return true;
+}
+
+#define WRAP(ret, name, params, args)                              \
+	ret __real_##name params;                                  \
+	ret __wrap_##name params;                                  \
+	ret __wrap_##name params                                   \
+	{                                                          \
+		return fault_now() ? (ret)-1 : __real_##name args; \
+	}
+
+/* clang-format off */
+WRAP(int, fsync, (int fd), (fd))
+WRAP(int, fdatasync, (int fd), (fd))
+WRAP(int, syncfs, (int fd), (fd))
+WRAP(int, fstat, (int fd, struct stat *st), (fd, st))
+WRAP(int, fstatat, (int fd, const char *path, struct stat *st, int flags), (fd, path, st, flags))
+WRAP(int, renameat, (int d1, const char *from, int d2, const char *to), (d1, from, d2, to))
+WRAP(int, mkdirat, (int d, const char *path, mode_t mode), (d, path, mode))
+WRAP(int, ftruncate, (int fd, off_t len), (fd, len))
+WRAP(int, fallocate, (int fd, int mode, off_t at, off_t len), (fd, mode, at, len))
+/* clang-format on */
+
+int __real_openat(int dir, const char *path, int flags, ...);
+int __wrap_openat(int dir, const char *path, int flags, ...);
+int __wrap_openat(int dir, const char *path, int flags, ...)
+{
+	return fault_now() ? -1 : __real_openat(dir, path, flags, 0600);
+}
+
+ssize_t __real_pwrite(int fd, const void *p, size_t len, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *p, size_t len, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *p, size_t len, off_t at)
+{
+	unsigned call = plan.calls;
+
+	if (plan.armed && call == plan.at && (plan.fault == FAULT_SHORT || plan.fault == FAULT_KILL) && len > 1)
+		len = __real_pwrite(fd, p, len / 2, at) > 0 ? len / 2 : len;
+	if (plan.fault == FAULT_SHORT && plan.armed && call == plan.at) {
+		plan.calls++;
+		shared->met = true;
+		return (ssize_t)len;
+	}
+	return fault_now() ? -1 : __real_pwrite(fd, p, len, at);
+}
+
+/* ---- the work ---- */
+
+/* 0 or what failed. Like sign() of the fixture, but an error is an answer. */
+static int try_sign(struct fixture *f)
+{
+	struct checkpoint cp = {.origin = span_str(f->key.name), .size = ledger_size(f->l)};
+	struct merkle_proof proof;
+	uint8_t sig[NOTE_SIG_BYTES];
+	char text[512], note[LEDGER_NOTE_MAX];
+	size_t len, note_len;
+
+	int r = ledger_prepare(f->l, f->signed_size, &cp.root, &proof);
+	if (r)
+		return r;
+	if (checkpoint_format(&cp, text, sizeof(text), &len))
+		return -EINVAL;
+	crypto_sign_detached(sig, NULL, (const uint8_t *)text, len, f->secret);
+	if (note_format(span_of(text, len), &f->key, sig, note, sizeof(note), &note_len))
+		return -EINVAL;
+	r = ledger_write_key(f->l, &f->key);
+	if (!r)
+		r = ledger_publish(f->l, span_of(note, note_len), &f->key, cp.size, &cp.root);
+	if (!r)
+		f->signed_size = shared->signed_size = cp.size;
+	return r;
+}
+
+/* Commits of changing size over several segments, a checkpoint now and then. Ends at the first failure, as auditd does.
+ */
+static void work(struct fixture *f)
+{
+	int r = reopen(f);
+
+	for (unsigned round = 0; round < 9 && !r; round++) {
+		ledger_batch_clear(&f->batch);
+		for (unsigned i = 0; i < 10 + round * 17; i++)
+			add(f);
+		r = ledger_append(f->l, &f->batch);
+		if (!r)
+			shared->acknowledged = ledger_size(f->l);
+		if (!r && round % 3 == 1)
+			r = try_sign(f);
+	}
+	_exit(r ? 1 : 0);
+}
+
+static void after(struct fixture *f, enum fault fault, unsigned n)
+{
+	struct verify_report report;
+
+	int r = reopen(f);
+	if (r)
+		fail_msg("fault %d at call %u: not opened again: %s", fault, n, r > 0 ? f->l->why : strerror(-r));
+	uint64_t size = ledger_size(f->l);
+	if (size < shared->acknowledged)
+		fail_msg("fault %d at call %u: %" PRIu64 " acknowledged, %" PRIu64 " there", fault, n,
+			 shared->acknowledged, size);
+	assert_true(size <= 702);
+	assert_int_equal(size > 0 ? f->l->sources.all[0].last_seq : 0, size);
+	f->signed_size = f->l->published.size;
+	assert_true(f->signed_size >= shared->signed_size);
+	f->seq = size;
+	commit(f, 3);
+	sign(f);
+	if (!verifies(f, f->dir, &report))
+		fail_msg("fault %d at call %u: %s", fault, n, report.why);
+	assert_int_equal(report.entries, size + 3);
+}
+
+static void empty(struct fixture *f)
+{
+	f->l = ledger_close(f->l);
+	(void)nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	assert_int_equal(mkdir(f->dir, 0700), 0);
+	f->seq = f->signed_size = 0;
+	*shared = (struct shared){0};
+}
+
+static void run_all(struct fixture *f, enum fault fault)
+{
+	unsigned n = 0;
+
+	for (; n < FAULT_CALLS_MAX; n++) {
+		int status;
+		empty(f);
+		pid_t child = fork();
+		if (child == 0) {
+			if (!freopen("/dev/null", "w", stderr))
+				_exit(98);
+			plan.armed = true;
+			plan.fault = fault;
+			plan.at = n;
+			work(f);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFEXITED(status));
+		after(f, fault, n);
+		if (!shared->met)
+			break;
+	}
+	assert_true(n > 100 && n < FAULT_CALLS_MAX);
+	print_message("%u calls\n", n);
+}
+
+#define FAULT_TEST(name, fault)           \
+	static void name(void **state)    \
+	{                                 \
+		run_all(*state, (fault)); \
+	}
+FAULT_TEST(test_eio, FAULT_EIO)
+FAULT_TEST(test_enospc, FAULT_ENOSPC)
+FAULT_TEST(test_eintr, FAULT_EINTR)
+FAULT_TEST(test_short_writes, FAULT_SHORT)
+FAULT_TEST(test_kill, FAULT_KILL)
+
+int main(void)
+{
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CASE(test_eio), CASE(test_enospc), CASE(test_eintr), CASE(test_short_writes), CASE(test_kill),
+	};
+
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return shared == MAP_FAILED || sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}
