@@ -276,7 +276,9 @@ static void test_sealed(void **state)
 	(void)state;
 
 	assert_int_equal(ask(), REASON_NONE);
+	assert_int_equal(cache_known(f.a.cache), 1);
 	authorize_seal(&f.a);
+	assert_int_equal(cache_known(f.a.cache), 0);
 	assert_int_equal(ask(), REASON_VAULT_SEALED);
 	assert_int_equal(f.answer.deny.retry_after_ms, 5000);
 	assert_int_equal(secret_arena_used(f.a.arena), 0);
@@ -441,6 +443,9 @@ static void test_revoked_while_the_store_answers(void **state)
 	f.store.meanwhile = revoke_meanwhile;
 	(void)ask(); /* this one was on its way */
 	assert_int_equal(ask(), REASON_KEY_REVOKED);
+	assert_int_equal(f.store.asked, 2);
+	assert_int_equal(ask(), REASON_KEY_REVOKED); /* from the cache: answers are kept again */
+	assert_int_equal(f.store.asked, 2);
 }
 
 static void test_whose_key_takes_nothing(void **state)

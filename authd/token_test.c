@@ -91,6 +91,24 @@ static void test_upper_case_is_another_text(void **state)
 	assert_false(token_plausible(SPAN_LIT("bh_sk_Aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaag2gaeja")));
 }
 
+/* The checksum is right, and the text is still none of ours: a key has one spelling. */
+static void test_a_right_checksum_is_not_enough(void **state)
+{
+	(void)state;
+	static const char *const wrong[] = {
+		"bh_sk_0000000000000000000000000000000000000000vm4zxoy",
+		"bh_sk_1111111111111111111111111111111111111111ynqb5ca",
+		"bh_sk_888888888888888888888888888888888888888847assma",
+		"bh_sk_9999999999999999999999999999999999999999r6mkyay",
+		"bh_sk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAacbl56i",
+		"bh_sk_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-hk2nasa",
+		"bh_pk_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaqwgqqzq",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+		assert_false(token_plausible(span_str(wrong[i])));
+}
+
 /* The vector is from Python's hmac: RFC 4231 has none with a key of 32 bytes. */
 static void test_hmac_is_hmac_sha256(void **state)
 {
@@ -131,6 +149,7 @@ int main(void)
 		cmocka_unit_test(test_every_other_length_is_garbage),
 		cmocka_unit_test(test_swapped_neighbours_are_garbage),
 		cmocka_unit_test(test_upper_case_is_another_text),
+		cmocka_unit_test(test_a_right_checksum_is_not_enough),
 		cmocka_unit_test(test_hmac_is_hmac_sha256),
 		cmocka_unit_test(test_ids),
 	};
