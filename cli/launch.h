@@ -53,9 +53,11 @@ struct launcher {
 	struct log log;
 	enum launch_phase phase;
 	bool whole;        /* `up`: all instances; else `run`: one */
-	bool root;         /* each role gets a uid of its own */
+	bool root;         /* we may take on other uids */
+	bool distinct;     /* each role has a uid of its own: root gives it, or a container made for one role has it */
 	bool made_run_dir; /* then it goes when we go */
-	uid_t uid_base;
+	uid_t uid, uid_base;
+	gid_t gid;
 	unsigned workers;
 	int run_fd;
 	char programs[2][LAUNCH_PATH_BYTES]; /* folders to search */
@@ -74,7 +76,9 @@ struct launcher {
 /* ---- launch_place.c: all return CLI_DONE, or CLI_FAILED with the line printed ---- */
 MUST_USE int launch_folders(struct launcher *l);
 MUST_USE int launch_find_programs(struct launcher *l);
-/* Who a role is: its own uid when we are root, else ours. The gid is the same number, or ours. */
+/* Finds out who we are; the children are known. */
+void launch_identify(struct launcher *l);
+/* Who a role is: a uid of its own with a gid of the same number, or ours. The operator is always us. */
 uid_t launch_uid(const struct launcher *l, enum role role);
 gid_t launch_gid(const struct launcher *l, enum role role);
 /* Files that the configuration names must be readable by the role that needs them. */

@@ -99,13 +99,13 @@ static int control_try(struct launch_child *c, const char *edge, int *ret_fd)
 	enum role server, client;
 	unsigned server_worker, client_worker;
 
+	if (!control_may_link(c->control, uv_now(&c->l->loop)))
+		return -EAGAIN;
 	if (!edge_parse(edge, &server, &server_worker, &client, &client_worker) || client != c->role ||
 	    client_worker != c->worker) {
 		log_event(&c->l->log, LOG_LAUNCH_LINK_DENIED, LOG_STR("instance", c->name), LOG_STR("edge", edge));
 		return -EACCES;
 	}
-	if (!control_may_link(c->control, uv_now(&c->l->loop)))
-		return -EAGAIN;
 	return control_connect(c, edge, ret_fd);
 }
 

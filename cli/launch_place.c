@@ -28,27 +28,22 @@ const char *launch_program(enum role role)
 	}
 }
 
-/* Not root but exactly the uid that this role would get: a container made for it. */
-static bool place_is_own_uid(const struct launcher *l, enum role role)
+void launch_identify(struct launcher *l)
 {
-	return !l->whole && geteuid() == l->uid_base + (uid_t)role;
+	l->uid = geteuid();
+	l->gid = getegid();
+	l->root = l->uid == 0;
+	l->distinct = l->root || (!l->whole && l->uid == l->uid_base + (uid_t)l->children[0].role);
 }
 
 uid_t launch_uid(const struct launcher *l, enum role role)
 {
-	if (role == ROLE_CLI)
-		return geteuid();
-	for (size_t i = 0; !l->root && i < l->n_children; i++)
-		if (place_is_own_uid(l, l->children[i].role))
-			return l->uid_base + (uid_t)role;
-	return l->root ? l->uid_base + (uid_t)role : geteuid();
+	return role == ROLE_CLI || !l->distinct ? l->uid : l->uid_base + (uid_t)role;
 }
 
 gid_t launch_gid(const struct launcher *l, enum role role)
 {
-	uid_t uid = launch_uid(l, role);
-
-	return uid == geteuid() ? getegid() : (gid_t)uid;
+	return role == ROLE_CLI || !l->distinct ? l->gid : (gid_t)(l->uid_base + (uid_t)role);
 }
 
 /* mkdir -p. */

@@ -57,7 +57,7 @@ static int run_child(struct launcher *l)
 static int up_identity(struct launcher *l)
 {
 	l->uid_base = (uid_t)cli_value_u64(l->cli, "bulkhead.uid_base");
-	l->root = geteuid() == 0;
+	launch_identify(l);
 	if (!l->root && l->whole)
 		fprintf(l->cli->err,
 			"bulkhead: not root, so all daemons share uid %u and only their sandboxes keep them apart\n",
