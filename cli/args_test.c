@@ -8,16 +8,6 @@
 
 #include <stdlib.h>
 
-#define STUB(name)                \
-	int name(struct cli *cli) \
-	{                         \
-		(void)cli;        \
-		return CLI_DONE;  \
-	}
-STUB(cmd_audit_tail)
-STUB(cmd_audit_verify)
-STUB(cmd_audit_proof)
-
 #define WORDS_MAX 12
 
 static FILE *sink;

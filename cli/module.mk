@@ -6,7 +6,7 @@ SRC_cli += cli/audit.c cli/audit_verify.c
 $(eval $(call library,cli,$(SRC_cli)))
 $(eval $(call program,bulkhead,cli/main.c,cli auditlog common proto,libuv yaml jansson msgpack libsodium))
 $(eval $(call unit,cli/config_tree,cli common proto,yaml msgpack))
-$(eval $(call unit,cli/args,cli common proto,libuv yaml jansson msgpack))
+$(eval $(call unit,cli/args,cli auditlog common proto,libuv yaml jansson msgpack libsodium))
 $(eval $(call unit,cli/listen,cli common proto,))
 $(eval $(call fuzz,config,cli common proto,yaml msgpack))
 $(eval $(call unit,cli/launch_control,cli common proto,libuv yaml jansson msgpack))
