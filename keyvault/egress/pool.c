@@ -104,12 +104,17 @@ static void upstream_enter(struct upstream *u, enum upstream_state state, struct
 static void upstream_offer(struct upstream *u)
 {
 	struct pool *p = u->pool;
-	struct pool_waiter *w = pool_next_waiter(p);
 
-	if (!w) {
+	if (p->n_waiters == 0) {
 		upstream_enter(u, UPSTREAM_IDLE, &p->idle);
 		return;
 	}
+	if (!tls_still_idle(u->tls)) {
+		upstream_close(u);
+		pool_balance(p);
+		return;
+	}
+	struct pool_waiter *w = pool_next_waiter(p);
 	upstream_enter(u, UPSTREAM_BUSY, &p->busy);
 	w->ready(w, u, REASON_NONE);
 }
@@ -271,7 +276,6 @@ int pool_take(struct pool *p, struct pool_waiter *w, bool fresh, struct upstream
 			upstream_close(u);
 			continue;
 		}
-		u->reused = true;
 		upstream_enter(u, UPSTREAM_BUSY, &p->busy);
 		*ret_upstream = u;
 		return 0;
@@ -300,9 +304,10 @@ void pool_give_back(struct upstream *u, bool keep)
 	uint64_t now_ms = ipc_now_ms(p->env->ipc);
 
 	assert(u->state == UPSTREAM_BUSY);
+	u->reused = true;
 	u->on_event = NULL;
-	if (keep && !p->closed && p->env->idle_ms > 0 && now_ms - u->born_ms < POOL_LIFETIME_MS &&
-	    tls_still_idle(u->tls) && upstream_watch(u, UV_READABLE) == 0) {
+	if (keep && !p->closed && p->env->idle_ms > 0 && now_ms - u->born_ms < POOL_LIFETIME_MS && tls_quiet(u->tls) &&
+	    upstream_watch(u, UV_READABLE) == 0) {
 		upstream_offer(u);
 		return;
 	}

@@ -269,16 +269,22 @@ bool tls_pending(const struct tls *t)
 	return SSL_has_pending(t->ssl) == 1;
 }
 
+/* A farewell may have been read together with the end of an answer: then the socket has nothing more to say. */
+bool tls_quiet(const struct tls *t)
+{
+	return !SSL_has_pending(t->ssl) && SSL_get_shutdown(t->ssl) == 0;
+}
+
 bool tls_still_idle(struct tls *t)
 {
 	uint8_t byte;
 	size_t n;
 
-	if (SSL_get_shutdown(t->ssl)) /* its farewell was read together with the end of the last answer */
-		return false;
 	/* Mostly nothing has come, and to ask the socket is far cheaper than to ask OpenSSL. */
-	if (!SSL_has_pending(t->ssl) && recv(SSL_get_fd(t->ssl), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
+	if (tls_quiet(t) && recv(SSL_get_fd(t->ssl), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
 		return errno == EAGAIN;
+	if (SSL_get_shutdown(t->ssl))
+		return false;
 	int r = SSL_peek_ex(t->ssl, &byte, 1, &n);
 
 	return r != 1 && tls_answer(t, r) == TLS_E_READ;

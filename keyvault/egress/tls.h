@@ -48,6 +48,8 @@ MUST_USE int tls_read(struct tls *t, uint8_t *to, size_t cap, size_t *ret_len);
 MUST_USE int tls_write(struct tls *t, struct span bytes, size_t *ret_len);
 /* More can be read without the socket. */
 bool tls_pending(const struct tls *t);
+/* No byte and no farewell of the peer lies in OpenSSL's buffers. The socket is not asked. */
+bool tls_quiet(const struct tls *t);
 /* Reads what is not application data (tickets, key updates). True when the connection is still fit for a request. */
 bool tls_still_idle(struct tls *t);
 /* Why it was refused, for the log. */
