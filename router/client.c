@@ -250,7 +250,6 @@ static int client_new(struct door *d, int fd, const struct sockaddr_storage *fro
 	list_push(&d->clients, &c->in_door);
 	d->n++;
 	request_init(&c->request, d->all, c);
-	client_read(c, true);
 	return 0;
 }
 

@@ -40,8 +40,7 @@ static enum request_state refuse(struct request *r, enum reason reason)
 /* Adapters only report what the state asked for: anything else is a defect of ours. */
 static enum request_state unexpected(struct request *r, const struct event *ev)
 {
-	(void)ev;
-	assert(!"an event that this state does not expect");
+	assert(!ev);
 	return r->state;
 }
 

@@ -7,114 +7,18 @@
 #pragma once
 
 #include "common/json_scan.h"
-#include "common/list.h"
 #include "router/body.h"
 #include "router/endpoint.h"
 #include "router/http_body.h"
-#include "router/http_write.h"
-#include "router/proxies.h"
 #include "router/reply.h"
+#include "router/requests.h"
 #include "router/sse.h"
 #include "router/upstream.h"
 #include "router/usage.h"
 
-struct audit_client;
 struct client;
-struct peers;
 
 #define REQUEST_ID_BYTES_MAX 64
-
-/*
- * In the order of a request's life: the state, the limit in struct request_limits that bounds the stay, what the client
- * is told (or the log) when it is over, and the states that may follow.
- */
-/* clang-format off */
-#define REQUEST_STATES(S) \
-	S(AWAIT,     idle_ms,      NONE,             TO(READ_HEAD) | TO(CLOSED)) \
-	S(READ_HEAD, head_ms,      TIMEOUT_REQUEST,  TO(READ_BODY) | TO(REFUSE) | TO(CLOSED)) \
-	S(READ_BODY, body_ms,      TIMEOUT_REQUEST,  TO(AUTHORIZE) | TO(ANSWER) | TO(REFUSE) | TO(SETTLE)) \
-	S(AUTHORIZE, authorize_ms, AUTHD_GONE,       TO(SCAN) | TO(OPEN) | TO(ANSWER) | TO(REFUSE) | TO(SETTLE)) \
-	S(SCAN,      scan_ms,      CLASSIFIER_GONE,  TO(OPEN) | TO(REFUSE) | TO(SETTLE)) \
-	S(OPEN,      reply_ms,     UPSTREAM_TIMEOUT, TO(RELAY) | TO(REFUSE) | TO(SETTLE)) \
-	S(RELAY,     stall_ms,     UPSTREAM_TIMEOUT, TO(REFUSE) | TO(FLUSH) | TO(SETTLE)) \
-	S(ANSWER,    stall_ms,     CLIENT_GONE,      TO(FLUSH)) \
-	S(REFUSE,    stall_ms,     CLIENT_GONE,      TO(FLUSH)) \
-	S(FLUSH,     stall_ms,     CLIENT_GONE,      TO(SETTLE)) \
-	S(SETTLE,    stall_ms,     NONE,             TO(AWAIT) | TO(LINGER) | TO(CLOSED)) \
-	S(LINGER,    linger_ms,    NONE,             TO(CLOSED)) \
-	S(CLOSED,    linger_ms,    NONE,             0)
-/* clang-format on */
-
-enum request_state {
-#define S(NAME, limit, late, next) REQUEST_##NAME,
-	REQUEST_STATES(S)
-#undef S
-		N_REQUEST_STATES,
-};
-
-enum event_kind {
-	EV_ENTER,    /* the state was just entered */
-	EV_INPUT,    /* the client sent bytes: request_input() */
-	EV_SENT,     /* the client took bytes */
-	EV_GONE,     /* the client is no longer there */
-	EV_TIMEOUT,  /* the state's limit is over */
-	EV_SHUTDOWN, /* the worker drains: no new request */
-	EV_PERMIT,   /* authd's answers */
-	EV_DENY,
-	EV_MODELS,
-	EV_VERDICT,    /* the classifier's */
-	EV_PEER_LOST,  /* whoever was asked cannot answer */
-	EV_REPLY_HEAD, /* the egress's */
-	EV_DATA,
-	EV_END,
-	EV_BROKEN,
-	EV_REVOKED, /* the key in use was revoked */
-};
-
-/* Whatever it points to is valid during the step only. */
-struct event {
-	enum event_kind kind;
-	union {
-		const struct proto_permit *permit;
-		const struct proto_deny *deny;
-		const struct proto_models_rep *models;
-		const struct proto_verdict *verdict;
-		const struct proto_reply_head *reply_head;
-		const struct proto_end *end;
-		struct span data;
-		struct {
-			enum reason reason;
-			bool sent; /* the provider may have seen the request */
-		} broken;
-	};
-};
-
-struct request_limits {
-	uint64_t idle_ms, head_ms, body_ms, authorize_ms, scan_ms, reply_ms, stall_ms, linger_ms;
-	uint64_t stream_bytes_max;
-};
-
-/* What all requests of a worker share. */
-struct requests {
-	struct list in_state[N_REQUEST_STATES]; /* each in order of deadline */
-	uint64_t wait_ms[N_REQUEST_STATES];
-	size_t n;
-	uint64_t now_us, unix_s; /* kept current by the adapters */
-	bool draining;
-	struct request_limits limits;
-	struct proxies trusted;
-	struct peers *peers;
-	struct lane *lane;
-	struct audit_client *audit;
-	char id_prefix[20];
-	uint64_t id_count;
-	char date[HTTP_DATE_BYTES];
-	uint64_t date_s;
-	uint64_t by_status[600]; /* answers, for metrics; [0] is what was cut before any */
-	uint64_t cut, tokens_in, tokens_out;
-	struct http_head head;   /* scratch of one step */
-	struct splices *splices; /* likewise */
-};
 
 /* What the head said. */
 struct request_ask {
@@ -175,23 +79,6 @@ struct request {
 	struct reply reply;
 	struct request_record record;
 };
-
-/* `all` zeroed but for what its user fills in: limits, trusted, peers, lane, audit, now_us, unix_s. 0 or -ENOMEM. */
-MUST_USE int requests_init(struct requests *all, const uint8_t boot[16], unsigned worker);
-void requests_deinit(struct requests *all);
-/* Sends EV_TIMEOUT to all whose time is over. */
-void requests_expire(struct requests *all);
-/* The next deadline in milliseconds, UINT64_MAX when there is none. */
-uint64_t requests_next_ms(const struct requests *all);
-/* Refuses what comes from now on, and ends idle connections. */
-void requests_shutdown(struct requests *all);
-/* authd says that a key was revoked: cuts what it has in flight. */
-void requests_revoke(struct requests *all, struct span principal);
-/* Prometheus text, appended. */
-void requests_metrics(const struct requests *all, char *to, size_t cap);
-const char *request_state_name(enum request_state state);
-/* The state graph for people, as Graphviz text. */
-void request_graph(void (*line)(const char *from, const char *to));
 
 /* Starts the machine of a new connection in AWAIT. */
 void request_init(struct request *r, struct requests *all, struct client *client);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/err.h"
+#include "router/client.h"
 #include "router/request.h"
 #include "router/request_parts.h"
 #include "router/splice.h"
@@ -47,6 +48,7 @@ void request_init(struct request *r, struct requests *all, struct client *client
 	list_push(&all->in_state[r->state], &r->in_state);
 	all->n++;
 	ask_reset(r);
+	client_read(client, true);
 }
 
 void request_deinit(struct request *r)
