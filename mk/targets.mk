@@ -77,12 +77,13 @@ docs: all ## write the generated pages: PROTOCOL.md, REASONS.md, CONFIG.md, SAND
 
 install: all ## into DESTDIR and PREFIX (/usr/local)
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin libexec/bulkhead share/doc/bulkhead share/man/man1 \
-		share/bash-completion/completions)
+		share/bash-completion/completions lib/systemd/system)
 	install -m 0755 $(filter-out %/docgen,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/libexec/bulkhead
 	ln -sf ../libexec/bulkhead/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
 	install -m 0644 $(wildcard *.md LICENSE docs/*.md) packaging/bulkhead.yaml $(DESTDIR)$(PREFIX)/share/doc/bulkhead
 	install -m 0644 docs/bulkhead.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 0644 packaging/bulkhead.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bulkhead
+	sed 's#/usr/bin#$(PREFIX)/bin#' packaging/bulkhead.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/bulkhead.service
 
 clean: ## remove build/
 	rm -rf build
