@@ -93,6 +93,14 @@ static int act_describe(void)
 		assert_int_equal(WTERMSIG(status), SIGSYS); \
 	} while (0)
 
+/* An instrumented build has no filter to test (common/sandbox.c says why). */
+static void only_confined(void)
+{
+#ifdef BULKHEAD_INSTRUMENTED
+	skip();
+#endif
+}
+
 static void test_every_role_can_enter_and_leave(void **state)
 {
 	(void)state;
@@ -110,6 +118,7 @@ static void test_prepare_alone(void **state)
 	int status;
 
 	(void)state;
+	only_confined();
 	if (pid == 0)
 		_exit(sandbox_prepare() != 0 ? 99 : act_describe());
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -119,6 +128,7 @@ static void test_prepare_alone(void **state)
 static void test_forbidden_call_kills_with_sigsys(void **state)
 {
 	(void)state;
+	only_confined();
 	assert_killed(confined(ROLE_KEYVAULT, act_socket));
 	assert_killed(confined(ROLE_EGRESS, act_socket));
 	assert_killed(confined(ROLE_ROUTER, act_open_outside));
@@ -129,6 +139,7 @@ static void test_failed_assertion_shows_as_sigabrt(void **state)
 	int status = confined(ROLE_KEYVAULT, act_abort);
 
 	(void)state;
+	only_confined();
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGABRT);
 }
@@ -139,6 +150,7 @@ static void test_files_only_in_the_folder(void **state)
 	int status;
 
 	(void)state;
+	only_confined();
 	folder = mkdtemp(made);
 	status = confined(ROLE_AUTHD, act_open_inside);
 	assert_int_equal(WEXITSTATUS(status), 1);
@@ -154,6 +166,7 @@ static void test_files_only_in_the_folder(void **state)
 static void test_a_missing_path_is_an_error(void **state)
 {
 	(void)state;
+	only_confined();
 	folder = "/nonexistent/folder";
 	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) > 0)
 		assert_int_equal(WEXITSTATUS(confined(ROLE_AUTHD, act_nothing)), 99);
@@ -164,13 +177,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_role_can_enter_and_leave),
-#ifndef BULKHEAD_INSTRUMENTED
 		cmocka_unit_test(test_prepare_alone),
 		cmocka_unit_test(test_forbidden_call_kills_with_sigsys),
 		cmocka_unit_test(test_failed_assertion_shows_as_sigabrt),
 		cmocka_unit_test(test_files_only_in_the_folder),
 		cmocka_unit_test(test_a_missing_path_is_an_error),
-#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
