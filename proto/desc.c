@@ -26,7 +26,8 @@
 /* The empty last row lets a message have no fields. */
 #define FIELDS(name_) \
 	static const struct proto_field name_##_fields[] = { MSG_##name_(FIELD_F, FIELD_L) { 0 } }; \
-	static_assert(sizeof(struct proto_##name_) == 0 MSG_##name_(SIZE_F, SIZE_L), "the codec walks members by size"); \
+	static_assert(sizeof(struct proto_##name_) == 0 MSG_##name_(SIZE_F, SIZE_L), \
+		      "the codec walks members by size"); \
 	static_assert(ARRAY_LEN(name_##_fields) - 1 <= PROTO_FIELDS_MAX, "raise PROTO_FIELDS_MAX");
 #define BODY(name_) \
 	.name = #name_, .secret = false MSG_##name_(SECRET_F, SECRET_L), .size = sizeof(struct proto_##name_), .n_fields = ARRAY_LEN(name_##_fields) - 1, \
