@@ -30,8 +30,8 @@
 		      "the codec walks members by size"); \
 	static_assert(ARRAY_LEN(name_##_fields) - 1 <= PROTO_FIELDS_MAX, "raise PROTO_FIELDS_MAX");
 #define BODY(name_) \
-	.name = #name_, .secret = false MSG_##name_(SECRET_F, SECRET_L), .size = sizeof(struct proto_##name_), .n_fields = ARRAY_LEN(name_##_fields) - 1, \
-	.fields = name_##_fields
+	.name = #name_, .size = sizeof(struct proto_##name_), .secret = false MSG_##name_(SECRET_F, SECRET_L), \
+	.fields = name_##_fields, .n_fields = ARRAY_LEN(name_##_fields) - 1
 
 #define M(NAME_, name_, ...) FIELDS(name_)
 PROTO_MESSAGES(M) PROTO_ITEMS(M) PROTO_RECORDS(M)
