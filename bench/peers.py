@@ -99,7 +99,7 @@ class Nginx:
         self.process.wait(10)
 
     def pids(self):
-        return [self.process.pid, *children_of(self.process.pid)]
+        return [self.process.pid, *sorted(children_of(self.process.pid))]
 
 
 def upstream(folder, certificate):
