@@ -38,12 +38,35 @@ static const uint32_t crc32c_table[256] = {
 };
 /* clang-format on */
 
+static uint32_t crc32c_by_table(uint32_t crc, const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		crc = crc32c_table[(crc ^ p[i]) & 0xff] ^ crc >> 8;
+	return crc;
+}
+
+#ifdef __x86_64__
+/* SSE 4.2 has an instruction for this polynomial: ten times as fast. */
+__attribute__((target("sse4.2"))) static uint32_t crc32c_by_cpu(uint32_t crc, const uint8_t *p, size_t len)
+{
+	for (; len >= 8; p += 8, len -= 8) {
+		uint64_t word;
+
+		memcpy(&word, p, 8);
+		crc = (uint32_t)__builtin_ia32_crc32di(crc, word);
+	}
+	for (; len > 0; p++, len--)
+		crc = __builtin_ia32_crc32qi(crc, *p);
+	return crc;
+}
+
 uint32_t crc32c(uint32_t crc, const void *p, size_t len)
 {
-	const uint8_t *at = p;
-
-	crc = ~crc;
-	for (size_t i = 0; i < len; i++)
-		crc = crc32c_table[(crc ^ at[i]) & 0xff] ^ crc >> 8;
-	return ~crc;
+	return ~(__builtin_cpu_supports("sse4.2") ? crc32c_by_cpu : crc32c_by_table)(~crc, p, len);
 }
+#else
+uint32_t crc32c(uint32_t crc, const void *p, size_t len)
+{
+	return ~crc32c_by_table(~crc, p, len);
+}
+#endif
