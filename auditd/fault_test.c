@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include "auditd/test_log.h"
+#include "tests/support/test_log.h"
 
 #define FAULT_CALLS_MAX 2000
 

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "auditd/test_log.h"
+#include "tests/support/test_log.h"
 
 /* ---- growing ---- */
 

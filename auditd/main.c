@@ -157,21 +157,22 @@ static int auditd_start(struct auditd *a, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static struct auditd a; /* the tables of producers and readers are too large for a stack */
+	struct auditd *a = calloc(1, sizeof(*a)); /* its tables are too large for a stack */
 
-	if (auditd_start(&a, argc, argv))
+	if (!a || auditd_start(a, argc, argv))
 		return EXIT_FAILURE;
-	a.daemon.on_drain = on_drain;
-	a.daemon.metrics = on_metrics;
-	a.daemon.ctx = &a;
-	daemon_set_ready(&a.daemon, true, "recording; checkpoints wait for the vault");
-	int code = daemon_run(&a.daemon);
-	checkpoint_close(&a);
-	readers_close(&a);
-	writer_close(&a.writer);
-	daemon_deinit(&a.daemon);
-	writer_deinit(&a.writer);
-	a.ledger = ledger_close(a.ledger);
-	config_deinit(&a.config);
+	a->daemon.on_drain = on_drain;
+	a->daemon.metrics = on_metrics;
+	a->daemon.ctx = a;
+	daemon_set_ready(&a->daemon, true, "recording; checkpoints wait for the vault");
+	int code = daemon_run(&a->daemon);
+	checkpoint_close(a);
+	readers_close(a);
+	writer_close(&a->writer);
+	daemon_deinit(&a->daemon);
+	writer_deinit(&a->writer);
+	a->ledger = ledger_close(a->ledger);
+	config_deinit(&a->config);
+	free(a);
 	return code;
 }

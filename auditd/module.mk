@@ -7,9 +7,10 @@ SRC_auditd := auditd/ledger.c auditd/recover.c auditd/writer.c auditd/producers.
 	auditd/checkpoint.c auditd/reader.c
 $(eval $(call library,auditd,$(SRC_auditd)))
 $(eval $(call program,auditd,auditd/main.c,auditd auditlog common proto,libuv libsodium msgpack))
-$(eval $(call unit,auditd/ledger,auditd auditlog common proto,libuv libsodium msgpack))
-$(eval $(call unit,auditd/verify,auditd auditlog common proto,libuv libsodium msgpack))
+$(eval $(call library,testlog,tests/support/test_log.c))
+$(eval $(call unit,auditd/ledger,testlog auditd auditlog common proto,libuv libsodium msgpack))
+$(eval $(call unit,auditd/verify,testlog auditd auditlog common proto,libuv libsodium msgpack))
 $(eval $(call fuzz,segment_recovery,auditlog common proto,libsodium msgpack))
 # The system calls that this test makes fail.
 PKG_LIBS_faults := $(foreach c,fsync fdatasync syncfs fstat fstatat renameat mkdirat ftruncate fallocate openat pwrite,-Wl,--wrap=$(c))
-$(eval $(call unit,auditd/fault,auditd auditlog common proto,libuv libsodium msgpack faults))
+$(eval $(call unit,auditd/fault,testlog auditd auditlog common proto,libuv libsodium msgpack faults))

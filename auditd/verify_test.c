@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "auditd/test_log.h"
+#include "tests/support/test_log.h"
 
 #define TAMPER_ENTRIES 9
 

@@ -5,7 +5,8 @@
  * made by a job of its own beside the others, since it touches nothing that they touch.
  *
  * A batch leaves when it is urgent, when it has `commit_records`, or `commit_ms` after its first entry or after the job
- * that ran then: a commit costs the same for one entry as for many. A failed write is never tried again: on_failed must end the process.
+ * that ran then: a commit costs the same for one entry as for many. A failed write is never tried again: on_failed must
+ * end the process.
  */
 #pragma once
 

@@ -186,9 +186,19 @@ static int audit_check(struct cli *cli, const char *text, size_t len, const stru
 	return r;
 }
 
+static int audit_check_file(struct cli *cli, FILE *f, const struct note_key *key)
+{
+	char *text = malloc(PROOF_BYTES_MAX);
+	size_t len = text ? fread(text, 1, PROOF_BYTES_MAX, f) : 0;
+
+	int r = !text || ferror(f) || len == PROOF_BYTES_MAX ? cli_fail(cli, "%s cannot be read", cli->args[0])
+							     : audit_check(cli, text, len, key);
+	free(text);
+	return r;
+}
+
 int cmd_audit_check_proof(struct cli *cli)
 {
-	static char text[PROOF_BYTES_MAX];
 	const struct note_key *pinned;
 	struct note_key key;
 
@@ -200,8 +210,7 @@ int cmd_audit_check_proof(struct cli *cli)
 	FILE *f = fopen(cli->args[0], "re");
 	if (!f)
 		return cli_fail(cli, "%s cannot be opened", cli->args[0]);
-	size_t len = fread(text, 1, sizeof(text), f);
-	bool bad = ferror(f) || len == sizeof(text);
+	r = audit_check_file(cli, f, &key);
 	(void)fclose(f);
-	return bad ? cli_fail(cli, "%s cannot be read", cli->args[0]) : audit_check(cli, text, len, &key);
+	return r;
 }

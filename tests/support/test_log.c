@@ -1,37 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * For tests: a log in a scratch folder, a producer that fills it, and a signer of the test's own. Included once by each
- * test program, after cmocka.
- */
-#pragma once
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
 
-#include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
-#include <inttypes.h>
-#include <sodium.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "tests/support/test_log.h"
 
-#include "auditd/ledger.h"
-#include "auditd/proof.h"
-#include "auditd/verify.h"
-
-#define TEST_SEGMENT_BYTES 65536
-
-struct fixture {
-	char dir[64];
-	struct ledger *l;
-	struct ledger_batch batch;
-	uint8_t public[32], secret[64];
-	struct note_key key;
-	uint64_t seq;
-	uint64_t signed_size;
-};
-
-static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st;
 	(void)type;
@@ -39,11 +15,14 @@ static inline int remove_one(const char *path, const struct stat *st, int type, 
 	return remove(path);
 }
 
-static inline int setup(void **state)
+int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/ledger-test-XXXXXX");
+	/* In memory where there is such a folder: these tests are about what is written, not about how slow a disk is.
+	 */
+	(void)snprintf(f->dir, sizeof(f->dir), "%s/ledger-test-XXXXXX",
+		       access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	if (!mkdtemp(f->dir))
 		return -1;
 	crypto_sign_keypair(f->public, f->secret);
@@ -52,7 +31,7 @@ static inline int setup(void **state)
 	       ledger_batch_init(&f->batch, 4096, 4U << 20);
 }
 
-static inline int teardown(void **state)
+int teardown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -63,13 +42,13 @@ static inline int teardown(void **state)
 	return 0;
 }
 
-static inline int reopen(struct fixture *f)
+int reopen(struct fixture *f)
 {
 	f->l = ledger_close(f->l);
 	return ledger_open(f->dir, TEST_SEGMENT_BYTES, &f->l);
 }
 
-static inline void add(struct fixture *f)
+void add(struct fixture *f)
 {
 	static const uint8_t boot[16] = {7};
 	char request[32], model[200];
@@ -92,7 +71,7 @@ static inline void add(struct fixture *f)
 	assert_int_equal(ledger_batch_add(&f->batch, &leaf), 0);
 }
 
-static inline void commit(struct fixture *f, size_t n)
+void commit(struct fixture *f, size_t n)
 {
 	ledger_batch_clear(&f->batch);
 	for (size_t i = 0; i < n; i++)
@@ -100,7 +79,7 @@ static inline void commit(struct fixture *f, size_t n)
 	assert_int_equal(ledger_append(f->l, &f->batch), 0);
 }
 
-static inline void sign(struct fixture *f)
+void sign(struct fixture *f)
 {
 	struct merkle_hash root;
 	struct merkle_proof proof;
@@ -123,7 +102,7 @@ static inline void sign(struct fixture *f)
 	f->signed_size = cp.size;
 }
 
-static inline bool verifies(const struct fixture *f, const char *dir, struct verify_report *report)
+bool verifies(const struct fixture *f, const char *dir, struct verify_report *report)
 {
 	const struct verify_options options = {.key = &f->key};
 
