@@ -15,6 +15,7 @@
 #define EGRESS_CREDIT_BYTES    65536
 #define EGRESS_LANE_BYTES_HIGH (1u << 20) /* queued towards the router: streams pause above it */
 #define EGRESS_LANE_BYTES_MAX  (64u << 20)
+#define EGRESS_SPARE_MAX       256
 #define EGRESS_EXCHANGES_MAX   16384
 #define EGRESS_TICK_MS         200
 #define EGRESS_CLOCK_BACK_MS   5000
@@ -53,6 +54,8 @@ struct egress {
 	struct list states[N_EXCHANGE_STATES]; /* each in order of deadline */
 	struct list stalled;                   /* wait for the lane's queue */
 	size_t n_exchanges;
+	struct list spare; /* of struct exchange, by in_state: memory for the next ones */
+	size_t n_spare;
 	uv_timer_t tick;
 	bool draining;
 	struct egress_counters count;

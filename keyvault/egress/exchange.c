@@ -275,6 +275,34 @@ static void exchange_count(struct exchange *x)
 		c->broken++;
 }
 
+/* Memory of exchanges is kept for the next ones: malloc(3) would sort and merge it each time. */
+static struct exchange *exchange_acquire(struct egress *eg)
+{
+	struct list *spare = list_first(&eg->spare);
+
+	if (!spare)
+		return aligned_alloc(64, (sizeof(struct exchange) + 63) / 64 * 64); /* the digest's state wants it */
+	list_unlink(spare);
+	eg->n_spare--;
+	return container_of(spare, struct exchange, in_state);
+}
+
+static void exchange_release(struct egress *eg, struct exchange *x)
+{
+	if (eg->n_spare >= EGRESS_SPARE_MAX) {
+		free(x);
+		return;
+	}
+	list_push(&eg->spare, &x->in_state);
+	eg->n_spare++;
+}
+
+void exchange_free_spare(struct egress *eg)
+{
+	while (eg->n_spare > 0)
+		free(exchange_acquire(eg));
+}
+
 /* Frees everything. The connection serves on only when both sides said all they had to say. */
 static void exchange_end(struct exchange *x)
 {
@@ -304,7 +332,7 @@ static void exchange_end(struct exchange *x)
 	list_unlink(&x->in_stalled);
 	x->lane->n--;
 	eg->n_exchanges--;
-	free(x);
+	exchange_release(eg, x);
 	egress_note_end(eg);
 }
 
@@ -368,7 +396,7 @@ static int exchange_check(const struct proto_open *open, const struct lane *lane
 
 static struct exchange *exchange_new(struct egress *eg, struct lane *lane, uint64_t id, const struct proto_open *open)
 {
-	struct exchange *x = aligned_alloc(64, (sizeof(*x) + 63) / 64 * 64); /* the digest's state wants it */
+	struct exchange *x = exchange_acquire(eg);
 
 	if (!x)
 		return NULL;
@@ -404,7 +432,7 @@ int exchange_open(struct egress *eg, struct lane *lane, uint64_t id, const struc
 	struct exchange *x = r || full || eg->draining ? NULL : exchange_new(eg, lane, id, open);
 
 	if (x && fd >= 0 && !request_map(&x->request, open->body_bytes, fd)) {
-		free(TAKE(x));
+		exchange_release(eg, TAKE(x));
 		r = IPC_E_VIOLATION;
 	}
 	if (fd >= 0)

@@ -80,3 +80,5 @@ void exchange_break(struct exchange *x, enum reason why);
 void exchange_timeout(struct exchange *x);
 /* The lane's queue is empty again. */
 void exchange_resume(struct exchange *x);
+/* Memory that was kept for the next ones. */
+void exchange_free_spare(struct egress *eg);

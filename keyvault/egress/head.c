@@ -6,8 +6,6 @@
  */
 #include "keyvault/egress/head.h"
 
-#include <stdio.h>
-
 #include "common/err.h"
 
 struct head_writer {
@@ -60,10 +58,16 @@ static const struct head_drop head_drops[] = {
 	{HEAD_BEGIN, HEAD_TEXT("x-http-method")},
 };
 
+/* What nearly every request has: no rule above concerns them. */
+static const struct span head_usual[] = {HEAD_TEXT("content-type"), HEAD_TEXT("accept"), HEAD_TEXT("user-agent")};
+
 static bool head_dropped(struct span name, struct span auth_name)
 {
 	if (span_eq(name, auth_name))
 		return true;
+	for (size_t i = 0; i < ARRAY_LEN(head_usual); i++)
+		if (span_eq(name, head_usual[i]))
+			return false;
 	for (size_t i = 0; i < ARRAY_LEN(head_drops); i++) {
 		struct span t = head_drops[i].text;
 		if (t.len > name.len)
@@ -164,10 +168,13 @@ static void head_put_str(struct head_writer *w, const char *s)
 
 static void head_put_u64(struct head_writer *w, uint64_t v)
 {
-	char text[24];
+	uint8_t text[20];
+	size_t at = sizeof(text);
 
-	int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
-	head_put(w, span_of(text, (size_t)n));
+	do
+		text[--at] = (uint8_t)('0' + v % 10);
+	while (v /= 10);
+	head_put(w, span_of(text + at, sizeof(text) - at));
 }
 
 static void head_put_host(struct head_writer *w, const struct head *h)

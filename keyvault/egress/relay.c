@@ -23,12 +23,14 @@ static void relay_send(struct exchange *x, enum proto_type type, const void *msg
 		ipc_drop(x->lane->conn, "router does not read its lane");
 }
 
-/* A value without the secret, in eg->fields; empty when there is no room left for it. */
+/* A value without the secret, itself or in eg->fields; empty when there is no room left there. */
 static struct span relay_scrub_value(struct exchange *x, struct span value, size_t *used)
 {
 	struct scrub_pass pass;
 	uint8_t *to = x->eg->fields + *used;
 
+	if (value.len < x->credential->scrub.len_min)
+		return value; /* too short to hold it in any form */
 	if (value.len > EGRESS_FIELDS_BYTES - *used)
 		return SPAN_NULL;
 	scrub_begin(&pass, &x->credential->scrub);

@@ -19,6 +19,8 @@
 
 #define SCRUB_SHIFT_BITS  12
 #define SCRUB_SHIFT_SLOTS (1u << SCRUB_SHIFT_BITS)
+#define SCRUB_INNER_SLOTS 256
+#define SCRUB_TABLE_BYTES (SCRUB_SHIFT_SLOTS + SCRUB_INNER_SLOTS)
 #define SCRUB_BLOCK       3 /* bytes hashed */
 /* Of all forms, for each byte of the secret: raw 1, hex 2 * 2, base64 6 * 4/3, URL 8 * 3, JSON 6 * 6; and rounding. */
 #define SCRUB_BYTES_PER_BYTE (1 + 4 + 8 + 24 + 36)
@@ -145,6 +147,12 @@ static uint8_t *scrub_shifts(const struct scrub *s)
 	return s->mem.p;
 }
 
+/* Which bytes a pattern goes on after: a text that ends with another one holds nothing back. */
+static uint8_t *scrub_inner(const struct scrub *s)
+{
+	return s->mem.p + SCRUB_SHIFT_SLOTS;
+}
+
 static const uint8_t *scrub_pattern(const struct scrub *s, size_t i)
 {
 	return s->mem.p + s->offset[i];
@@ -153,7 +161,7 @@ static const uint8_t *scrub_pattern(const struct scrub *s, size_t i)
 /* Where the next form is to be written: behind the last pattern. */
 static uint8_t *scrub_next(const struct scrub *s)
 {
-	return s->n == 0 ? s->mem.p + SCRUB_SHIFT_SLOTS : s->mem.p + s->offset[s->n - 1] + s->len[s->n - 1];
+	return s->n == 0 ? s->mem.p + SCRUB_TABLE_BYTES : s->mem.p + s->offset[s->n - 1] + s->len[s->n - 1];
 }
 
 /* Keeps the form just written at scrub_next(), unless it and one that is there begin alike: then the shorter of the two
@@ -201,8 +209,11 @@ static uint32_t scrub_hash(const uint8_t *block)
 	return v * 0x9E3779B1u >> (32 - SCRUB_SHIFT_BITS);
 }
 
-static void scrub_make_shifts(struct scrub *s)
+static void scrub_make_tables(struct scrub *s)
 {
+	for (size_t i = 0; i < s->n; i++)
+		for (size_t k = 0; k + 1 < s->len[i]; k++)
+			scrub_inner(s)[scrub_pattern(s, i)[k]] = 1;
 	if (s->len_min < SCRUB_BLOCK)
 		return;
 	size_t most = MIN(s->len_min - SCRUB_BLOCK + 1, (size_t)UINT8_MAX);
@@ -232,7 +243,7 @@ int scrub_init(struct scrub *s, struct secret_arena *arena, struct span secret)
 {
 	assert(secret.len > 0 && secret.len <= SCRUB_SECRET_BYTES_MAX);
 	*s = (struct scrub){.arena = arena};
-	if (secret_alloc(arena, SCRUB_SHIFT_SLOTS + SCRUB_BYTES_PER_BYTE * secret.len + SCRUB_BYTES_FIXED, &s->mem))
+	if (secret_alloc(arena, SCRUB_TABLE_BYTES + SCRUB_BYTES_PER_BYTE * secret.len + SCRUB_BYTES_FIXED, &s->mem))
 		return SCRUB_E_FULL;
 	scrub_make_forms(s, secret);
 	s->len_min = s->len[0];
@@ -240,7 +251,7 @@ int scrub_init(struct scrub *s, struct secret_arena *arena, struct span secret)
 		s->len_min = MIN(s->len_min, (size_t)s->len[i]);
 		s->len_max = MAX(s->len_max, (size_t)s->len[i]);
 	}
-	scrub_make_shifts(s);
+	scrub_make_tables(s);
 	s->mark = scrub_choose_mark(s);
 	return 0;
 }
@@ -286,6 +297,8 @@ static size_t scrub_find_live(const struct scrub *s, const uint8_t *text, size_t
 {
 	size_t first = len;
 
+	if (len == from || !scrub_inner(s)[text[len - 1]])
+		return len;
 	for (size_t i = 0; i < s->n; i++) {
 		const uint8_t *pattern = scrub_pattern(s, i);
 		size_t at = len - from >= s->len[i] ? len - s->len[i] + 1 : from;

@@ -20,7 +20,7 @@
 
 struct scrub {
 	struct secret_arena *arena;
-	struct secret mem; /* the shift table, then the patterns end to end */
+	struct secret mem; /* the shift table, the inner bytes, then the patterns end to end */
 	uint32_t offset[SCRUB_PATTERNS_MAX], len[SCRUB_PATTERNS_MAX];
 	size_t n, len_min, len_max;
 	uint8_t mark; /* occurs in no pattern */

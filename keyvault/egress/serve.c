@@ -345,6 +345,7 @@ int egress_serve(struct egress *eg)
 	for (size_t i = 0; i < N_EXCHANGE_STATES; i++)
 		list_init(&eg->states[i]);
 	list_init(&eg->stalled);
+	list_init(&eg->spare);
 	eg->daemon.on_drain = egress_on_drain;
 	eg->daemon.metrics = egress_metrics;
 	eg->daemon.ctx = eg;
@@ -375,5 +376,6 @@ int egress_serve(struct egress *eg)
 void egress_close(struct egress *eg)
 {
 	(void)handle_sealed(eg, NULL, 0, NULL, -1);
+	exchange_free_spare(eg);
 	uv_close((uv_handle_t *)&eg->tick, NULL);
 }
