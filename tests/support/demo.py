@@ -18,6 +18,8 @@ import memscan  # noqa: E402  pylint: disable=wrong-import-position
 from gateway import BIN, ROOT, Gateway, Provider, scratch, wait_for  # noqa: E402  pylint: disable=wrong-import-position
 
 BOLD, DIM, END = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
+QUESTION = "Why bulkheads? Please answer to anna.muster@example.org"
+SETTINGS = {"authd": {"guard_email": "redact"}}
 MODEL = "test:slow:60"  # the stand-in sends a token every 60 ms
 
 
@@ -30,7 +32,7 @@ def show(command):
 
 
 def streamed_chat(gateway):
-    body = json.dumps({"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "Why bulkheads?"}]})
+    body = json.dumps({"model": MODEL, "stream": True, "messages": [{"role": "user", "content": QUESTION}]})
     title("A streamed chat: client -> router -> authd -> classifier -> egress -> TLS provider, and back")
     show(f"curl -N localhost:{gateway.port}/v1/chat/completions -H 'Authorization: Bearer {gateway.key[:15]}...' -d '{body}'")
     config = f'url = "http://{gateway.host}:{gateway.port}/v1/chat/completions"\nheader = "Authorization: Bearer {gateway.key}"\n'
@@ -49,6 +51,9 @@ def streamed_chat(gateway):
     print()
     if curl.wait() != 0 or last != "[DONE]":
         raise SystemExit(f"demo: the stream did not end as it should: {last}")
+    seen = gateway.provider.journal()[-1]
+    print(f"\nthe provider was asked: {json.loads(seen['body'])['messages'][0]['content']}   (guard_email: redact)")
+    print(f"with the vault's key:   {'yes' if seen['authorized'] else 'no'}; the client never had it")
 
 
 def key_search(gateway):
@@ -100,7 +105,7 @@ def point_a_client(gateway):
 
 def tour():
     title("Starting seven kinds of daemons and a stand-in for the provider (a TLS server with a certificate made just now)")
-    with scratch() as folder, Provider(folder) as provider, Gateway(folder, provider) as gateway:
+    with scratch() as folder, Provider(folder) as provider, Gateway(folder, provider, SETTINGS) as gateway:
         print(gateway.ready_line)
         show("bulkhead vault init && bulkhead vault add local < key.txt && bulkhead key create --tenant acme")
         gateway.prepare()

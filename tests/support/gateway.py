@@ -170,11 +170,11 @@ def lower(headers):
 class Gateway:
     """`bulkhead up` in a folder of its own."""
 
-    def __init__(self, folder, provider=None, settings=None, workers=2, providers=None):
+    def __init__(self, folder, provider=None, settings=None, workers=2, providers=None, prefix=()):
         self.folder, self.provider = folder, provider
         self.config = os.path.join(folder, "bulkhead.yaml")
         self.state, self.run_dir = os.path.join(folder, "state"), os.path.join(folder, "run")
-        self.settings, self.workers, self.providers = settings or {}, workers, providers
+        self.settings, self.workers, self.providers, self.prefix = settings or {}, workers, providers, list(prefix)
         self.process, self.host, self.port, self.key = None, "127.0.0.1", None, None
 
     # ---- life ----
@@ -200,9 +200,9 @@ class Gateway:
         return listed
 
     def models(self):
+        """The provider's name before a colon chooses it; anything else goes to the first."""
         names = [p["name"] for p in self.providers or self.all_providers()]
-        return [{"match": f"{name}:*", "providers": [name]} for name in names if name != "local"] + \
-            [{"match": "*", "providers": ["local"]}]
+        return [{"match": f"{name}:*", "providers": [name]} for name in names[1:]] + [{"match": "*", "providers": names[:1]}]
 
     def __enter__(self):
         self.port = self.port or free_port()
@@ -217,7 +217,7 @@ class Gateway:
 
     def start(self, seconds=20):
         self.log_file = open(os.path.join(self.folder, "log"), "ab")  # pylint: disable=consider-using-with
-        self.process = subprocess.Popen([os.path.join(BUILD, "bin", "bulkhead"), "up", "-c", self.config],
+        self.process = subprocess.Popen([*self.prefix, os.path.join(BUILD, "bin", "bulkhead"), "up", "-c", self.config],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file,
                                         cwd=self.folder, start_new_session=True)
         self.ready_line = self.read_line("ready:", seconds)

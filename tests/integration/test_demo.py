@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""O-01: `make demo`, as a newcomer meets it: with a terminal and Ctrl-C, and without one."""
+import contextlib
+import glob
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gateway import INSTRUMENTED, ROOT, is_alive, scratch
+
+DEMO = [sys.executable, os.path.join(ROOT, "tests/support/demo.py")]
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0 or INSTRUMENTED, reason="searches other users' memory")
+
+
+@pytest.fixture
+def folder():
+    with scratch() as made:
+        yield made
+
+
+def test_without_a_terminal(folder):
+    done = subprocess.run(DEMO, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False,
+                          env={**os.environ, "TMPDIR": folder})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "behind a wall of its own." in done.stdout and "<EMAIL>" in done.stdout
+    assert "FOUND" not in done.stdout and "good:" in done.stdout
+    assert not os.listdir(folder)
+
+
+def read_until(fd, text, seconds=60):
+    got, deadline = b"", time.monotonic() + seconds
+    while text not in got:
+        assert time.monotonic() < deadline, got.decode()
+        if select.select([fd], [], [], 0.2)[0]:
+            got += os.read(fd, 4096)
+    return got
+
+
+def descendants(pid):
+    found = set()
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError), open(stat, encoding="latin-1") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+            if int(fields[3]) == pid or int(fields[1]) == pid:
+                found.add(int(stat.split("/")[2]))
+    return found
+
+
+@pytest.mark.parametrize("moment", [b"Starting", b"A streamed chat", b"goes on running"])
+def test_ctrl_c_leaves_nothing(folder, moment):
+    """At any moment of the tour."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.environ["TMPDIR"] = folder
+        os.execv(DEMO[0], DEMO)
+    read_until(fd, moment)
+    below = descendants(pid)
+    os.write(fd, b"\x03")
+    with contextlib.suppress(OSError):
+        read_until(fd, b"no file is left")
+    deadline = time.monotonic() + 30
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.close(fd)
+    assert not os.listdir(folder)
+    assert not [p for p in below if is_alive(p)]
+    assert signal.getsignal(signal.SIGINT)
