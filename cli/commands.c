@@ -27,7 +27,7 @@ const struct cli_command cli_commands[] = {
 		{ "--expires", "TIME", "90d, 12h or 2027-01-31; never if not given." } } },
 	{ "key list", "", 0, 0, "Gateway keys, without the keys.", cmd_key_list, { { 0 } } },
 	{ "key revoke", "ID", 1, 1, "End a gateway key now; its running requests are cut.", cmd_key_revoke, { { 0 } } },
-	{ "audit tail", "", 0, 0, "Records of the log, the last ones first asked for.", cmd_audit_tail, {
+	{ "audit tail", "", 0, 0, "The last records of the log.", cmd_audit_tail, {
 		{ "-f|--follow", NULL, "Go on with new ones until Ctrl-C." },
 		{ "--from", "INDEX", "Begin at this record." },
 		{ "-n|--lines", "N", "So many of the last; 20 if not given." } } },

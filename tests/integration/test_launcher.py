@@ -131,6 +131,9 @@ def test_drains_what_is_under_way(new_gateway):
     assert len(first + rest) >= 40 and rest[-1] == "[DONE]"
     assert gateway.process.wait(20) == 0
     gateway.stop()
+    gateway.start()  # the log outlived the request that it tells of
+    assert gateway.audit(event="request.complete", model="test:slow:50:40", status=200)
+    assert gateway.verify().returncode == 0
 
 
 def test_second_signal_does_not_wait(new_gateway):
