@@ -14,3 +14,4 @@ $(eval $(call fuzz,segment_recovery,auditlog common proto,libsodium msgpack))
 # The system calls that this test makes fail.
 PKG_LIBS_faults := $(foreach c,fsync fdatasync syncfs fstat fstatat renameat mkdirat ftruncate fallocate openat pwrite,-Wl,--wrap=$(c))
 $(eval $(call unit,auditd/fault,testlog auditd auditlog common proto,libuv libsodium msgpack faults))
+$(eval $(call fuzz,log_proof,auditlog common proto,libsodium msgpack))
