@@ -18,6 +18,7 @@ $(eval $(call program,keyvault-egress,keyvault/egress/main.c,egress common proto
 $(eval $(call unit,keyvault/egress/scrub,egress common))
 $(eval $(call unit,keyvault/egress/replay,egress common))
 $(eval $(call unit,keyvault/egress/head,egress common proto,msgpack))
+$(eval $(call unit,keyvault/egress/permit,egress common proto,libsodium msgpack))
 $(eval $(call unit,keyvault/egress/reply,egress common proto,llhttp))
 $(eval $(call fuzz,scrub,egress common))
 $(eval $(call fuzz,reply,egress common proto,llhttp))
