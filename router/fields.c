@@ -38,8 +38,9 @@ static const struct {
 
 static bool fields_name_is(struct span name, const char *pattern)
 {
+	if ((name.p[0] | 0x20) != pattern[0])
+		return false;
 	size_t len = strlen(pattern);
-
 	if (pattern[len - 1] != '-')
 		return http_name_is(name, pattern);
 	return name.len > len && http_name_is(span_of(name.p, len), pattern);

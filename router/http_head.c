@@ -85,7 +85,7 @@ int http_scan(struct http_scan *s, struct span in, size_t *ret_bytes)
 	return 0;
 }
 
-bool http_name_is(struct span name, const char *lower)
+bool http_name_equals(struct span name, const char *lower)
 {
 	size_t i = 0;
 

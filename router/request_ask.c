@@ -5,7 +5,6 @@
  * want it.
  */
 #include <assert.h>
-#include <stdio.h>
 
 #include "common/err.h"
 #include "router/client.h"
@@ -15,13 +14,25 @@
 #define ASK_CREDENTIAL_BYTES_MAX 512 /* AUTHORIZE.credential */
 #define ASK_KEPT_BYTES           16384
 
+/* The worker's prefix and its next number, in hexadecimal. */
+static void ask_mint_id(struct requests *all, char *to)
+{
+	static const char hex[] = "0123456789abcdef";
+	size_t len = strlen(all->id_prefix), digits = 1;
+	uint64_t n = ++all->id_count;
+
+	memcpy(to, all->id_prefix, len);
+	while (digits < 16 && n >> (4 * digits))
+		digits++;
+	for (to += len; digits > 0; digits--)
+		*to++ = hex[n >> (4 * (digits - 1)) & 15];
+	*to = '\0';
+}
+
 void ask_reset(struct request *r)
 {
-	struct requests *all = r->all;
-	int n = snprintf(r->record.id, sizeof(r->record.id), "%s%llx", all->id_prefix,
-			 (unsigned long long)++all->id_count);
-
-	assert(n > 0 && (size_t)n < sizeof(r->record.id) && reply_pending(&r->reply) == 0);
+	ask_mint_id(r->all, r->record.id);
+	assert(reply_pending(&r->reply) == 0);
 	r->scan = (struct http_scan){0};
 	r->framing = (struct http_body){.state = HTTP_BODY_SIZE};
 	r->ask = (struct request_ask){.http11 = true};
@@ -44,7 +55,7 @@ void ask_reset(struct request *r)
 	r->record.has_digest = false;
 	r->record.tenant[0] = r->record.principal[0] = r->record.model[0] = '\0';
 	r->record.provider[0] = r->record.credential[0] = '\0';
-	(void)snprintf(r->record.address, sizeof(r->record.address), "%s", client_address(r->client));
+	record_text(r->record.address, sizeof(r->record.address), span_str(client_address(r->client)));
 	if (buf_len(&r->in) == 0 && r->in.cap > ASK_KEPT_BYTES)
 		buf_deinit(&r->in);
 }
