@@ -218,7 +218,7 @@ static void tls_note_why(struct tls *t)
 	const char *text = verify != X509_V_OK ? X509_verify_cert_error_string(verify)
 					       : ERR_reason_error_string(ERR_peek_last_error());
 
-	(void)strncpy(t->why, text ? text : "connection closed", sizeof(t->why) - 1);
+	(void)snprintf(t->why, sizeof(t->why), "%s", text ? text : "connection closed");
 }
 
 /* The error queue is empty before every call of OpenSSL's and after every answer of ours. */
