@@ -9,6 +9,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#define LOCKED_CTRL(c) ((c)&0x1f)
+
 void locked_harden(void)
 {
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
@@ -41,24 +43,68 @@ void locked_wipe(struct locked *l)
 	*l = LOCKED_NULL;
 }
 
-/* Reads until the end, or on a terminal until the end of the line; one byte more than fits tells "too long". */
-static int locked_fill(int fd, bool line, struct locked *l)
+/* Reads until the end; one byte more than fits tells "too long". */
+static int locked_fill(int fd, struct locked *l)
 {
 	while (l->len < l->cap) {
-		ssize_t n = read(fd, l->p + l->len, line ? 1 : l->cap - l->len);
+		ssize_t n = read(fd, l->p + l->len, l->cap - l->len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
-		l->len += (size_t)n;
-		if (n == 0 || (line && l->p[l->len - 1] == '\n'))
+		if (n == 0)
 			break;
+		l->len += (size_t)n;
 	}
 	return 0;
 }
 
-/* The prompt goes to the terminal, not to standard output. */
+/* One key of a person's typing. True at the end of the line. */
+static bool locked_key(struct locked *l, int *ret_r)
+{
+	uint8_t key = l->p[l->len];
+
+	switch (key) {
+	case '\r':
+	case '\n':
+	case LOCKED_CTRL('D'):
+		return true;
+	case LOCKED_CTRL('C'):
+		*ret_r = -ECANCELED;
+		return true;
+	case LOCKED_CTRL('U'):
+		l->len = 0;
+		return false;
+	case LOCKED_CTRL('H'):
+	case 0x7f:
+		l->len -= l->len > 0;
+		return false;
+	default:
+		l->len++;
+		return false;
+	}
+}
+
+static int locked_line(int fd, struct locked *l)
+{
+	int r = 0;
+
+	while (!r && l->len < l->cap) {
+		ssize_t n = read(fd, l->p + l->len, 1);
+
+		if (n < 0 && errno != EINTR)
+			r = -errno;
+		if (n == 0 || (n > 0 && locked_key(l, &r)))
+			break;
+	}
+	return r;
+}
+
+/*
+ * The prompt goes to the terminal, not to standard output. Signals from the keyboard are off with the echo: Ctrl-C is a
+ * key that cancels, and cannot leave the terminal mute.
+ */
 static int locked_prompt(int fd, const char *prompt, struct locked *l)
 {
 	struct termios before, quiet;
@@ -67,11 +113,13 @@ static int locked_prompt(int fd, const char *prompt, struct locked *l)
 	if (tcgetattr(fd, &before))
 		return -errno;
 	quiet = before;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	quiet.c_lflag &= ~(tcflag_t)(ECHO | ICANON | ISIG);
+	quiet.c_cc[VMIN] = 1;
+	quiet.c_cc[VTIME] = 0;
 	(void)dprintf(STDERR_FILENO, "%s: ", prompt);
 	if (tcsetattr(fd, TCSAFLUSH, &quiet))
 		return -errno;
-	r = locked_fill(fd, true, l);
+	r = locked_line(fd, l);
 	(void)tcsetattr(fd, TCSAFLUSH, &before);
 	(void)dprintf(STDERR_FILENO, "\n");
 	return r;
@@ -105,7 +153,7 @@ int locked_read(const struct cli *cli, const char *what, const char *prompt, con
 		return cli_fail(cli, "%s: %s", file, strerror(errno));
 	r = locked_new(cli, max + 3, &l); /* "\r\n", and one more to notice that it is too long */
 	if (!r) {
-		int e = isatty(fd) ? locked_prompt(fd, prompt, &l) : locked_fill(fd, false, &l);
+		int e = isatty(fd) ? locked_prompt(fd, prompt, &l) : locked_fill(fd, &l);
 
 		r = e ? cli_fail(cli, "reading the %s: %s", what, strerror(-e)) : locked_check(cli, what, max, &l);
 	}
