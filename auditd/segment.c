@@ -89,17 +89,9 @@ static int segment_write_zeros(int fd, uint64_t at, uint64_t len)
 	return r;
 }
 
-int segment_reserve(const struct segment *s)
+/* It gets its full length only once all its zeros are durable. */
+static int segment_fill(const struct segment *s, int fd)
 {
-	struct stat st;
-
-	/* It has its full length only once all its zeros are durable. */
-	if (fstatat(s->dir, SEGMENT_NEXT, &st, AT_SYMLINK_NOFOLLOW) == 0 && (uint64_t)st.st_size == s->bytes_max)
-		return 0;
-	CLEANUP(segment_close)
-	int fd = openat(s->dir, SEGMENT_NEXT, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return err_origin(-errno);
 	/* Blocks first, without the length: then the zeros cannot run out of disk. Not every file system can; they then
 	 * may. */
 	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)s->bytes_max) < 0 && errno != EOPNOTSUPP)
@@ -107,11 +99,25 @@ int segment_reserve(const struct segment *s)
 	int r = segment_write_zeros(fd, 0, s->bytes_max - 8);
 	if (r)
 		return r;
-	if (fsync(fd) < 0)
-		return err_origin(-errno);
-	if (ftruncate(fd, (off_t)s->bytes_max) < 0 || fsync(fd) < 0 || fsync(s->dir) < 0)
+	if (fsync(fd) < 0 || ftruncate(fd, (off_t)s->bytes_max) < 0 || fsync(fd) < 0 || fsync(s->dir) < 0)
 		return err_origin(-errno);
 	return 0;
+}
+
+int segment_reserve(const struct segment *s)
+{
+	struct stat st;
+
+	if (fstatat(s->dir, SEGMENT_NEXT, &st, AT_SYMLINK_NOFOLLOW) == 0 && (uint64_t)st.st_size == s->bytes_max)
+		return 0;
+	CLEANUP(segment_close)
+	int fd = openat(s->dir, SEGMENT_NEXT, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_origin(-errno);
+	int r = segment_fill(s, fd);
+	if (r) /* what little room it got is needed by the segment that is being written */
+		(void)unlinkat(s->dir, SEGMENT_NEXT, 0);
+	return r;
 }
 
 static int segment_adopt(struct segment *s, int fd, const char *name, uint64_t end)
