@@ -70,6 +70,10 @@ void ipc_edge_each(struct ipc_edge *edge, void (*each)(void *arg, struct ipc_con
 
 /* Queues a message. 0, IPC_E_DOWN (conn NULL), IPC_E_FULL, or negative (out of bounds: a defect of ours). */
 MUST_USE int ipc_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg);
+/* As ipc_send, for what nobody waits for: it leaves with the next message to that peer, or IPC_LATER_MS later by
+ * itself, so that a quiet gateway does not wake a peer twice for one request. */
+#define IPC_LATER_MS 2
+MUST_USE int ipc_send_later(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg);
 /* With a descriptor, which is consumed (closed after sending) in every case, error included. */
 MUST_USE int ipc_send_fd(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg, int fd);
 /* Sends and awaits one answer with the same id, from any message type that the peer may send. Errors as ipc_send, and

@@ -311,7 +311,18 @@ static int conn_put_frame(struct ipc_conn *c, const struct proto_desc *desc, uin
 	}
 }
 
-int ipc_send_fd(struct ipc_conn *c, enum proto_type type, uint64_t id, const void *msg, int fd)
+/* In the list of those that write before the loop sleeps; `later` only starts a short wait, and ends none. */
+static void conn_mark_dirty(struct ipc_conn *c, bool later)
+{
+	if (c->blocked || (later && !list_empty(&c->in_dirty)))
+		return;
+	list_unlink(&c->in_dirty);
+	list_push(later ? &c->ipc->later : &c->ipc->dirty, &c->in_dirty);
+	if (later)
+		ipc_arm_later(c->ipc);
+}
+
+static int conn_send(struct ipc_conn *c, enum proto_type type, uint64_t id, const void *msg, int fd, bool later)
 {
 	const struct proto_desc *desc = proto_desc_of(type);
 	int r = IPC_E_DOWN;
@@ -327,8 +338,7 @@ int ipc_send_fd(struct ipc_conn *c, enum proto_type type, uint64_t id, const voi
 		conn_close_arena(c);
 		if (!r) {
 			c->tx.dirty |= desc->secret;
-			if (list_empty(&c->in_dirty) && !c->blocked)
-				list_push(&c->ipc->dirty, &c->in_dirty);
+			conn_mark_dirty(c, later);
 			if (fd >= 0) {
 				c->tx_fds[c->n_tx_fds].pos = pos;
 				c->tx_fds[c->n_tx_fds++].fd = fd;
@@ -343,7 +353,17 @@ int ipc_send_fd(struct ipc_conn *c, enum proto_type type, uint64_t id, const voi
 
 int ipc_send(struct ipc_conn *c, enum proto_type type, uint64_t id, const void *msg)
 {
-	return ipc_send_fd(c, type, id, msg, -1);
+	return conn_send(c, type, id, msg, -1, false);
+}
+
+int ipc_send_later(struct ipc_conn *c, enum proto_type type, uint64_t id, const void *msg)
+{
+	return conn_send(c, type, id, msg, -1, true);
+}
+
+int ipc_send_fd(struct ipc_conn *c, enum proto_type type, uint64_t id, const void *msg, int fd)
+{
+	return conn_send(c, type, id, msg, fd, false);
 }
 
 size_t ipc_queued(const struct ipc_conn *c)

@@ -292,6 +292,24 @@ void ipc_arm(struct ipc *ipc)
 		(void)uv_timer_start(&ipc->tick, on_tick, IPC_TICK_MS, IPC_TICK_MS);
 }
 
+/* Timers run before the prepare handle does: what becomes dirty here is written in the same turn. */
+static void on_hurry(uv_timer_t *timer)
+{
+	struct ipc *ipc = timer->data;
+
+	while (!list_empty(&ipc->later)) {
+		struct list *first = list_first(&ipc->later);
+		list_unlink(first);
+		list_push(&ipc->dirty, first);
+	}
+}
+
+void ipc_arm_later(struct ipc *ipc)
+{
+	if (!ipc->closing && !uv_is_active((const uv_handle_t *)&ipc->hurry))
+		(void)uv_timer_start(&ipc->hurry, on_hurry, IPC_LATER_MS, 0);
+}
+
 static void on_flush(uv_prepare_t *prepare)
 {
 	struct ipc *ipc = prepare->data;
@@ -368,12 +386,15 @@ int ipc_new(struct daemon *d, struct ipc **ret_ipc)
 	ipc->d = d;
 	list_init(&ipc->edges);
 	list_init(&ipc->dirty);
-	ipc->flush.data = ipc->tick.data = ipc;
+	list_init(&ipc->later);
+	ipc->flush.data = ipc->tick.data = ipc->hurry.data = ipc;
 	int r = uv_prepare_init(&d->loop, &ipc->flush);
 	if (!r)
 		r = uv_prepare_start(&ipc->flush, on_flush);
 	if (!r)
 		r = uv_timer_init(&d->loop, &ipc->tick);
+	if (!r)
+		r = uv_timer_init(&d->loop, &ipc->hurry);
 	if (!r && d->control_fd >= 0) {
 		r = ipc_conn_new(ipc, NULL, ROLE_LAUNCHER, 0, d->control_fd, &ipc->control);
 		if (!r)
@@ -387,10 +408,12 @@ int ipc_new(struct daemon *d, struct ipc **ret_ipc)
 
 void ipc_close(struct ipc *ipc)
 {
+	on_hurry(&ipc->hurry);
 	on_flush(&ipc->flush);
 	ipc->closing = true;
 	uv_close((uv_handle_t *)&ipc->flush, NULL);
 	uv_close((uv_handle_t *)&ipc->tick, NULL);
+	uv_close((uv_handle_t *)&ipc->hurry, NULL);
 	if (ipc->control)
 		ipc_drop(ipc->control, NULL);
 	list_for_each (it, &ipc->edges) {

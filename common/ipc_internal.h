@@ -91,10 +91,10 @@ struct ipc_edge {
 struct ipc {
 	struct daemon *d;
 	struct secret_arena *arena;
-	struct list edges, dirty;
+	struct list edges, dirty, later; /* connections with bytes to write: before this sleep, or soon */
 	struct ipc_conn *control;
 	uv_prepare_t flush;
-	uv_timer_t tick;
+	uv_timer_t tick, hurry; /* hurry: `later` becomes dirty */
 	bool closing;
 };
 
@@ -124,6 +124,8 @@ MUST_USE int ipc_edge_message(struct ipc_conn *c, uint64_t id, const struct prot
 void ipc_edge_closed(struct ipc_conn *c);
 /* Something has a deadline now. */
 void ipc_arm(struct ipc *ipc);
+/* Something is in `later` now. */
+void ipc_arm_later(struct ipc *ipc);
 
 /* ipc_admin.c */
 MUST_USE int ipc_admin_message(struct ipc_conn *c, uint64_t id, const struct proto_desc *desc, bool *ret_mine);

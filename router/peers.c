@@ -175,6 +175,6 @@ void peers_forget(struct call *call)
 void peers_settle(struct peers *p, const struct proto_settle *settle)
 {
 	/* lost with the peer, or refused by a full queue: a limit that counts requests has counted this one already */
-	int r = ipc_send(ipc_edge_conn(p->authd), PROTO_SETTLE, 0, settle);
+	int r = ipc_send_later(ipc_edge_conn(p->authd), PROTO_SETTLE, 0, settle);
 	(void)r;
 }
