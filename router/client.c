@@ -25,7 +25,7 @@
 
 #define DOOR_READ_BYTES       65536
 #define DOOR_ACCEPTS_PER_TURN 64
-#define DOOR_FULL_BYTES_MAX   1024
+#define DOOR_SPARE            64 /* connections beyond the limit that are told so; more are just closed */
 
 struct door {
 	uv_loop_t *loop;
@@ -33,11 +33,10 @@ struct door {
 	uv_poll_t poll;
 	uv_check_t check;
 	uv_prepare_t prepare;
-	bool shut;
+	bool shut, paused; /* paused: there was no descriptor for the next connection */
 	struct requests *all;
 	struct list clients, dirty;
 	size_t n, n_max;
-	char full[DOOR_FULL_BYTES_MAX]; /* the answer to one connection too many */
 	uint8_t read[DOOR_READ_BYTES];
 };
 
@@ -53,6 +52,7 @@ struct client {
 };
 
 static void on_client(uv_poll_t *poll, int status, int events);
+static void on_door(uv_poll_t *poll, int status, int events);
 
 static void client_watch(struct client *c, int events)
 {
@@ -99,11 +99,14 @@ void client_shutdown(struct client *c)
 static void on_client_closed(uv_handle_t *h)
 {
 	struct client *c = h->data;
+	struct door *d = c->door;
 
 	request_deinit(&c->request);
 	list_unlink(&c->in_door);
-	c->door->n--;
+	d->n--;
 	free(c);
+	if (d->paused && !d->shut)
+		d->paused = uv_poll_start(&d->poll, UV_READABLE, on_door) != 0;
 }
 
 void client_close(struct client *c, bool reset)
@@ -250,17 +253,9 @@ static int client_new(struct door *d, int fd, const struct sockaddr_storage *fro
 	list_push(&d->clients, &c->in_door);
 	d->n++;
 	request_init(&c->request, d->all, c);
+	if (d->n > d->n_max)
+		client_tell(c, EV_OVERLOAD);
 	return 0;
-}
-
-/* The bytes that have come are taken first: closing with unread input would reset the connection and lose the answer.
- */
-static void door_turn_away(struct door *d, int fd)
-{
-	(void)recv(fd, d->read, sizeof(d->read), MSG_DONTWAIT);
-	(void)send(fd, d->full, strlen(d->full), MSG_DONTWAIT | MSG_NOSIGNAL);
-	(void)shutdown(fd, SHUT_WR);
-	d->all->by_status[reason_row(REASON_OVERLOADED)->status]++;
 }
 
 static void on_door(uv_poll_t *poll, int status, int events)
@@ -272,30 +267,16 @@ static void on_door(uv_poll_t *poll, int status, int events)
 		struct sockaddr_storage from = {0};
 		socklen_t len = sizeof(from);
 		int fd = accept4(d->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd < 0)
+		if (fd < 0) {
+			d->paused = errno != EAGAIN && errno != EINTR && errno != ECONNABORTED && d->n > 0;
+			if (d->paused)
+				(void)uv_poll_stop(&d->poll);
 			return;
+		}
 		d->all->now_us = uv_hrtime() / 1000;
-		if (d->n < d->n_max && client_new(d, fd, &from) == 0)
-			continue;
-		door_turn_away(d, fd);
-		(void)close(fd);
+		if (d->n >= d->n_max + DOOR_SPARE || client_new(d, fd, &from))
+			(void)close(fd);
 	}
-}
-
-static void door_write_full(struct door *d)
-{
-	const struct reason_row *row = reason_row(REASON_OVERLOADED);
-
-	(void)snprintf(
-		d->full, sizeof(d->full),
-		"HTTP/1.1 %u Service Unavailable\r\nretry-after: %u\r\nx-should-retry: true\r\n"
-		"cache-control: no-store\r\nx-content-type-options: nosniff\r\ncontent-type: application/json\r\n"
-		"content-length: %zu\r\nconnection: close\r\n\r\n"
-		"{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}\n",
-		row->status, (row->retry_ms + 999) / 1000,
-		sizeof("{\"error\":{\"message\":\"\",\"type\":\"\",\"param\":null,\"code\":\"\"}}") +
-			strlen(row->text) + strlen(row->type) + strlen(row->code),
-		row->text, row->type, row->code);
 }
 
 int door_open(uv_loop_t *loop, int fd, size_t connections_max, struct requests *all, struct door **ret_door)
@@ -311,7 +292,6 @@ int door_open(uv_loop_t *loop, int fd, size_t connections_max, struct requests *
 	d->n_max = connections_max;
 	list_init(&d->clients);
 	list_init(&d->dirty);
-	door_write_full(d);
 	/* connections inherit it from their listener */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	d->poll.data = d->check.data = d->prepare.data = d;

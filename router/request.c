@@ -59,6 +59,8 @@ static enum request_state await(struct request *r, const struct event *ev)
 		return REQUEST_AWAIT;
 	case EV_SHUTDOWN:
 		return REQUEST_CLOSED;
+	case EV_OVERLOAD:
+		return refuse(r, REASON_OVERLOADED);
 	default:
 		return unexpected(r, ev);
 	}
@@ -195,10 +197,10 @@ static enum request_state relay(struct request *r, const struct event *ev)
 		return REQUEST_RELAY;
 	case EV_DATA:
 		reason = relay_data(r, ev->data);
-		client_flush(r->client);
 		if (reason)
 			return cut(r, reason);
-		/* held back for the rest of its event, it must not hold the rest back */
+		client_flush(r->client);
+		/* what is held back for the rest of its event must not hold the rest back */
 		upstream_credit(&r->upstream, r->reply.released + buf_len(&r->reply.wire));
 		return REQUEST_RELAY;
 	case EV_SENT:

@@ -46,7 +46,7 @@ void ask_reset(struct request *r)
 	buf_reset(&r->words);
 	reply_trim(&r->reply);
 	reply_begin(&r->reply, true, false, true);
-	r->record.begun_us = 0;
+	r->record.begun_us = r->all->now_us;
 	r->record.status = 0;
 	r->record.reason = REASON_NONE;
 	r->record.retry_ms = 0;
@@ -176,7 +176,7 @@ enum reason ask_head(struct request *r, bool *ret_done)
 	size_t bytes;
 
 	*ret_done = false;
-	if (r->record.begun_us == 0)
+	if (r->scan.at == 0)
 		r->record.begun_us = r->all->now_us;
 	int e = http_scan(&r->scan, ask_input(r), &bytes);
 	if (e == HTTP_HEAD_E_MORE)

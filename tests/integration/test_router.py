@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""R-03, R-06, R-07, R-13: the front under trying conditions: too many clients, proxies, a route that fails, an end in order."""
+import http.client
+import json
+import signal
+import socket
+
+import pytest
+
+from gateway import Gateway, Provider, scratch, wait_for
+
+
+class TwoRoutes(Gateway):
+    """Models of two providers, the first of which is never there."""
+
+    def models(self):
+        return [{"match": "two-*", "providers": ["closed", "local"]}, {"match": "*", "providers": ["local"]}]
+
+
+@pytest.fixture(scope="module")
+def two_routes():
+    with scratch() as folder, Provider(folder) as provider, TwoRoutes(folder, provider) as gateway:
+        yield gateway.prepare()
+
+
+def test_the_next_route_is_taken_when_nothing_was_sent(two_routes):
+    reply = two_routes.chat("two-x")
+    assert reply.status == 200
+    event = wait_for("its record", lambda: two_routes.audit(request_id=reply.headers["x-request-id"], code="request.complete") or
+                     two_routes.audit(request_id=reply.headers["x-request-id"]))
+    assert any(e.get("provider") == "local" for e in event)
+
+
+def test_the_next_route_streams_as_well(two_routes):
+    assert list(two_routes.stream("two-x").events())[-1] == "[DONE]"
+
+
+@pytest.fixture(scope="module")
+def small(new_gateway):
+    return new_gateway(workers=1, settings={"router": {"connections_max": 4, "idle_timeout_ms": 1000,
+                                                       "trusted_proxies": "127.0.0.0/8"}})
+
+
+def test_one_connection_too_many_is_told(small):
+    held = [socket.create_connection((small.host, small.port), timeout=20) for _ in range(4)]
+    try:
+        for s in held:
+            s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert s.recv(12) == b"HTTP/1.1 200"
+        got = small.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert got.startswith(b"HTTP/1.1 503") and b"retry-after: 1\r\n" in got
+        head, body = got.split(b"\r\n\r\n", 1)
+        assert f"content-length: {len(body)}".encode() in head
+        assert json.loads(body)["error"]["code"] == "overloaded"
+    finally:
+        for s in held:
+            s.close()
+    wait_for("room again", lambda: small.request("GET", "/healthz", key="").status == 200)
+
+
+def test_an_idle_connection_is_closed(small):
+    with socket.create_connection((small.host, small.port), timeout=20) as s:
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert s.recv(65536).startswith(b"HTTP/1.1 200")
+        assert s.recv(1) == b""
+
+
+def test_a_trusted_proxy_speaks_for_its_client(small):
+    reply = small.chat("gpt-x", headers={"x-request-id": "from-the-proxy-1", "x-forwarded-for": "6.6.6.6, 203.0.113.7, 127.0.0.9"})
+    assert reply.status == 200 and reply.headers["x-request-id"] == reply.headers["request-id"] == "from-the-proxy-1"
+    wait_for("its record", lambda: any(e.get("address") == "203.0.113.7" for e in small.audit(request_id="from-the-proxy-1")))
+    for bad in ("x" * 65, "a b", "a_b", ""):
+        assert small.chat("gpt-x", headers={"x-request-id": bad}).headers["x-request-id"] != bad
+
+
+def test_every_request_is_recorded_refusals_too(small):
+    ids = [small.request("GET", "/nowhere", key="").headers["x-request-id"], small.chat("gpt-x", key="").headers["x-request-id"]]
+    for request_id, status in zip(ids, (404, 401)):
+        found = wait_for("the record", lambda i=request_id: small.audit(request_id=i))
+        assert [e["status"] for e in found] == [status]
+
+
+def test_not_ready_while_the_vault_is_sealed(small):
+    small.cli("vault", "seal")
+    reply = wait_for("not ready", lambda: (r := small.request("GET", "/readyz", key="")).status == 503 and r)
+    assert reply.json()["error"]["code"] == "vault_sealed" and int(reply.headers["retry-after"]) > 0
+    assert small.request("GET", "/healthz", key="").status == 200
+    assert small.chat("gpt-x").json()["error"]["code"] == "vault_sealed"
+    small.cli("vault", "unseal")
+    wait_for("ready again", lambda: small.request("GET", "/readyz", key="").status == 200)
+
+
+def test_a_stream_in_flight_is_finished_at_the_end(new_gateway):
+    gateway = new_gateway()
+    stream = gateway.stream("test:slow:20:50")
+    events = stream.events()
+    next(events)
+    gateway.process.send_signal(signal.SIGTERM)
+    wait_for("the listener closed", lambda: not accepts(gateway))
+    assert list(events)[-1] == "[DONE]"
+    gateway.stop()
+
+
+def accepts(gateway):
+    try:
+        return gateway.request("GET", "/healthz", key="", timeout=2).status == 200
+    except (OSError, http.client.HTTPException):
+        return False
