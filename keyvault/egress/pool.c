@@ -160,7 +160,12 @@ static void upstream_handshake(struct upstream *u)
 static void upstream_on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct upstream *u = container_of(poll, struct upstream, poll);
+	bool writable = u->events == UV_WRITABLE;
 
+	(void)events;
+	/* A socket in error is no longer polled by libuv, but may hold bytes that came before it. */
+	if (status < 0)
+		(void)uv_poll_start(&u->poll, u->events, upstream_on_poll);
 	switch (u->state) {
 	case UPSTREAM_HANDSHAKE:
 		upstream_handshake(u);
@@ -170,8 +175,7 @@ static void upstream_on_poll(uv_poll_t *poll, int status, int events)
 			upstream_close(u);
 		break;
 	case UPSTREAM_BUSY:
-		/* An error shows as readable: the next read says what it is. */
-		u->on_event(u->ctx, (events & UV_WRITABLE) != 0);
+		u->on_event(u->ctx, writable); /* the next read or write says what an error is */
 		break;
 	default:
 		break;

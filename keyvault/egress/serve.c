@@ -98,14 +98,35 @@ static void lane_on_drain(void *ctx, struct ipc_conn *conn)
 		exchange_resume(container_of(again.next, struct exchange, in_stalled));
 }
 
+static void egress_note_ready(struct egress *eg)
+{
+	bool dialer = ipc_edge_conn(eg->dialer) != NULL;
+	bool ready = eg->edge_key.p && dialer && !eg->draining;
+
+	daemon_set_ready(&eg->daemon, ready,
+			 ready ? "" : (!dialer ? "no dialer" : (eg->draining ? "draining" : "the vault is sealed")));
+}
+
+static void egress_forget_key(struct egress *eg)
+{
+	secret_open(eg->arena);
+	if (eg->edge_key.p)
+		secret_free(eg->arena, &eg->edge_key);
+	secret_close(eg->arena);
+	eg->epoch = 0;
+	egress_note_ready(eg);
+}
+
 /* Unix time must not go back unnoticed: grants that were used and forgotten would be valid again. Another key makes
  * them stale. */
 static void egress_check_clock(struct egress *eg)
 {
 	int64_t clock_ms = (int64_t)egress_unix_ms() - (int64_t)ipc_now_ms(eg->daemon.ipc);
 
-	if (eg->edge_key.p && clock_ms < eg->clock_ms - EGRESS_CLOCK_BACK_MS)
-		ipc_drop(ipc_edge_conn(eg->keyvault), "the clock went back; a new key for grants is needed");
+	if (!eg->edge_key.p || clock_ms >= eg->clock_ms - EGRESS_CLOCK_BACK_MS)
+		return;
+	egress_forget_key(eg);
+	ipc_drop(ipc_edge_conn(eg->keyvault), "the clock went back; a new key for grants is needed");
 }
 
 static int handle_open(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
@@ -143,25 +164,6 @@ static int handle_cancel(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 }
 
 /* ---- the core ---- */
-
-static void egress_note_ready(struct egress *eg)
-{
-	bool dialer = ipc_edge_conn(eg->dialer) != NULL;
-	bool ready = eg->edge_key.p && dialer && !eg->draining;
-
-	daemon_set_ready(&eg->daemon, ready,
-			 ready ? "" : (!dialer ? "no dialer" : (eg->draining ? "draining" : "the vault is sealed")));
-}
-
-static void egress_forget_key(struct egress *eg)
-{
-	secret_open(eg->arena);
-	if (eg->edge_key.p)
-		secret_free(eg->arena, &eg->edge_key);
-	secret_close(eg->arena);
-	eg->epoch = 0;
-	egress_note_ready(eg);
-}
 
 /* The arena is open: the key lies in a buffer of it. */
 static int handle_edge_key(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
