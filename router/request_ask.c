@@ -216,6 +216,8 @@ static enum reason ask_json(struct request *r)
 	struct json_body json;
 	size_t len;
 
+	if (text.len == 0)
+		return REASON_BAD_JSON;
 	int e = json_scan(text, NULL, NULL, &json);
 	if (e)
 		return e < 0 ? REASON_INTERNAL : REASON_BAD_JSON;
