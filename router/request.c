@@ -319,14 +319,6 @@ const char *request_state_name(enum request_state state)
 	return states[state].name;
 }
 
-void request_graph(void (*line)(const char *from, const char *to))
-{
-	for (unsigned from = 0; from < N_REQUEST_STATES; from++)
-		for (unsigned to = 0; to < N_REQUEST_STATES; to++)
-			if (states[from].next & BIT(to))
-				line(states[from].name, states[to].name);
-}
-
 /* The client is gone, or has stopped taking what it asked for. */
 static enum request_state gone(struct request *r)
 {

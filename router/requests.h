@@ -54,5 +54,3 @@ void requests_revoke(struct requests *all, struct span principal);
 /* Prometheus text, appended. */
 void requests_metrics(const struct requests *all, char *to, size_t cap);
 const char *request_state_name(enum request_state state);
-/* The state graph for people, as Graphviz text. */
-void request_graph(void (*line)(const char *from, const char *to));
