@@ -360,7 +360,7 @@ static void receive(struct load *l, struct peer *p)
 		const struct proto_desc *desc;
 		union proto_any msg;
 		struct span body;
-		uint64_t id;
+		uint64_t id = 0;
 		size_t used;
 		int r = frame_next(span_of(p->rx, p->rx_len), &body, &used);
 		if (r == FRAME_E_MORE)
