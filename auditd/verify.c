@@ -219,11 +219,14 @@ static int verify_sequence(struct verify *v, const struct proto_leaf *leaf, uint
 {
 	const struct source *last = sources_find(&v->sources, (uint8_t)leaf->role, (uint8_t)leaf->worker);
 	struct source now = {.role = (uint8_t)leaf->role, .worker = (uint8_t)leaf->worker, .last_seq = leaf->last_seq};
-	bool gap = leaf->code == EVENT_LOG_GAP, known;
+	bool gap = leaf->code == EVENT_LOG_GAP;
+	uint64_t seq_before = 0;
 
 	memcpy(now.boot, leaf->boot.p, sizeof(now.boot));
-	known = last && memcmp(last->boot, now.boot, sizeof(now.boot)) == 0;
-	if (leaf->seq != (known ? last->last_seq : 0) + 1 || leaf->last_seq < leaf->seq ||
+	/* an if, not a conditional expression: gcc 14.2 makes of that a load through `last` even when it is NULL */
+	if (last && memcmp(last->boot, now.boot, sizeof(now.boot)) == 0)
+		seq_before = last->last_seq;
+	if (leaf->seq != seq_before + 1 || leaf->last_seq < leaf->seq ||
 	    (!gap && leaf->last_seq != leaf->seq))
 		return verify_bad(v, "entry %" PRIu64 ": events of %s%" PRIu64 " are missing without a gap record",
 				  index, leaf->role < N_ROLES ? role_name((enum role)leaf->role) : "?", leaf->worker);
