@@ -226,8 +226,7 @@ static int verify_sequence(struct verify *v, const struct proto_leaf *leaf, uint
 	/* an if, not a conditional expression: gcc 14.2 makes of that a load through `last` even when it is NULL */
 	if (last && memcmp(last->boot, now.boot, sizeof(now.boot)) == 0)
 		seq_before = last->last_seq;
-	if (leaf->seq != seq_before + 1 || leaf->last_seq < leaf->seq ||
-	    (!gap && leaf->last_seq != leaf->seq))
+	if (leaf->seq != seq_before + 1 || leaf->last_seq < leaf->seq || (!gap && leaf->last_seq != leaf->seq))
 		return verify_bad(v, "entry %" PRIu64 ": events of %s%" PRIu64 " are missing without a gap record",
 				  index, leaf->role < N_ROLES ? role_name((enum role)leaf->role) : "?", leaf->worker);
 	if (sources_set(&v->sources, &now))
