@@ -30,10 +30,10 @@ static enum reason plan_ask_models(struct request *r, struct span credential)
 enum reason plan_ask(struct request *r)
 {
 	struct span words = buf_span(&r->words);
-	struct span credential = span_of(words.p + r->ask.fields_bytes, words.len - r->ask.fields_bytes);
 
-	if (r->ask.endpoint.kind == ENDPOINT_KIND_READYZ)
+	if (r->ask.endpoint.kind == ENDPOINT_KIND_READYZ) /* without a key, so without words */
 		return lane_up(r->all->lane) ? plan_ask_models(r, SPAN_LIT(PLAN_PROBE)) : REASON_EGRESS_GONE;
+	struct span credential = span_of(words.p + r->ask.fields_bytes, words.len - r->ask.fields_bytes);
 	if (r->ask.endpoint.endpoint == ENDPOINT_MODELS)
 		return plan_ask_models(r, credential);
 	const struct proto_authorize ask = {
