@@ -23,11 +23,13 @@ def steady(gateway):
 
 
 def kill_one(gateway, daemon):
+    full = gateway.workers if daemon in ("router", "egress", "classifier") else 1
+    wait_for(f"all of {daemon}", lambda: len(gateway.pids(daemon)) == full, SERVICE_SECONDS)
     before = gateway.pids()
     victim = gateway.pids(daemon)[0]
     os.kill(victim, signal.SIGKILL)
-    wait_for(f"{daemon} to be started again", lambda: len(gateway.pids(daemon)) == list(before.values()).count(daemon)
-             and victim not in gateway.pids(daemon), SERVICE_SECONDS)
+    wait_for(f"{daemon} to be started again", lambda: len(gateway.pids(daemon)) == full and victim not in gateway.pids(daemon),
+             SERVICE_SECONDS)
     return victim, before
 
 
