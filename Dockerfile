@@ -2,7 +2,7 @@
 # One image for every daemon; docker-compose.yml says which one a container runs, and as whom.
 FROM debian:trixie-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends make gcc libc6-dev pkg-config libuv1-dev libmsgpack-c-dev \
-	libsodium-dev libssl-dev libsqlite3-dev libyaml-dev libc-ares-dev libjansson-dev libvectorscan-dev libllhttp-dev libcmocka-dev
+	libsodium-dev nettle-dev libssl-dev libsqlite3-dev libyaml-dev libc-ares-dev libjansson-dev libvectorscan-dev libllhttp-dev libcmocka-dev
 WORKDIR /src
 COPY . .
 RUN make -j"$(nproc)" all && make install DESTDIR=/out PREFIX=/usr

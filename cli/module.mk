@@ -4,9 +4,9 @@ SRC_cli += cli/config_show.c cli/vault.c cli/credential.c cli/key.c cli/status.c
 SRC_cli += cli/up.c cli/launch_place.c cli/launch_listen.c cli/launch_config.c cli/launch_exec.c cli/launch_control.c cli/launch_watch.c
 SRC_cli += cli/audit.c cli/audit_verify.c
 $(eval $(call library,cli,$(SRC_cli)))
-$(eval $(call program,bulkhead,cli/main.c,cli auditlog common proto,libuv yaml jansson msgpack libsodium))
+$(eval $(call program,bulkhead,cli/main.c,cli auditlog common sha256_nettle proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/config_tree,cli common proto,yaml msgpack))
-$(eval $(call unit,cli/args,cli auditlog common proto,libuv yaml jansson msgpack libsodium))
+$(eval $(call unit,cli/args,cli auditlog common sha256_nettle proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/listen,cli common proto,))
 $(eval $(call fuzz,config,cli common proto,yaml msgpack))
 $(eval $(call unit,cli/launch_control,cli common proto,libuv yaml jansson msgpack))

@@ -2,29 +2,27 @@
 #include "common/merkle.h"
 
 #include <assert.h>
-#include <sodium.h>
+
+#include "common/sha256.h"
 
 static const uint8_t leaf_prefix = 0, node_prefix = 1;
 
 void merkle_hash_leaf(struct span leaf, struct merkle_hash *ret)
 {
-	crypto_hash_sha256_state state;
+	const struct span parts[] = {span_of(&leaf_prefix, 1), leaf};
 
-	crypto_hash_sha256_init(&state);
-	crypto_hash_sha256_update(&state, &leaf_prefix, 1);
-	crypto_hash_sha256_update(&state, leaf.p, leaf.len);
-	crypto_hash_sha256_final(&state, ret->b);
+	sha256(parts, ARRAY_LEN(parts), ret->b);
 }
 
 void merkle_hash_node(const struct merkle_hash *left, const struct merkle_hash *right, struct merkle_hash *ret)
 {
-	crypto_hash_sha256_state state;
+	const struct span parts[] = {
+		span_of(&node_prefix, 1),
+		span_of(left->b, sizeof left->b),
+		span_of(right->b, sizeof right->b),
+	};
 
-	crypto_hash_sha256_init(&state);
-	crypto_hash_sha256_update(&state, &node_prefix, 1);
-	crypto_hash_sha256_update(&state, left->b, sizeof left->b);
-	crypto_hash_sha256_update(&state, right->b, sizeof right->b);
-	crypto_hash_sha256_final(&state, ret->b);
+	sha256(parts, ARRAY_LEN(parts), ret->b);
 }
 
 bool merkle_hash_eq(const struct merkle_hash *a, const struct merkle_hash *b)
@@ -62,7 +60,7 @@ void merkle_tree_root(const struct merkle_tree *t, struct merkle_hash *ret)
 		found = true;
 	}
 	if (!found)
-		crypto_hash_sha256(hash.b, NULL, 0);
+		sha256(NULL, 0, hash.b);
 	*ret = hash;
 }
 
@@ -91,7 +89,7 @@ static int merkle_range(const struct merkle_source *source, uint64_t begin, uint
 int merkle_root(const struct merkle_source *source, uint64_t size, struct merkle_hash *ret)
 {
 	if (size == 0) {
-		crypto_hash_sha256(ret->b, NULL, 0);
+		sha256(NULL, 0, ret->b);
 		return 0;
 	}
 	return merkle_range(source, 0, size, ret);

@@ -10,6 +10,7 @@ endef
 $(eval $(call package,libuv,libuv))
 $(eval $(call package,msgpack,msgpack-c msgpack))
 $(eval $(call package,libsodium,libsodium))
+$(eval $(call package,nettle,nettle))
 $(eval $(call package,openssl,openssl))
 $(eval $(call package,sqlite3,sqlite3))
 $(eval $(call package,yaml,yaml-0.1))

@@ -8,4 +8,4 @@ $(O)/$(1): $(call objs,$(2)) $(call libs,$(3))
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(call objs,$(2)) -Wl,--start-group $(call libs,$(3)) -Wl,--end-group $(call pkgs,$(4)) -o $$@
 endef
 $(eval $(call helper,canary,tests/privileges/canary.c,common proto))
-$(eval $(call helper,audit_load,tests/support/audit_load.c,common proto,libsodium msgpack))
+$(eval $(call helper,audit_load,tests/support/audit_load.c,common sha256_nettle proto,libsodium nettle msgpack))

@@ -15,9 +15,9 @@ ALLOWED = {
     "keyvault": BASE | {"msgpack", "sodium"},
     "keyvault-egress": BASE | {"msgpack", "sodium", "ssl", "crypto", "llhttp"},
     "keyvault-dialer": BASE | {"msgpack", "cares"},
-    "auditd": BASE | {"msgpack", "sodium"},
+    "auditd": BASE | {"msgpack", "sodium", "nettle"},
     "classifier": BASE | {"msgpack", "hs"},
-    "bulkhead": BASE | {"msgpack", "sodium", "yaml-0", "jansson"},
+    "bulkhead": BASE | {"msgpack", "sodium", "nettle", "yaml-0", "jansson"},
 }
 # The C++ runtime comes with Vectorscan, the C runtime's helpers with the compiler.
 RUNTIME = {"classifier": {"stdc++", "m", "gcc_s"}}
