@@ -273,10 +273,7 @@ class Gateway:
         """{pid: daemon} of the running daemons, or the pids of one."""
         found = {}
         for pid in children_of(self.process.pid) if self.process else []:
-            try:
-                program = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
-            except OSError:  # it ended, or it is about to
-                continue
+            program = proc_read(pid, "comm").decode().strip()  # not exe, which hides what is not dumpable from its own user
             for name, binary in DAEMONS.items():
                 if program == binary and is_alive(pid):
                     found[pid] = name
