@@ -6,10 +6,10 @@ $(eval $(call program,keyvault,keyvault/main.c,keyvault common sha256_sodium pro
 $(eval $(call unit,keyvault/seal,keyvault common proto,libsodium msgpack jansson))
 $(eval $(call unit,keyvault/root,keyvault common,libsodium))
 $(eval $(call unit,keyvault/signer,keyvault common sha256_sodium proto,libsodium msgpack))
-$(eval $(call unit,keyvault/vault,keyvault common proto,libsodium msgpack))
+$(eval $(call unit,keyvault/vault,keyvault common sha256_sodium proto,libsodium msgpack))
 $(eval $(call library,core_world,tests/support/core_world.c))
 $(eval $(call unit,keyvault/dispatch,core_world keyvault common sha256_sodium proto,libuv libsodium msgpack))
-$(eval $(call fuzz,sealed_credential,keyvault common proto,libsodium msgpack))
+$(eval $(call fuzz,sealed_credential,keyvault common sha256_sodium proto,libsodium msgpack))
 # Egress and dialer: their own programs, libraries and packages; the core shares nothing with them but common/ and proto/.
 EGRESS_SRC := $(addprefix keyvault/egress/,scrub.c replay.c head.c reply.c permit.c request.c tls.c pool.c credential.c \
 	exchange.c send.c relay.c record.c serve.c)
