@@ -145,7 +145,7 @@ int ledger_publish(struct ledger *l, struct span note, const struct note_key *ke
 	if (note_verify(note, key, &text) || checkpoint_parse(text, &cp) || !span_eq_str(cp.origin, key->name) ||
 	    cp.size != size || !merkle_hash_eq(&cp.root, root))
 		return LEDGER_E_INVALID;
-	int r = tree_write_file(l->dir, "checkpoint", note, true);
+	int r = tree_write_durable(l->dir, "checkpoint", note);
 	if (r)
 		return r;
 	cp.origin = SPAN_NULL;
@@ -175,7 +175,7 @@ int ledger_write_key(struct ledger *l, const struct note_key *key)
 
 	note_key_format(key, line);
 	(void)snprintf(line + strlen(line), 2, "\n");
-	return tree_write_file(l->dir, "vkey", span_str(line), true);
+	return tree_write_durable(l->dir, "vkey", span_str(line));
 }
 
 struct ledger *ledger_close(struct ledger *l)

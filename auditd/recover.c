@@ -185,7 +185,7 @@ static int recover_entry(struct recovery *rec, const struct entry *entry)
 	if (!merkle_hash_eq(&root, &l->published.root))
 		return recover_refuse(rec, "the entries up to %" PRIu64 " are not those that were signed",
 				      ledger_size(l));
-	return 0;
+	return tree_flush(&l->tree); /* the checkpoint is durable, its partial tiles need not have been */
 }
 
 /* *ret_end: where the entries end. */

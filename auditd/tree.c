@@ -13,10 +13,7 @@
 /* There is one writer, so one name will do; a leftover is overwritten. */
 #define TREE_TMP "tmp"
 
-static int tree_write(int dir, const char *path, struct span bytes)
-{
-	return tree_write_file(dir, path, bytes, false);
-}
+static int tree_write_tile(int dir, const char *path, struct span bytes);
 
 static int tree_write_missing(int dir, const char *path, struct span bytes)
 {
@@ -26,19 +23,19 @@ static int tree_write_missing(int dir, const char *path, struct span bytes)
 	int r = tile_slurp(dir, path, bytes.len, &found, &len);
 	bool same = r == 0 && span_eq(bytes, span_of(found, len));
 	free(found);
-	return r < 0 ? r : same ? 0 : tree_write_file(dir, path, bytes, false);
+	return r < 0 ? r : same ? 0 : tree_write_tile(dir, path, bytes);
 }
 
 int tree_init(struct tree *t, int dir)
 {
-	*t = (struct tree){.dir = dir, .emit = tree_write};
+	*t = (struct tree){.dir = dir, .emit = tree_write_tile};
 	t->bundle = malloc(TREE_BUNDLE_BYTES);
 	return t->bundle ? 0 : -ENOMEM;
 }
 
 void tree_set_recovering(struct tree *t, bool recovering)
 {
-	t->emit = recovering ? tree_write_missing : tree_write;
+	t->emit = recovering ? tree_write_missing : tree_write_tile;
 }
 
 void tree_deinit(struct tree *t)
@@ -70,28 +67,14 @@ static int tree_make_parents(int dir, const char *path)
 	return 0;
 }
 
-static int tree_sync_parent(int dir, const char *path)
+/* A new or emptied file; like openat(). */
+static int tree_create(int dir, const char *path)
 {
-	char parent[TILE_PATH_MAX] = ".";
-	const char *slash = strrchr(path, '/');
-
-	if (slash) {
-		size_t len = (size_t)(slash - path);
-		assert(len < sizeof parent);
-		memcpy(parent, path, len);
-		parent[len] = 0;
-	}
-	CLEANUP(tree_close) int fd = openat(dir, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 || fsync(fd) < 0 ? err_origin(-errno) : 0;
+	return openat(dir, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 }
 
-int tree_write_file(int dir, const char *path, struct span bytes, bool durable)
+static int tree_fill(int fd, struct span bytes)
 {
-	CLEANUP(tree_close)
-	int fd = openat(dir, TREE_TMP, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-
-	if (fd < 0)
-		return err_origin(-errno);
 	for (size_t done = 0; done < bytes.len;) {
 		ssize_t n = pwrite(fd, bytes.p + done, bytes.len - done, (off_t)done);
 		if (n < 0 && errno == EINTR)
@@ -100,18 +83,33 @@ int tree_write_file(int dir, const char *path, struct span bytes, bool durable)
 			return err_origin(n < 0 ? -errno : -EIO);
 		done += (size_t)n;
 	}
-	if (durable && fsync(fd) < 0)
-		return err_origin(-errno);
-	if (renameat(dir, TREE_TMP, dir, path) < 0) {
-		if (errno != ENOENT)
-			return err_origin(-errno);
+	return 0;
+}
+
+/* Under its own name at once: nobody asks for it before a checkpoint covers it, and recovery looks at what it finds. */
+static int tree_write_tile(int dir, const char *path, struct span bytes)
+{
+	CLEANUP(tree_close) int fd = tree_create(dir, path);
+
+	if (fd < 0 && errno == ENOENT) {
 		int r = tree_make_parents(dir, path);
 		if (r)
 			return r;
-		if (renameat(dir, TREE_TMP, dir, path) < 0)
-			return err_origin(-errno);
+		fd = tree_create(dir, path);
 	}
-	return durable ? tree_sync_parent(dir, path) : 0;
+	return fd < 0 ? err_origin(-errno) : tree_fill(fd, bytes);
+}
+
+int tree_write_durable(int dir, const char *name, struct span bytes)
+{
+	CLEANUP(tree_close) int fd = tree_create(dir, TREE_TMP);
+
+	if (fd < 0)
+		return err_origin(-errno);
+	int r = tree_fill(fd, bytes);
+	if (!r && (fsync(fd) < 0 || renameat(dir, TREE_TMP, dir, name) < 0 || fsync(dir) < 0))
+		r = err_origin(-errno);
+	return r;
 }
 
 static int tree_emit(struct tree *t, int level, uint64_t n, unsigned width)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The growing tree and its files: every full tile and bundle is written when it becomes full, the partial ones at each
- * checkpoint and before each new segment. The files are derived from the segments: they are renamed into place but not
- * synchronised one by one. tree_sync() makes all of them durable, and a segment's head is written only after it, so
- * that recovery from a segment never needs a tile that could be lost.
+ * checkpoint and before each new segment. The files are derived from the segments: they are written in place, each with
+ * one write, and not synchronised one by one. tree_sync() makes all of them durable, and a segment's head is written
+ * only after it, so that recovery from a segment never needs a tile that could be lost; later ones, which a crash may
+ * have left unfinished, it writes again where they are not as they should be.
  */
 #pragma once
 
@@ -51,6 +52,5 @@ int tree_node(void *ctx, unsigned level, uint64_t index, struct merkle_hash *ret
  */
 MUST_USE int tree_leaves(struct tree *t, uint64_t index, struct span *ret_bundle, uint8_t **ret_owned);
 
-/* Writes a file in the folder by way of a temporary one, missing folders included; `durable`: synchronised. 0 or
- * negative. */
-MUST_USE int tree_write_file(int dir, const char *path, struct span bytes, bool durable);
+/* Writes or replaces a file directly in the folder: whole or not at all, and durable. 0 or negative. */
+MUST_USE int tree_write_durable(int dir, const char *name, struct span bytes);

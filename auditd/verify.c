@@ -192,7 +192,7 @@ static int verify_head(struct verify *v, size_t which)
 
 /* ---- tiles ---- */
 
-/* In place of writing a tile: 0 when it is there, as it should be. What nobody signed yet may not be there yet. */
+/* In place of writing a tile: 0 when it is there, as it should be. */
 static int verify_tile(int dir, const char *path, struct span bytes)
 {
 	uint8_t *found = NULL;
@@ -205,11 +205,19 @@ static int verify_tile(int dir, const char *path, struct span bytes)
 	return r;
 }
 
+/* What nobody signed yet may not be there yet, or not all of it. */
 static int verify_tile_unsigned(int dir, const char *path, struct span bytes)
 {
-	int r = verify_tile(dir, path, bytes);
+	uint8_t *found = NULL;
+	size_t len = 0;
 
-	return r == TILE_E_MISSING ? 0 : r;
+	int r = tile_slurp(dir, path, BUNDLE_BYTES_MAX, &found, &len);
+	if (r == TILE_E_MISSING)
+		return 0;
+	if (r == 0 && !span_eq(span_of(bytes.p, MIN(len, bytes.len)), span_of(found, len)))
+		r = TILE_E_DAMAGED;
+	free(found);
+	return r;
 }
 
 /* ---- entries ---- */
