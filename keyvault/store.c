@@ -102,6 +102,7 @@ int store_put(struct store *s, struct span id, uint64_t version, struct span blo
 		free(copy);
 		return r;
 	}
+	assert(s->entries); /* found, or inserted just now */
 	e = &s->entries[at];
 	*ret_replaced = e->blob && !same;
 	memcpy(copy, blob.p, blob.len);
