@@ -6,7 +6,7 @@
 
 #include "common/err.h"
 
-/* Producers have at most 512 events under way each; this is room for some 30 of them at full speed. */
+/* Producers have at most 1024 events under way each (common/audit_client.c); this is room for 16 of them. */
 #define WRITER_ENTRIES_MAX      16384
 #define WRITER_BYTES_MAX        (8U << 20)
 #define WRITER_RESERVE_AGAIN_MS 5000

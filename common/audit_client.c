@@ -17,7 +17,7 @@
 #include "common/audit_ring.h"
 #include "common/err.h"
 
-#define AUDIT_WINDOW 512
+#define AUDIT_WINDOW 1024
 
 struct audit_client {
 	struct ipc *ipc;

@@ -31,7 +31,7 @@
 #include "proto/frame.h"
 
 #define LOAD_PRODUCERS_MAX 16
-#define LOAD_WINDOW        512
+#define LOAD_WINDOW        1024
 #define LOAD_RX_BYTES      (PROTO_FRAME_BYTES_MAX + FRAME_HEAD_BYTES)
 #define LOAD_TX_BYTES      (1U << 20)
 #define LOAD_STALL_MS      20000
