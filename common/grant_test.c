@@ -188,22 +188,22 @@ static double us_now(void)
 static void test_cost_is_bounded(void **state)
 {
 	(void)state;
-	enum { ROUNDS = 20000 };
+	const int rounds = 20000;
 	uint8_t bytes[GRANT_BYTES_MAX];
 	struct proto_grant g = sample(), opened;
 	size_t len = 0;
 	double begin_us = us_now();
 
-	for (int i = 0; i < ROUNDS; i++)
+	for (int i = 0; i < rounds; i++)
 		assert_int_equal(grant_mint(key_a, &g, bytes, sizeof(bytes), &len), 0);
 	double minted_us = us_now();
-	for (int i = 0; i < ROUNDS; i++)
+	for (int i = 0; i < rounds; i++)
 		assert_int_equal(grant_open(key_a, span_of(bytes, len), &opened), 0);
 	double opened_us = us_now();
 
-	print_message("mint %.2f us, open %.2f us of CPU\n", (minted_us - begin_us) / ROUNDS,
-		      (opened_us - minted_us) / ROUNDS);
-	assert_true((opened_us - begin_us) / ROUNDS < 60);
+	print_message("mint %.2f us, open %.2f us of CPU\n", (minted_us - begin_us) / rounds,
+		      (opened_us - minted_us) / rounds);
+	assert_true((opened_us - begin_us) / rounds < 60);
 }
 
 int main(void)
