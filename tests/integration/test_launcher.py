@@ -9,7 +9,8 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from gateway import BUILD, Gateway, is_alive, proc_read, scratch, wait_for  # noqa: E402  pylint: disable=wrong-import-position
+from gateway import (BUILD, Gateway, is_alive, proc_read, program_for_all, scratch,  # noqa: E402  pylint: disable=wrong-import-position
+                     wait_for)
 
 ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier"]
 ROOT_UID = os.geteuid() == 0
@@ -183,7 +184,7 @@ def test_not_root():
         gateway.port = 0
         gateway.write_config()
         nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-        bulkhead = os.path.join(BUILD, "bin", "bulkhead")
+        bulkhead = program_for_all(folder)
         process = subprocess.Popen([*nobody, bulkhead, "up", "-c", gateway.config], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    cwd=folder)
         try:

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from gateway import BUILD, Gateway, Provider, free_port, scratch, wait_for
+from gateway import BUILD, Gateway, Provider, free_port, program_for_all, scratch, wait_for
 
 UID_BASE = 62100
 ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier"]
@@ -42,11 +42,11 @@ def make_folders(gateway):
 
 @contextlib.contextmanager
 def running(gateway, prefix):
-    processes = []
+    processes, bulkhead = [], program_for_all(gateway.folder)
     try:
         for role in ("router", "classifier", "egress", "dialer", "auditd", "authd", "keyvault"):  # servers last, on purpose
             log = open(os.path.join(gateway.folder, role + ".log"), "wb")  # pylint: disable=consider-using-with
-            processes.append((role, subprocess.Popen([*prefix(role), BULKHEAD, "run", role, "-c", gateway.config], stderr=log,
+            processes.append((role, subprocess.Popen([*prefix(role), bulkhead, "run", role, "-c", gateway.config], stderr=log,
                                                      stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)))
             log.close()
         yield processes
@@ -87,6 +87,7 @@ def test_says_which_group_is_missing():
         gateway.write_config()
         make_folders(gateway)
         alone = ["setpriv", "--reuid", str(uid("authd")), "--regid", str(uid("authd")), "--clear-groups"]
-        done = subprocess.run([*alone, BULKHEAD, "run", "authd", "-c", gateway.config], capture_output=True, timeout=20, check=False)
+        done = subprocess.run([*alone, program_for_all(folder), "run", "authd", "-c", gateway.config], capture_output=True, timeout=20,
+                              check=False)
         assert done.returncode == 1
         assert f"cannot be given to gid {uid('router')}: add that group to this container (group_add)".encode() in done.stderr
