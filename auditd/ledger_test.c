@@ -91,6 +91,42 @@ static void test_proofs(void **state)
 	free(proof);
 }
 
+/* ---- tiles ---- */
+
+static void cut_tile(const struct fixture *f, int level, uint64_t n, unsigned width, off_t bytes)
+{
+	char tile[TILE_PATH_MAX], path[sizeof(f->dir) + TILE_PATH_MAX];
+
+	tile_path(tile, level, n, width);
+	(void)snprintf(path, sizeof(path), "%s/%s", f->dir, tile);
+	assert_int_equal(truncate(path, bytes), 0);
+}
+
+/* A crash left tiles of a segment that is still read unfinished: those that were signed, and a later one. */
+static void test_unfinished_tiles_are_written_again(void **state)
+{
+	struct fixture *f = *state;
+	struct verify_report report;
+
+	assert_int_equal(reopen(f), 0);
+	while (ledger_size(f->l) % TILE_WIDTH != 200 || f->l->segment.end > TEST_SEGMENT_BYTES / 4)
+		commit(f, 1);
+	uint64_t n = ledger_size(f->l) / TILE_WIDTH;
+	sign(f);
+	commit(f, 60);
+	cut_tile(f, 0, n, TILE_WIDTH, 32);
+	assert_true(verifies(f, f->dir, &report)); /* nobody signed it yet */
+	cut_tile(f, 0, n, 200, 32);
+	assert_false(verifies(f, f->dir, &report));
+	cut_tile(f, TILE_ENTRIES, n, 200, 0);
+	assert_int_equal(reopen(f), 0);
+	if (!verifies(f, f->dir, &report))
+		fail_msg("%s", report.why);
+	sign(f);
+	if (!verifies(f, f->dir, &report))
+		fail_msg("%s", report.why);
+}
+
 /* ---- tails ---- */
 
 static int open_segment(const struct fixture *f)
@@ -229,6 +265,7 @@ int main(void)
 		CASE(test_grows_and_comes_back),
 		CASE(test_a_batch_over_segments),
 		CASE(test_proofs),
+		CASE(test_unfinished_tiles_are_written_again),
 		CASE(test_a_torn_commit_is_cut),
 		CASE(test_damage_before_a_later_commit_is_refused),
 		CASE(test_below_the_checkpoint_is_refused),
