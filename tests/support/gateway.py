@@ -60,6 +60,17 @@ def scratch():
         shutil.rmtree(folder)
 
 
+@contextlib.contextmanager
+def stops_on_failure(stop):
+    """For what must be ended when its __enter__ does not finish, since then nobody calls its __exit__."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(AssertionError):  # the first failure is the one to tell
+            stop()
+        raise
+
+
 def program_for_all(folder):
     """`bulkhead` with its daemons beside it where every uid can start them: the tree itself may lie in a home of mode 0700."""
     programs = shutil.copytree(BIN, os.path.join(folder, "bin"))
@@ -105,13 +116,17 @@ class Provider:
             f.write(self.key)
         self.process = subprocess.Popen([sys.executable, os.path.join(ROOT, "tests/support/provider.py"), self.folder],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
-        line = self.process.stdout.readline()
-        said = json.loads(line)
+        with stops_on_failure(self.stop):  # Ctrl-C may come at any line
+            said = json.loads(self.process.stdout.readline())
         self.ports, self.ca = said["ports"], said["ca"]
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
+        self.stop()
+
+    def stop(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)  # and the openssl that it may have called just now
         self.process.wait(10)
         self.process.stdout.close()
 
@@ -215,7 +230,8 @@ class Gateway:
     def __enter__(self):
         self.port = self.port or free_port()
         self.write_config()
-        self.start()
+        with stops_on_failure(self.stop):
+            self.start()
         return self
 
     def __exit__(self, kind, value, trace):
