@@ -75,10 +75,10 @@ static ares_ssize_t resolve_recv(ares_socket_t fd, void *to, size_t cap, int fla
 
 static ares_ssize_t resolve_send(ares_socket_t fd, const struct iovec *parts, int n, void *ctx)
 {
-	struct msghdr m = {.msg_iovlen = (size_t)n};
+	/* sendmsg only reads the parts */
+	struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)n};
 
 	(void)ctx;
-	memcpy(&m.msg_iov, &parts, sizeof(parts)); /* sendmsg only reads them */
 	return sendmsg(fd, &m, MSG_NOSIGNAL);
 }
 
