@@ -72,23 +72,15 @@ void buf_truncate(struct buf *b, size_t len)
 	b->end = b->begin + len;
 }
 
-int buf_append(struct buf *b, const void *p, size_t len)
+int buf_append_grown(struct buf *b, const void *p, size_t len)
 {
 	uint8_t *to;
-
-	if (len == 0)
-		return 0;
 	int r = buf_reserve(b, len, &to);
 	if (r)
 		return r;
 	memcpy(to, p, len);
 	buf_commit(b, len);
 	return 0;
-}
-
-int buf_append_str(struct buf *b, const char *s)
-{
-	return buf_append(b, s, strlen(s));
 }
 
 int buf_printf(struct buf *b, const char *format, ...)

@@ -36,8 +36,24 @@ static inline size_t buf_len(const struct buf *b)
 }
 
 /* 0, BUF_E_FULL or -ENOMEM. */
-MUST_USE int buf_append(struct buf *b, const void *p, size_t len);
-MUST_USE int buf_append_str(struct buf *b, const char *s);
+MUST_USE int buf_append_grown(struct buf *b, const void *p, size_t len);
+
+/* Inline while there is room, which is nearly always: heads are written word by word. */
+MUST_USE static inline int buf_append(struct buf *b, const void *p, size_t len)
+{
+	if (len > b->cap - b->end)
+		return buf_append_grown(b, p, len);
+	if (len > 0)
+		memcpy(b->mem + b->end, p, len);
+	b->end += len;
+	return 0;
+}
+
+MUST_USE static inline int buf_append_str(struct buf *b, const char *s)
+{
+	return buf_append(b, s, strlen(s));
+}
+
 MUST_USE int buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Room for `len` more bytes at *ret_p; buf_commit() then says how many were written. 0, BUF_E_FULL or -ENOMEM. */
 MUST_USE int buf_reserve(struct buf *b, size_t len, uint8_t **ret_p);
