@@ -43,13 +43,13 @@ void http_date(uint64_t unix_s, char ret[HTTP_DATE_BYTES])
 		       (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
 }
 
-static void put(struct http_write *w, const void *p, size_t len)
+static inline void put(struct http_write *w, const void *p, size_t len)
 {
 	if (!w->r)
 		w->r = buf_append(w->to, p, len);
 }
 
-static void put_str(struct http_write *w, const char *s)
+static inline void put_str(struct http_write *w, const char *s)
 {
 	put(w, s, strlen(s));
 }
@@ -77,6 +77,14 @@ void http_write_status(struct http_write *w, unsigned status, const char *date)
 	put_str(w, "\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n");
 }
 
+static inline void put_field_u64(struct http_write *w, const char *name, uint64_t value)
+{
+	put_str(w, name);
+	put_str(w, ": ");
+	put_u64(w, value);
+	put_str(w, "\r\n");
+}
+
 void http_write_field(struct http_write *w, const char *name, struct span value)
 {
 	put_str(w, name);
@@ -87,10 +95,7 @@ void http_write_field(struct http_write *w, const char *name, struct span value)
 
 void http_write_field_u64(struct http_write *w, const char *name, uint64_t value)
 {
-	put_str(w, name);
-	put_str(w, ": ");
-	put_u64(w, value);
-	put_str(w, "\r\n");
+	put_field_u64(w, name, value);
 }
 
 void http_write_request_id(struct http_write *w, struct span id)
@@ -103,12 +108,12 @@ void http_write_limit(struct http_write *w, const struct http_limit *limit)
 {
 	if (limit->limit == 0)
 		return;
-	http_write_field_u64(w, "x-ratelimit-limit", limit->limit);
-	http_write_field_u64(w, "x-ratelimit-remaining", limit->remaining);
-	http_write_field_u64(w, "x-ratelimit-reset", (limit->reset_ms + 999) / 1000);
+	put_field_u64(w, "x-ratelimit-limit", limit->limit);
+	put_field_u64(w, "x-ratelimit-remaining", limit->remaining);
+	put_field_u64(w, "x-ratelimit-reset", (limit->reset_ms + 999) / 1000);
 	/* as OpenAI's clients know them; the reset is a Go duration there */
-	http_write_field_u64(w, "x-ratelimit-limit-requests", limit->limit);
-	http_write_field_u64(w, "x-ratelimit-remaining-requests", limit->remaining);
+	put_field_u64(w, "x-ratelimit-limit-requests", limit->limit);
+	put_field_u64(w, "x-ratelimit-remaining-requests", limit->remaining);
 	put_str(w, "x-ratelimit-reset-requests: ");
 	put_u64(w, limit->reset_ms);
 	put_str(w, "ms\r\n");
@@ -120,8 +125,8 @@ void http_write_retry(struct http_write *w, uint64_t retry_ms)
 		put_str(w, "x-should-retry: false\r\n");
 		return;
 	}
-	http_write_field_u64(w, "retry-after", (retry_ms + 999) / 1000);
-	http_write_field_u64(w, "retry-after-ms", retry_ms);
+	put_field_u64(w, "retry-after", (retry_ms + 999) / 1000);
+	put_field_u64(w, "retry-after-ms", retry_ms);
 	put_str(w, "x-should-retry: true\r\n");
 }
 
