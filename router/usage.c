@@ -24,16 +24,22 @@ static uint64_t usage_number(struct span object, const char *name)
 	return MIN(n, (uint64_t)USAGE_TOKENS_MAX);
 }
 
+/* Backwards: it stands near the end, and the last one counts. */
 void usage_read(struct usage *usage, struct span text)
 {
-	const uint8_t *end = text.p + text.len;
+	const struct span name = SPAN_LIT("usage\"");
+	const uint8_t *end = text.p + text.len, *quote;
 
-	for (const uint8_t *at; text.len > 0 && (at = usage_find(text, "\"usage\""));) {
-		text = span_of(at + 7, (size_t)(end - at) - 7);
-		uint64_t in = usage_number(text, "\"prompt_tokens\""),
-			 out = usage_number(text, "\"completion_tokens\"");
-		if (in || out)
+	for (size_t len = text.len; len > 0 && (quote = memrchr(text.p, '"', len)); len = (size_t)(quote - text.p)) {
+		struct span rest = span_of(quote + 1, (size_t)(end - quote) - 1);
+		if (rest.len < name.len || !span_eq(span_of(rest.p, name.len), name))
+			continue;
+		uint64_t in = usage_number(rest, "\"prompt_tokens\""),
+			 out = usage_number(rest, "\"completion_tokens\"");
+		if (in || out) {
 			*usage = (struct usage){in, out};
+			return;
+		}
 	}
 }
 
