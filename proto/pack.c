@@ -10,11 +10,8 @@ struct sink {
 	size_t len, cap;
 };
 
-/* msgpack-c's writer callback. */
-static int sink_write(void *data, const char *p, size_t len)
+static inline int sink_write(struct sink *s, const void *p, size_t len)
 {
-	struct sink *s = data;
-
 	if (len > s->cap - s->len)
 		return -1;
 	if (len > 0)
@@ -23,46 +20,57 @@ static int sink_write(void *data, const char *p, size_t len)
 	return 0;
 }
 
-static int pack_fields(msgpack_packer *pk, const struct proto_desc *desc, const void *msg);
+/*
+ * sink_pack_uint64() and so on: msgpack-c's packer as the template that it is made from. msgpack_packer would call a
+ * function through a pointer for every field's head; here its few bytes are stored in place.
+ */
+#define msgpack_pack_inline_func(name)               static inline int sink_pack##name
+#define msgpack_pack_inline_func_cint(name)          static inline int sink_pack##name
+#define msgpack_pack_inline_func_fixint(name)        static inline int sink_pack_fix##name
+#define msgpack_pack_user                            struct sink *
+#define msgpack_pack_append_buffer(sink, bytes, len) return sink_write(sink, bytes, len)
+#include <msgpack/pack_template.h>
 
-static int pack_u64(msgpack_packer *pk, const struct proto_field *f, uint64_t v)
+static int pack_fields(struct sink *pk, const struct proto_desc *desc, const void *msg);
+
+static int pack_u64(struct sink *pk, const struct proto_field *f, uint64_t v)
 {
 	if (v < f->min || v > f->max)
 		return PROTO_E_BOUNDS;
-	return msgpack_pack_uint64(pk, v) ? PROTO_E_SPACE : 0;
+	return sink_pack_uint64(pk, v) ? PROTO_E_SPACE : 0;
 }
 
-static int pack_bytes(msgpack_packer *pk, const struct proto_field *f, const struct span *s)
+static int pack_bytes(struct sink *pk, const struct proto_field *f, const struct span *s)
 {
 	bool str = f->kind == PROTO_KIND_STR;
 
 	if (s->len < f->min || s->len > f->max || (str && s->len > 0 && memchr(s->p, 0, s->len)))
 		return PROTO_E_BOUNDS;
-	int e = str ? msgpack_pack_str(pk, s->len) : msgpack_pack_bin(pk, s->len);
+	int e = str ? sink_pack_str(pk, s->len) : sink_pack_bin(pk, s->len);
 	if (!e && s->len > 0)
-		e = sink_write(pk->data, (const char *)s->p, s->len);
+		e = sink_write(pk, s->p, s->len);
 	return e ? PROTO_E_SPACE : 0;
 }
 
-static int pack_list(msgpack_packer *pk, const struct proto_field *f, const struct proto_list *l)
+static int pack_list(struct sink *pk, const struct proto_field *f, const struct proto_list *l)
 {
 	const uint8_t *item = l->items;
 
 	if (l->count > f->max)
 		return PROTO_E_BOUNDS;
-	if (msgpack_pack_array(pk, l->count))
+	if (sink_pack_array(pk, l->count))
 		return PROTO_E_SPACE;
 	if (l->raw.p)
-		return sink_write(pk->data, (const char *)l->raw.p, l->raw.len) ? PROTO_E_SPACE : 0;
+		return sink_write(pk, l->raw.p, l->raw.len) ? PROTO_E_SPACE : 0;
 	for (size_t i = 0; i < l->count; i++, item += f->item->size) {
-		int e = msgpack_pack_array(pk, f->item->n_fields) ? PROTO_E_SPACE : pack_fields(pk, f->item, item);
+		int e = sink_pack_array(pk, f->item->n_fields) ? PROTO_E_SPACE : pack_fields(pk, f->item, item);
 		if (e)
 			return e;
 	}
 	return 0;
 }
 
-static int pack_fields(msgpack_packer *pk, const struct proto_desc *desc, const void *msg)
+static int pack_fields(struct sink *pk, const struct proto_desc *desc, const void *msg)
 {
 	const uint8_t *at = msg;
 
@@ -93,13 +101,11 @@ static int pack_fields(msgpack_packer *pk, const struct proto_desc *desc, const 
 int proto_pack(const struct proto_desc *desc, uint64_t id, const void *msg, uint8_t *to, size_t cap, size_t *ret_len)
 {
 	struct sink sink = {to, 0, cap};
-	msgpack_packer pk;
 
-	msgpack_packer_init(&pk, &sink, sink_write);
-	if (msgpack_pack_array(&pk, desc->n_fields + 2U) || msgpack_pack_uint64(&pk, desc->type) ||
-	    msgpack_pack_uint64(&pk, id))
+	if (sink_pack_array(&sink, desc->n_fields + 2U) || sink_pack_uint64(&sink, desc->type) ||
+	    sink_pack_uint64(&sink, id))
 		return PROTO_E_SPACE;
-	int e = pack_fields(&pk, desc, msg);
+	int e = pack_fields(&sink, desc, msg);
 	if (!e)
 		*ret_len = sink.len;
 	return e;
@@ -108,12 +114,10 @@ int proto_pack(const struct proto_desc *desc, uint64_t id, const void *msg, uint
 int proto_pack_record(const struct proto_desc *desc, const void *rec, uint8_t *to, size_t cap, size_t *ret_len)
 {
 	struct sink sink = {to, 0, cap};
-	msgpack_packer pk;
 
-	msgpack_packer_init(&pk, &sink, sink_write);
-	if (msgpack_pack_array(&pk, desc->n_fields))
+	if (sink_pack_array(&sink, desc->n_fields))
 		return PROTO_E_SPACE;
-	int e = pack_fields(&pk, desc, rec);
+	int e = pack_fields(&sink, desc, rec);
 	if (!e)
 		*ret_len = sink.len;
 	return e;
