@@ -87,14 +87,12 @@ int http_scan(struct http_scan *s, struct span in, size_t *ret_bytes)
 
 bool http_name_equals(struct span name, const char *lower)
 {
-	size_t i = 0;
-
-	for (; i < name.len && lower[i]; i++) {
+	for (size_t i = 0; i < name.len; i++) {
 		uint8_t c = name.p[i];
 		if ((c >= 'A' && c <= 'Z' ? c | 0x20 : c) != (uint8_t)lower[i])
 			return false;
 	}
-	return i == name.len && !lower[i];
+	return true;
 }
 
 struct span http_head_field(const struct http_head *h, const char *name)

@@ -54,11 +54,12 @@ MUST_USE int http_scan(struct http_scan *s, struct span in, size_t *ret_bytes);
 MUST_USE int http_head_parse(struct span head, struct http_head *ret_head);
 /* The value of the first field of that name (given in lower case); SPAN_NULL when there is none. */
 struct span http_head_field(const struct http_head *h, const char *name);
-/* Case-insensitive; `lower` in lower case. */
+/* Case-insensitive; `lower` in lower case and as long as `name`. */
 bool http_name_equals(struct span name, const char *lower);
 
-/* The same, most names being told apart by their first character. */
+/* The same for any two lengths; most names are told apart by their first character or by how long they are. */
 static inline bool http_name_is(struct span name, const char *lower)
 {
-	return name.len > 0 && (name.p[0] | 0x20) == (uint8_t)lower[0] && http_name_equals(name, lower);
+	return name.len > 0 && (name.p[0] | 0x20) == (uint8_t)lower[0] && name.len == strlen(lower) &&
+	       http_name_equals(name, lower);
 }
