@@ -193,10 +193,12 @@ int models_permit(const struct models *m, const char *scope, struct span model)
 static void models_fill_route(struct models_route *route, const struct models_provider *provider,
 			      const char *credential, enum endpoint endpoint)
 {
-	int n = snprintf(route->path, sizeof(route->path), "%s%s", provider->url.prefix, models_suffix[endpoint]);
+	struct span prefix = span_str(provider->url.prefix), suffix = span_str(models_suffix[endpoint]);
 
-	assert(n > 0 && (size_t)n < sizeof(route->path)); /* a prefix has at most 256 bytes, suffixes are ours */
-	route->path_len = (size_t)n;
+	assert(prefix.len + suffix.len < sizeof(route->path)); /* a prefix has at most 256 bytes, suffixes are ours */
+	memcpy(route->path, prefix.p, prefix.len);
+	memcpy(route->path + prefix.len, suffix.p, suffix.len + 1);
+	route->path_len = prefix.len + suffix.len;
 	route->provider = provider;
 	route->credential = credential;
 }
