@@ -33,7 +33,21 @@ FORMS = {
 }
 
 
-def found_in(program, secret):
+LOCKED = """
+import ctypes, mmap, sys
+arena = mmap.mmap(-1, 4096)
+arena.madvise({advice})
+ctypes.CDLL(None).mlock(ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(arena))), ctypes.c_size_t(4096))
+sys.stdin.buffer.raw.readinto(arena)
+{more}
+print("ready", flush=True)
+sys.stdout.close()
+import time
+time.sleep(60)
+"""
+
+
+def search(program, secret):
     process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         process.stdin.write(secret)
@@ -41,11 +55,15 @@ def found_in(program, secret):
         assert process.stdout.readline() == b"ready\n"
         report = memscan.scan([process.pid], SECRET)
         assert report.scanned[process.pid] > 1 << 20
-        return {form for _, _, form in report.found}
+        return report
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def found_in(program, secret):
+    return {form for _, _, form in search(program, secret).found}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -55,6 +73,13 @@ def test_finds(form):
 
 def test_finds_nothing_where_nothing_is():
     assert not found_in(HOLDER.replace("{form}", "len(secret)"), b"something quite different")
+
+
+def test_an_arena_without_memfd_secret_is_told_from_other_memory():
+    """Locked, not dumped, not inherited: what common/secret.c falls back to. Locked alone is no arena."""
+    arena = search(LOCKED.format(advice="mmap.MADV_DONTDUMP", more="arena.madvise(mmap.MADV_DONTFORK)"), SECRET)
+    assert "raw" in {form for _, _, form in arena.in_arena} and "raw" not in {form for _, _, form in arena.found}
+    assert "raw" in found_in(LOCKED.format(advice="mmap.MADV_DONTDUMP", more=""), SECRET)
 
 
 def test_base64_cores_are_in_every_text():

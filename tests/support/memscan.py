@@ -14,7 +14,7 @@ import sys
 import urllib.parse
 
 PIECE_BYTES = 4 << 20
-ARENA_NAMES = ("/secretmem", "[anon:bulkhead-arena]")
+ARENA_FLAGS = {"lo", "dd", "dc"}  # locked, not dumped, not inherited: proc(5), VmFlags; nothing but common/secret.c asks for all three
 
 
 def base64_cores(secret, alphabet=None):
@@ -46,11 +46,15 @@ class Report:
 
 
 def mappings(pid):
-    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as f:
+    """(low, high, permissions, name, is it a secret arena)"""
+    with open(f"/proc/{pid}/smaps", encoding="utf-8", errors="replace") as f:
         for line in f:
             fields = line.rstrip("\n").split(maxsplit=5)
-            low, high = (int(x, 16) for x in fields[0].split("-"))
-            yield low, high, fields[1], (fields[5] if len(fields) > 5 else "")
+            if not fields[0].endswith(":"):
+                low, high = (int(x, 16) for x in fields[0].split("-"))
+                permissions, name = fields[1], (fields[5] if len(fields) > 5 else "")
+            elif fields[0] == "VmFlags:":
+                yield low, high, permissions, name, ARENA_FLAGS <= set(line.split()[1:])
 
 
 def search(memory, low, high, needles):
@@ -76,10 +80,9 @@ def scan(pids, secret):
         memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
         try:
             report.scanned[pid] = report.hidden[pid] = 0
-            for low, high, permissions, name in mappings(pid):
+            for low, high, permissions, name, arena in mappings(pid):
                 if name in ("[vvar]", "[vsyscall]", "[vvar_vclock]"):
                     continue
-                arena = name.startswith(ARENA_NAMES)
                 try:
                     names, read = search(memory, low, high, needles)
                 except OSError as e:
