@@ -29,7 +29,10 @@ static inline int sink_write(struct sink *s, const void *p, size_t len)
 #define msgpack_pack_inline_func_fixint(name)        static inline int sink_pack_fix##name
 #define msgpack_pack_user                            struct sink *
 #define msgpack_pack_append_buffer(sink, bytes, len) return sink_write(sink, bytes, len)
+/* 6.0 calls it by its own name from _timestamp, not by the prefix it was given */
+#define msgpack_pack_ext sink_pack_ext
 #include <msgpack/pack_template.h>
+#undef msgpack_pack_ext
 
 static int pack_fields(struct sink *pk, const struct proto_desc *desc, const void *msg);
 
