@@ -19,6 +19,7 @@
 
 #include "common/err.h"
 #include "common/secret.h"
+#include "keyvault/egress/chars.h"
 
 #define REPLY_HEAD_FIRST_BYTES 4096
 #define REPLY_LENGTH_DIGITS    15
@@ -139,26 +140,6 @@ void reply_deinit(struct reply *r)
 
 /* ---- our own reading of a head ---- */
 
-static bool reply_token(struct span s)
-{
-	for (size_t i = 0; i < s.len; i++) {
-		uint8_t c = s.p[i];
-		if (!((c | 32) >= 'a' && (c | 32) <= 'z') && !(c >= '0' && c <= '9') &&
-		    (c == 0 || !strchr("!#$%&'*+-.^_`|~", c)))
-			return false;
-	}
-	return s.len > 0;
-}
-
-/* Field values and reason phrases: anything visible, space, tab, bytes above ASCII. */
-static bool reply_text(struct span s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if ((s.p[i] < 0x20 && s.p[i] != '\t') || s.p[i] == 0x7f)
-			return false;
-	return true;
-}
-
 static bool reply_is(struct span s, struct span lower)
 {
 	if (s.len != lower.len)
@@ -182,7 +163,7 @@ static struct span reply_trim(struct span s)
 static int reply_read_status(struct reply_head *h, struct span line)
 {
 	if (line.len < 12 || memcmp(line.p, "HTTP/1.", 7) != 0 || (line.p[7] != '0' && line.p[7] != '1') ||
-	    line.p[8] != ' ' || (line.len > 12 && line.p[12] != ' ') || !reply_text(line))
+	    line.p[8] != ' ' || (line.len > 12 && line.p[12] != ' ') || !chars_all(line, CHARS_TEXT))
 		return REPLY_E_INVALID;
 	for (size_t i = 9; i < 12; i++) {
 		if (line.p[i] < '0' || line.p[i] > '9')
@@ -222,7 +203,7 @@ static int reply_read_field(struct reply_head *h, struct span line)
 		return REPLY_E_INVALID;
 	struct span name = span_of(line.p, (size_t)(colon - line.p));
 	struct span value = span_of(colon + 1, line.len - name.len - 1);
-	if (!reply_token(name) || !reply_text(value))
+	if (name.len == 0 || !chars_all(name, CHARS_TOKEN) || !chars_all(value, CHARS_TEXT))
 		return REPLY_E_INVALID;
 	value = reply_trim(value);
 	if (reply_is(name, SPAN_LIT("content-length")))
