@@ -133,11 +133,15 @@ int launch_folders(struct launcher *l)
 	return r;
 }
 
+/* Where an egress is to start; the containers of other daemons need not have the files. */
 int launch_check_files(struct launcher *l)
 {
 	const struct config_tree *t = l->cli->config;
+	bool egress = false;
 
-	for (size_t i = 0; i < t->sections[CONFIG_PROVIDERS].n; i++) {
+	for (size_t i = 0; i < l->n_children; i++)
+		egress |= l->children[i].role == ROLE_EGRESS;
+	for (size_t i = 0; egress && i < t->sections[CONFIG_PROVIDERS].n; i++) {
 		const char *path = config_tree_get(t, CONFIG_PROVIDERS, i, "ca_file");
 
 		if (path[0] && !place_reaches(l, ROLE_EGRESS, path, R_OK))

@@ -91,3 +91,18 @@ def test_says_which_group_is_missing():
                               check=False)
         assert done.returncode == 1
         assert f"cannot be given to gid {uid('router')}: add that group to this container (group_add)".encode() in done.stderr
+
+
+def test_only_the_egress_needs_ca_files():
+    with scratch() as folder:
+        missing = os.path.join(folder, "missing.pem")
+        gateway = Gateway(folder, providers=[{"name": "local", "base_url": "https://upstream.test", "ca_file": missing}], workers=1)
+        gateway.port = free_port()
+        gateway.write_config()
+        egress = subprocess.run([BULKHEAD, "run", "egress", "-c", gateway.config], capture_output=True, timeout=20, check=False)
+        assert egress.returncode == 1 and f"ca_file {missing}".encode() in egress.stderr
+        with subprocess.Popen([BULKHEAD, "run", "classifier", "-c", gateway.config], stdout=subprocess.PIPE) as other:
+            try:
+                assert other.stdout.readline() == b"ready: classifier0\n"
+            finally:
+                other.terminate()
