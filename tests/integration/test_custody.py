@@ -146,8 +146,8 @@ def found_outside(processes, needles):
     """(process, needle, mapping) for every needle outside of an arena."""
     for pid, name in processes.items():
         memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
-        for low, high, _, where in memscan.mappings(pid):
-            if not where.startswith(("[vvar", "[vsyscall") + memscan.ARENA_NAMES):
+        for low, high, _, where, arena in memscan.mappings(pid):
+            if not arena and not where.startswith(("[vvar", "[vsyscall")):
                 with contextlib.suppress(OSError):  # a mapping that is not readable at all
                     yield from ((name, needle, where) for needle in memscan.search(memory, low, high, needles)[0])
         os.close(memory)
