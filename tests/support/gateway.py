@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -71,6 +72,22 @@ def stops_on_failure(stop):
         raise
 
 
+@contextlib.contextmanager
+def uninterrupted():
+    """Ctrl-C waits for the end of the body: Popen() interrupted has a child that nobody knows."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught = []
+    before = signal.signal(signal.SIGINT, lambda *_: caught.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if caught:
+        raise KeyboardInterrupt
+
+
 def program_for_all(folder):
     """`bulkhead` with its daemons beside it where every uid can start them: the tree itself may lie in a home of mode 0700."""
     programs = shutil.copytree(BIN, os.path.join(folder, "bin"))
@@ -107,16 +124,18 @@ class Provider:
     """tests/support/provider.py as a process."""
 
     def __init__(self, folder, key=PROVIDER_KEY):
-        self.folder, self.key = os.path.join(folder, "provider"), key
+        self.folder, self.key, self.process = os.path.join(folder, "provider"), key, None
 
     def __enter__(self):
         os.makedirs(self.folder)
         os.chmod(self.folder, 0o755)
         with open(os.path.join(self.folder, "key.txt"), "w", encoding="ascii") as f:
             f.write(self.key)
-        self.process = subprocess.Popen([sys.executable, os.path.join(ROOT, "tests/support/provider.py"), self.folder],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
         with stops_on_failure(self.stop):  # Ctrl-C may come at any line
+            with uninterrupted():
+                self.process = subprocess.Popen(
+                    [sys.executable, os.path.join(ROOT, "tests/support/provider.py"), self.folder],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
             said = json.loads(self.process.stdout.readline())
         self.ports, self.ca = said["ports"], said["ca"]
         return self
@@ -125,6 +144,8 @@ class Provider:
         self.stop()
 
     def stop(self):
+        if self.process is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)  # and the openssl that it may have called just now
         self.process.wait(10)
@@ -241,9 +262,10 @@ class Gateway:
 
     def start(self, seconds=20):
         self.log_file = open(os.path.join(self.folder, "log"), "ab")  # pylint: disable=consider-using-with
-        self.process = subprocess.Popen([*self.prefix, os.path.join(BUILD, "bin", "bulkhead"), "up", "-c", self.config],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file,
-                                        cwd=self.folder, start_new_session=True)
+        with uninterrupted():
+            self.process = subprocess.Popen([*self.prefix, os.path.join(BUILD, "bin", "bulkhead"), "up", "-c", self.config],
+                                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file,
+                                            cwd=self.folder, start_new_session=True)
         self.ready_line = self.read_line("ready:", seconds)
 
     def read_line(self, begin, seconds):
