@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """L-01, L-03: what the log holds, and that nobody can change it unnoticed."""
+import hashlib
 import os
 import shutil
 
@@ -15,6 +16,15 @@ def test_every_request_is_recorded(gateway):
     assert any(e["event"] == "request.complete" and e["status"] == 200 for e in events if e.get("request_id") == good)
     assert any(e["event"] == "egress.use" for e in events if e.get("request_id") == good), "the second witness"
     assert any(e["event"] == "request.refuse" and e["status"] == 401 for e in events if e.get("request_id") == refused)
+
+
+def test_both_witnesses_know_the_bytes(gateway):
+    """The router's record and the egress's carry the digest of the body as the provider sent it."""
+    reply = gateway.chat("gpt-x")
+    match = {"request_id": reply.headers["x-request-id"]}
+    events = wait_for("both records", lambda: (found := gateway.audit(**match)) and len(found) == 2 and found)
+    assert {e["event"] for e in events} == {"request.complete", "egress.use"}
+    assert {e["digest"] for e in events} == {hashlib.blake2b(reply.body, digest_size=32).hexdigest()}
 
 
 def test_operations_are_recorded(gateway):
