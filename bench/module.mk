@@ -1,7 +1,7 @@
 # `make micro` times the pieces, `make bench` (mk/targets.mk) the whole. Not installed, so not a `program`.
 SOURCES += bench/micro.c
 DEPFILES += $(O)/bench/micro.d
-MICRO_OBJS := $(call objs,bench/micro.c router/http_head.c keyvault/egress/scrub.c)
+MICRO_OBJS := $(call objs,bench/micro.c router/http_head.c keyvault/egress/scrub.c keyvault/egress/scrub_forms.c)
 $(O)/bench/micro: $(MICRO_OBJS) $(call libs,classifier common proto) $(LLHTTP_LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(MICRO_OBJS) -Wl,--start-group $(call libs,classifier common proto) -Wl,--end-group \

@@ -89,7 +89,7 @@ static enum reason credential_take(struct credential *c, const struct proto_unse
 	if (secret_alloc(c->cache->arena, u->secret.len, &c->secret))
 		return REASON_OVERLOADED;
 	memcpy(c->secret.p, u->secret.p, u->secret.len);
-	if (scrub_init(&c->scrub, c->cache->arena, u->secret))
+	if (scrub_init(&c->scrub, c->cache->arena, &u->secret, 1))
 		return REASON_OVERLOADED;
 	pool_init(&c->pool, c->cache->pool_env, ctx, c->binding.host, (uint16_t)c->binding.port);
 	c->pooled = true;

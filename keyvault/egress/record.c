@@ -32,6 +32,8 @@ void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_
 	e = record_of(x, EVENT_EGRESS_SCRUB);
 	e.bytes = x->scrub.found;
 	audit_record(eg->audit, &e);
+	log_event(&eg->daemon.log, LOG_SCRUBBED, LOG_STR("host", x->host), LOG_STR("credential", x->credential_id),
+		  LOG_STR("request_id", x->request_id), LOG_U64("count", x->scrub.found));
 }
 
 void egress_record_refusal(struct egress *eg, const struct exchange *x)

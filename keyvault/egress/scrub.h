@@ -1,26 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Removes a secret from a stream: a provider that echoes the key, in an error text or a header, must not hand it to the
+ * Removes secrets from a stream: a provider that echoes the key, in an error text or a header, must not hand it to the
  * client.
  *
- * Sans I/O. A scrub holds every form in which a secret is likely to come back (raw, hex, base64 in its three alignments
- * and two alphabets, URL-encoded, JSON-escaped); they live in the arena, which must be open during every call. A
- * scrub_pass is one stream's state and holds no byte of the secret. Occurrences are replaced by a mark of the same
- * length, so lengths stay right; everything else passes unchanged, and how the stream is cut into pieces makes no
- * difference to the output.
+ * Sans I/O. A scrub holds every form in which its secrets are likely to come back (scrub_forms.h); they live in the
+ * arena, which must be open during every call. A scrub_pass is one stream's state and holds no byte of a secret.
+ * Occurrences are replaced by a mark of the same length, so lengths stay right; everything else passes unchanged, and
+ * how the stream is cut into pieces makes no difference to the output. Nothing is allocated for a stream.
+ *
+ * What it does not see: a secret that the provider has taken apart, with other bytes between its pieces. Each event of
+ * a stream that carries a few of its characters is such a case. It is one text of bytes to the scrubber, not a
+ * language.
  */
 #pragma once
 
 #include "common/secret.h"
+#include "keyvault/egress/scrub_forms.h"
 
-#define SCRUB_PATTERNS_MAX     24
+#define SCRUB_SECRETS_MAX      4
+#define SCRUB_PATTERNS_MAX     (SCRUB_FORMS * SCRUB_SECRETS_MAX)
 #define SCRUB_SECRET_BYTES_MAX 4096
 /* A shorter "secret" is searched for in raw form only: its encodings would hit ordinary text. */
 #define SCRUB_ENCODED_BYTES_MIN 8
+/* Bytes that a stream may hold back at most. */
+#define SCRUB_HELD_BYTES_MAX (SCRUB_FORM_TIMES_MAX * SCRUB_SECRET_BYTES_MAX)
 
 struct scrub {
 	struct secret_arena *arena;
-	struct secret mem; /* the shift table, the inner bytes, then the patterns end to end */
+	struct secret mem; /* the tables, then the patterns end to end */
 	uint32_t offset[SCRUB_PATTERNS_MAX], len[SCRUB_PATTERNS_MAX];
 	size_t n, len_min, len_max;
 	uint8_t mark; /* occurs in no pattern */
@@ -38,8 +45,10 @@ enum scrub_err {
 
 #define SCRUB_NULL ((struct scrub){0})
 
-/* `secret`: 1 to SCRUB_SECRET_BYTES_MAX bytes. 0 or SCRUB_E_FULL. */
-MUST_USE int scrub_init(struct scrub *s, struct secret_arena *arena, struct span secret);
+/* 1 to SCRUB_SECRETS_MAX `secrets` of 1 to SCRUB_SECRET_BYTES_MAX bytes: all that must not come back. Where a scheme
+ * sends more than one (user and password, a signing key and its session token) or a part is secret by itself, each is
+ * one. 0 or SCRUB_E_FULL. */
+MUST_USE int scrub_init(struct scrub *s, struct secret_arena *arena, const struct span *secrets, size_t n_secrets);
 void scrub_deinit(struct scrub *s);
 
 void scrub_begin(struct scrub_pass *pass, const struct scrub *s);

@@ -1,19 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Scrubber: any secret, any text, any cut. Input: length of the secret, the secret, a seed for cuts, then text in which
- * a byte of 0xff and a number stands for one of the secret's forms, whole or begun. Oracle: the slow search over the
- * whole text.
+ * Scrubber: any secrets, any text, any cut. Input: how many secrets, each with its length before it; then text in which
+ * a byte of 0xff and two more stand for one of the forms of the secrets, whole or begun; its last two bytes choose the
+ * cuts. Oracle: the slow search over the whole text.
  */
 #include <assert.h>
 #include <stdlib.h>
 
-#include "keyvault/egress/scrub.h"
+#include "tests/support/scrub_oracle.h"
 
-#define TEXT_MAX 4096
+#define TEXT_MAX   4096
+#define SECRET_MAX 48
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static size_t expand(const struct scrub *s, const uint8_t *in, size_t len, uint8_t *text)
+static size_t take_secrets(const uint8_t *data, size_t size, struct span *secrets, size_t *ret_n)
+{
+	size_t at = 1;
+
+	for (*ret_n = 0; *ret_n < 1 + data[0] % SCRUB_SECRETS_MAX && at < size; (*ret_n)++) {
+		size_t len = data[at];
+		if (len == 0 || len > SECRET_MAX || len > size - at - 1 || memchr(data + at + 1, 0x7f, len))
+			break;
+		secrets[*ret_n] = span_of(data + at + 1, len);
+		at += 1 + len;
+	}
+	return at;
+}
+
+static size_t expand(const struct scrub_oracle *o, const uint8_t *in, size_t len, uint8_t *text)
 {
 	size_t n = 0;
 
@@ -22,34 +37,23 @@ static size_t expand(const struct scrub *s, const uint8_t *in, size_t len, uint8
 			text[n++] = in[i];
 			continue;
 		}
-		size_t p = in[i + 1] % s->n, take = in[i + 2] & 1 ? s->len[p] : in[i + 2] % s->len[p];
-		take = MIN(take, TEXT_MAX - n);
-		memcpy(text + n, s->mem.p + s->offset[p], take);
+		struct span form = scrub_oracle_form(o, in[i + 1] % o->n);
+		size_t take = MIN(in[i + 2] & 1 ? form.len : in[i + 2] % form.len, TEXT_MAX - n);
+		memcpy(text + n, form.p, take);
 		n += take;
 		i += 2;
 	}
 	return n;
 }
 
-static void search_slowly(const struct scrub *s, uint8_t *text, size_t len)
-{
-	for (size_t at = 0; at < len; at++)
-		for (size_t i = 0; i < s->n; i++)
-			if (s->len[i] <= len - at && memcmp(text + at, s->mem.p + s->offset[i], s->len[i]) == 0) {
-				memset(text + at, s->mark, s->len[i]);
-				at += s->len[i] - 1;
-				break;
-			}
-}
-
-static void check(const struct scrub *s, const uint8_t *text, size_t len, uint32_t seed)
+static void check(const struct scrub *s, const struct scrub_oracle *o, const uint8_t *text, size_t len, uint32_t seed)
 {
 	static uint8_t want[TEXT_MAX], out[TEXT_MAX];
 	struct scrub_pass pass;
 	size_t n = 0;
 
 	memcpy(want, text, len);
-	search_slowly(s, want, len);
+	scrub_oracle_run(o, s->mark, want, len);
 	scrub_begin(&pass, s);
 	for (size_t at = 0, take; at < len; at += take) {
 		seed = seed * 1664525u + 1013904223u;
@@ -58,28 +62,32 @@ static void check(const struct scrub *s, const uint8_t *text, size_t len, uint32
 	}
 	n += scrub_end(&pass, out + n);
 	assert(n == len && memcmp(out, want, len) == 0);
-	for (size_t i = 0; i < s->n; i++)
-		assert(len == 0 || !memmem(out, len, s->mem.p + s->offset[i], s->len[i]));
+	for (size_t i = 0; i < o->n && len > 0; i++)
+		assert(!memmem(out, len, scrub_oracle_form(o, i).p, o->len[i]));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct secret_arena *arena;
-	static uint8_t text[TEXT_MAX];
+	static uint8_t text[TEXT_MAX], forms[SCRUB_PATTERNS_MAX * SCRUB_FORM_TIMES_MAX * SECRET_MAX];
+	struct span secrets[SCRUB_SECRETS_MAX];
+	struct scrub_oracle oracle;
 	struct scrub s;
+	size_t n, at;
 
 	if (!arena && secret_arena_new(1024 * 1024, &arena))
 		abort();
-	if (size < 6 || data[0] == 0 || size < 5u + data[0])
+	if (size < 6)
+		return 0;
+	at = take_secrets(data, size, secrets, &n);
+	if (n == 0 || at + 2 > size)
 		return 0;
 	secret_open(arena);
-	struct span secret = span_of(data + 1, data[0]);
-	uint32_t seed = (uint32_t)data[size - 1] << 8 | data[size - 2];
-	if (scrub_init(&s, arena, secret))
+	if (scrub_init(&s, arena, secrets, n))
 		abort();
-	size_t len = expand(&s, secret.p + secret.len, size - 1 - secret.len, text);
-	if (!memchr(secret.p, 0x7f, secret.len))
-		check(&s, text, len, seed);
+	scrub_oracle_init(&oracle, secrets, n, forms);
+	size_t len = expand(&oracle, data + at, size - at, text);
+	check(&s, &oracle, text, len, (uint32_t)data[size - 1] << 8 | data[size - 2]);
 	scrub_deinit(&s);
 	secret_close(arena);
 	return 0;
