@@ -65,15 +65,22 @@ static void upstream_end(struct upstream *u)
 	u->id = 0;
 }
 
-/* NULL with *ret_late when the stream is over. */
-static struct upstream *lane_find(struct lane *l, uint64_t id, bool *ret_late)
+/* Where in a stream a frame may come: BIT(upstream.head) is one of these. */
+#define LANE_BEFORE_HEAD BIT(false)
+#define LANE_AFTER_HEAD  BIT(true)
+
+/* The stream that a frame is for, or NULL and what to answer instead: 0 when the stream is over and the frame only
+ * late, IPC_E_VIOLATION when there never was one or the frame comes out of order. */
+static struct upstream *lane_stream(struct lane *l, uint64_t id, uint64_t where, int *ret_answer)
 {
 	uint32_t slot = (uint32_t)(id & (LANE_SLOTS_MAX - 1));
 	struct upstream *u = slot < l->n_slots ? l->slots[slot].stream : NULL;
 	uint64_t count = id >> LANE_SLOT_BITS;
 
-	*ret_late = count > 0 && count <= l->count;
-	return u && u->id == id ? u : NULL;
+	if (u && u->id == id && (where & BIT(u->head)))
+		return u;
+	*ret_answer = count > 0 && count <= l->count && !(u && u->id == id) ? 0 : IPC_E_VIOLATION;
+	return NULL;
 }
 
 static void lane_tell(struct lane *l, struct upstream *u, const struct event *ev)
@@ -84,13 +91,13 @@ static void lane_tell(struct lane *l, struct upstream *u, const struct event *ev
 
 static int on_reply_head(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
-	bool late;
-	struct upstream *u = lane_find(ctx, id, &late);
+	int answer;
+	struct upstream *u = lane_stream(ctx, id, LANE_BEFORE_HEAD, &answer);
 
 	(void)conn;
 	(void)fd;
-	if (!u || u->head)
-		return !u && late ? 0 : IPC_E_VIOLATION;
+	if (!u)
+		return answer;
 	u->head = true;
 	lane_tell(ctx, u, &(struct event){.kind = EV_REPLY_HEAD, .reply_head = msg});
 	return 0;
@@ -99,15 +106,15 @@ static int on_reply_head(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 static int on_data(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	const struct proto_data *data = msg;
-	bool late;
-	struct upstream *u = lane_find(ctx, id, &late);
+	int answer;
+	struct upstream *u = lane_stream(ctx, id, LANE_AFTER_HEAD, &answer);
 
 	(void)conn;
 	(void)fd;
 	if (!u)
-		return late ? 0 : IPC_E_VIOLATION;
+		return answer;
 	u->received += data->bytes.len;
-	if (!u->head || u->received - u->credited > UPSTREAM_WINDOW_BYTES)
+	if (u->received - u->credited > UPSTREAM_WINDOW_BYTES)
 		return IPC_E_VIOLATION;
 	lane_tell(ctx, u, &(struct event){.kind = EV_DATA, .data = data->bytes});
 	return 0;
@@ -115,13 +122,13 @@ static int on_data(void *ctx, struct ipc_conn *conn, uint64_t id, const void *ms
 
 static int on_end(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
-	bool late;
-	struct upstream *u = lane_find(ctx, id, &late);
+	int answer;
+	struct upstream *u = lane_stream(ctx, id, LANE_AFTER_HEAD, &answer);
 
 	(void)conn;
 	(void)fd;
-	if (!u || !u->head)
-		return !u && late ? 0 : IPC_E_VIOLATION;
+	if (!u)
+		return answer;
 	upstream_end(u);
 	lane_tell(ctx, u, &(struct event){.kind = EV_END, .end = msg});
 	return 0;
@@ -136,13 +143,13 @@ static enum reason broken_reason(uint64_t reason)
 static int on_broken(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	const struct proto_broken *broken = msg;
-	bool late;
-	struct upstream *u = lane_find(ctx, id, &late);
+	int answer;
+	struct upstream *u = lane_stream(ctx, id, LANE_BEFORE_HEAD | LANE_AFTER_HEAD, &answer);
 
 	(void)conn;
 	(void)fd;
 	if (!u)
-		return late ? 0 : IPC_E_VIOLATION;
+		return answer;
 	upstream_end(u);
 	lane_tell(ctx, u, &(struct event){.kind = EV_BROKEN, .broken = {broken_reason(broken->reason), broken->sent}});
 	return 0;
