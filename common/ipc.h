@@ -68,6 +68,10 @@ struct ipc_conn *ipc_edge_conn(struct ipc_edge *edge);
 /* A server's connected peers. */
 void ipc_edge_each(struct ipc_edge *edge, void (*each)(void *arg, struct ipc_conn *conn), void *arg);
 
+/* `before` is called each time before what was sent leaves: what it sends leaves with it. For one user, who gathers
+ * work over a loop turn as this module gathers frames. */
+void ipc_set_before_flush(struct ipc *ipc, void (*before)(void *ctx), void *ctx);
+
 /* Queues a message. 0, IPC_E_DOWN (conn NULL), IPC_E_FULL, or negative (out of bounds: a defect of ours). */
 MUST_USE int ipc_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg);
 /* As ipc_send, for what nobody waits for: it leaves with the next message to that peer, or IPC_LATER_MS later by

@@ -314,8 +314,16 @@ static void on_flush(uv_prepare_t *prepare)
 {
 	struct ipc *ipc = prepare->data;
 
+	if (ipc->before_flush)
+		ipc->before_flush(ipc->before_flush_ctx);
 	while (!list_empty(&ipc->dirty))
 		ipc_conn_flush(container_of(list_first(&ipc->dirty), struct ipc_conn, in_dirty));
+}
+
+void ipc_set_before_flush(struct ipc *ipc, void (*before)(void *ctx), void *ctx)
+{
+	ipc->before_flush = before;
+	ipc->before_flush_ctx = ctx;
 }
 
 static int edge_new(struct ipc *ipc, const struct ipc_edge_spec *spec, void *ctx, struct ipc_edge **ret_edge)

@@ -94,6 +94,8 @@ struct ipc {
 	struct list edges, dirty, later; /* connections with bytes to write: before this sleep, or soon */
 	struct ipc_conn *control;
 	uv_prepare_t flush;
+	void (*before_flush)(void *ctx); /* NULL: nobody wants to know */
+	void *before_flush_ctx;
 	uv_timer_t tick, hurry; /* hurry: `later` becomes dirty */
 	bool closing;
 };

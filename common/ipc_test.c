@@ -28,7 +28,7 @@ struct world {
 	int listener, router_control;
 	struct sockaddr_un at;
 	socklen_t at_len;
-	unsigned opened, closed, drained, calls, replies, timeouts, lost;
+	unsigned opened, closed, drained, calls, replies, timeouts, lost, gathered;
 	struct proto_authorize last;
 	uint64_t seen_id;
 	bool mute; /* authd swallows calls */
@@ -193,6 +193,29 @@ static void test_calls_are_answered(void **state)
 	assert_int_equal(w->lost + w->timeouts, 0);
 }
 
+static void ask_before_flush(void *ctx)
+{
+	struct world *w = ctx;
+
+	if (!w->gathered++)
+		ask(w, 5000, NULL);
+}
+
+static void test_what_the_hook_sends_leaves_in_the_same_turn(void **state)
+{
+	struct world *w = *state;
+
+	ipc_set_before_flush(w->router.ipc, ask_before_flush, w);
+	uv_run(&w->router.loop, UV_RUN_NOWAIT);
+	for (int i = 0; i < TURNS_MAX && w->calls == 0; i++) /* the router does not turn again */
+		uv_run(&w->authd.loop, UV_RUN_NOWAIT);
+	assert_int_equal(w->gathered, 1);
+	assert_int_equal(w->calls, 1);
+	ipc_set_before_flush(w->router.ipc, NULL, NULL);
+	run_until(w, &w->replies, 1);
+	assert_int_equal(w->gathered, 1);
+}
+
 static void test_silence_becomes_a_timeout_and_the_late_answer_is_dropped(void **state)
 {
 	struct world *w = *state;
@@ -272,6 +295,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_calls_are_answered, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_the_hook_sends_leaves_in_the_same_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silence_becomes_a_timeout_and_the_late_answer_is_dropped, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_lost_peer_ends_its_calls_and_comes_back, setup, teardown),

@@ -5,8 +5,9 @@
  * them. All connections share one buffer to read into; a request copies what it cannot use at once.
  *
  * Writing: whoever has something puts the connection on the dirty list. The check handle, which runs after each round
- * of polling, writes everything that has gathered with one writev() each; the frames that follow from it leave with the
- * prepare handle of common/ipc, before the loop sleeps. So bytes move on before they are accounted for.
+ * of polling, writes everything that has gathered with one writev() each. So bytes move on before they are accounted
+ * for: the frames that follow from it leave later, before the loop sleeps, and what timers gather for clients leaves
+ * then too, just before them (worker.c).
  *
  * Leaving: a client that closes, or only closes its sending side, while it is owed an answer counts as gone.
  */
@@ -32,7 +33,6 @@ struct door {
 	int fd;
 	uv_poll_t poll;
 	uv_check_t check;
-	uv_prepare_t prepare;
 	bool shut, paused; /* paused: there was no descriptor for the next connection */
 	struct requests *all;
 	struct list clients, dirty;
@@ -195,7 +195,7 @@ static void on_client(uv_poll_t *poll, int status, int events)
 		client_watch(c, client_events(c, 0));
 }
 
-static void door_flush(struct door *d)
+void door_flush(struct door *d)
 {
 	while (!list_empty(&d->dirty)) {
 		struct client *c = container_of(list_first(&d->dirty), struct client, in_dirty);
@@ -207,11 +207,6 @@ static void door_flush(struct door *d)
 static void on_check(uv_check_t *check)
 {
 	door_flush(check->data);
-}
-
-static void on_prepare(uv_prepare_t *prepare)
-{
-	door_flush(prepare->data);
 }
 
 /* ---- the listener ---- */
@@ -294,7 +289,7 @@ int door_open(uv_loop_t *loop, int fd, size_t connections_max, struct requests *
 	list_init(&d->dirty);
 	/* connections inherit it from their listener */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	d->poll.data = d->check.data = d->prepare.data = d;
+	d->poll.data = d->check.data = d;
 	int r = uv_poll_init(loop, &d->poll, fd);
 	if (!r)
 		r = uv_poll_start(&d->poll, UV_READABLE, on_door);
@@ -302,10 +297,6 @@ int door_open(uv_loop_t *loop, int fd, size_t connections_max, struct requests *
 		r = uv_check_init(loop, &d->check);
 	if (!r)
 		r = uv_check_start(&d->check, on_check);
-	if (!r)
-		r = uv_prepare_init(loop, &d->prepare);
-	if (!r)
-		r = uv_prepare_start(&d->prepare, on_prepare);
 	*ret_door = d;
 	return r ? err_origin(r) : 0;
 }
@@ -340,7 +331,6 @@ void door_close(struct door *d)
 	door_shut(d);
 	door_drop_all(d);
 	uv_close((uv_handle_t *)&d->check, NULL);
-	uv_close((uv_handle_t *)&d->prepare, NULL);
 }
 
 struct door *door_free(struct door *d)

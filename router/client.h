@@ -28,6 +28,8 @@ const char *client_address(const struct client *c);
 /* ---- for the worker ---- */
 /* Takes connections from `fd` (consumed), `connections_max` at a time; more are told 503. 0 or negative. */
 MUST_USE int door_open(uv_loop_t *loop, int fd, size_t connections_max, struct requests *all, struct door **ret_door);
+/* Writes what has gathered since the last round of polling. To be called before the loop sleeps. */
+void door_flush(struct door *d);
 /* No new connections. */
 void door_shut(struct door *d);
 /* Ends every connection, whatever it is doing. */

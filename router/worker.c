@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The end of a loop turn, in this order: what has gathered for clients leaves; the clock is set, since that may have
+ * moved requests on; the frames for other daemons leave (common/ipc, whose hook calls us first). Then the loop sleeps.
+ *
  * The clock: one timer for all requests, set to the earliest deadline of all lists. It is looked at once per loop turn
  * and moved only when something is due earlier than it rings, so a busy worker rarely touches it.
  */
@@ -77,7 +80,7 @@ int worker_serve_operator(struct worker *w)
 	return ipc_serve(w->daemon.ipc, &spec, w, NULL);
 }
 
-static void on_turn(uv_prepare_t *turn);
+static void worker_end_turn(void *ctx);
 
 /* As many clients as there are descriptors for: accept4 must not fail for want of one. */
 static size_t worker_connections_max(const struct worker *w)
@@ -100,15 +103,14 @@ int worker_open_door(struct worker *w)
 
 	if (fd < 0)
 		return worker_fatal(w, "http", "no listener was handed over");
-	w->clock.data = w->turn.data = w;
+	w->clock.data = w;
 	r = uv_timer_init(loop, &w->clock);
-	if (!r)
-		r = uv_prepare_init(loop, &w->turn);
-	if (!r)
-		r = uv_prepare_start(&w->turn, on_turn);
 	if (r)
 		return err_origin(r);
-	return door_open(loop, fd, worker_connections_max(w), &w->all, &w->door);
+	r = door_open(loop, fd, worker_connections_max(w), &w->all, &w->door);
+	if (!r)
+		ipc_set_before_flush(w->daemon.ipc, worker_end_turn, w);
+	return r;
 }
 
 static void on_clock(uv_timer_t *clock)
@@ -122,14 +124,10 @@ static void on_clock(uv_timer_t *clock)
 		door_drop_all(w->door);
 }
 
-static void on_turn(uv_prepare_t *turn)
+static void worker_set_clock(struct worker *w)
 {
-	struct worker *w = turn->data;
 	uint64_t next = requests_next_ms(&w->all), now = w->all.now_us / 1000;
 
-	worker_now(w);
-	if (w->drain_ms && door_connections(w->door) == 0)
-		daemon_stop(&w->daemon);
 	if (w->drain_ms)
 		next = MIN(next, w->drain_ms);
 	if (next == UINT64_MAX || (w->clock_ms && w->clock_ms <= next))
@@ -137,6 +135,17 @@ static void on_turn(uv_prepare_t *turn)
 	w->clock_ms = next;
 	uv_update_time(&w->daemon.loop);
 	(void)uv_timer_start(&w->clock, on_clock, next > now ? next - now : 1, 0);
+}
+
+static void worker_end_turn(void *ctx)
+{
+	struct worker *w = ctx;
+
+	worker_now(w);
+	door_flush(w->door);
+	worker_set_clock(w);
+	if (w->drain_ms && door_connections(w->door) == 0)
+		daemon_stop(&w->daemon);
 }
 
 void worker_update_ready(void *ctx)
@@ -171,7 +180,7 @@ void worker_stop(struct worker *w)
 	worker_now(w);
 	door_close(w->door);
 	uv_close((uv_handle_t *)&w->clock, NULL);
-	uv_close((uv_handle_t *)&w->turn, NULL);
+	ipc_set_before_flush(w->daemon.ipc, NULL, NULL);
 	w->all.audit = audit_client_free(w->all.audit);
 	daemon_deinit(&w->daemon);
 	w->door = door_free(w->door);

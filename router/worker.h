@@ -15,7 +15,6 @@ struct worker {
 	struct requests all;
 	struct door *door;
 	uv_timer_t clock;
-	uv_prepare_t turn;
 	uint64_t clock_ms, drain_ms; /* when the clock rings; when draining ends. 0: not */
 };
 
