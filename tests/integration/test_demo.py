@@ -31,6 +31,7 @@ def test_without_a_terminal(folder):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "behind a wall of its own." in done.stdout and "<EMAIL>" in done.stdout
     assert "FOUND" not in done.stdout and "good:" in done.stdout
+    assert " -c " not in done.stdout and "This one stops now" in done.stdout, "a command for a gateway that is not there any more"
     assert not os.listdir(folder)
 
 
@@ -60,7 +61,9 @@ def test_ctrl_c_leaves_nothing(folder, moment):
     if pid == 0:
         os.environ["TMPDIR"] = folder
         os.execv(DEMO[0], DEMO)
-    read_until(fd, moment)
+    seen = read_until(fd, moment)
+    if moment == b"goes on running":
+        assert b"bulkhead status -c " in seen
     below = descendants(pid)
     os.write(fd, b"\x03")
     with contextlib.suppress(OSError):

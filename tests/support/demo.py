@@ -92,18 +92,23 @@ def audit_proof(gateway):
         raise SystemExit("demo: the log could not be verified")
 
 
-def point_a_client(gateway):
+def point_a_client(gateway, stays):
     title("Point an OpenAI client at it")
     print(f"""  export OPENAI_BASE_URL=http://{gateway.host}:{gateway.port}/v1
-  export OPENAI_API_KEY={gateway.key}
+  export OPENAI_API_KEY={gateway.key if stays else "bh_sk_..."}
   node:   await new OpenAI().chat.completions.create({{ model: 'gpt-x', messages: [...] }})
   python: OpenAI().chat.completions.create(model='gpt-x', messages=[...])
-
-  look:   {os.path.relpath(BIN, os.getcwd())}/bulkhead status -c {gateway.config}
-          {os.path.relpath(BIN, os.getcwd())}/bulkhead audit tail -f -c {gateway.config}""", flush=True)
+""")
+    bulkhead = f"{os.path.relpath(BIN, os.getcwd())}/bulkhead"
+    if stays:
+        print(f"  look:   {bulkhead} status -c {gateway.config}\n          {bulkhead} audit tail -f -c {gateway.config}", flush=True)
+    else:
+        print("  This one stops now. With a terminal `make demo` goes on running, for as long as you like to look around;\n"
+              "  `make run` does, with a provider of your own.", flush=True)
 
 
 def tour():
+    stays = sys.stdout.isatty() and sys.stdin.isatty() and not os.environ.get("DEMO_ONCE")
     title("Starting seven kinds of daemons and a stand-in for the provider (a TLS server with a certificate made just now)")
     with scratch() as folder, Provider(folder) as provider, Gateway(folder, provider, SETTINGS) as gateway:
         print(gateway.ready_line)
@@ -112,8 +117,8 @@ def tour():
         streamed_chat(gateway)
         key_search(gateway)
         audit_proof(gateway)
-        point_a_client(gateway)
-        if sys.stdout.isatty() and sys.stdin.isatty() and not os.environ.get("DEMO_ONCE"):
+        point_a_client(gateway, stays)
+        if stays:
             title("It goes on running. Ctrl-C ends it and leaves nothing behind.")
             while gateway.process.poll() is None:
                 signal.pause()
