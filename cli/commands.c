@@ -19,6 +19,14 @@ const struct cli_command cli_commands[] = {
 		{ "--file", "FILE", "Read the key from here." } } },
 	{ "vault list", "", 0, 0, "Sealed provider keys, without the keys.", cmd_vault_list, { { 0 } } },
 	{ "vault rm", "PROVIDER", 1, 1, "Remove a provider's key everywhere.", cmd_vault_rm, { { 0 } } },
+	{ "vault import-fernet", "[PROVIDER]", 0, 1, "Seal what is in a Fernet token; without a name: in lines `PROVIDER TOKEN`.", cmd_vault_import_fernet, {
+		{ "--keys-file", "FILE", "Fernet keys, one a line, each is tried; the terminal is asked for one if not given." },
+		{ "--max-age", "SECONDS", "Refuse older tokens, and those from the future; any age if not given." } } },
+	{ "vault export-fernet", "PROVIDER", 1, 1, "Release a provider's key as a Fernet token, if configured.", cmd_vault_export_fernet, {
+		{ "--keys-file", "FILE", "Fernet keys, of which the first encrypts; the terminal is asked for one if not given." },
+		{ "--yes", NULL, "Do not ask for confirmation." } } },
+	{ "vault rotate-fernet", "", 0, 0, "Copy Fernet tokens, encrypted anew under the first key.", cmd_vault_rotate_fernet, {
+		{ "--keys-file", "FILE", "Fernet keys, one a line: the new one, then those of old tokens." } } },
 	{ "key create", "", 0, 0, "Make a gateway key; it is shown once.", cmd_key_create, {
 		{ "--tenant", "NAME", "Whose it is; 'default' if not given." },
 		{ "--name", "TEXT", "For people." },

@@ -6,18 +6,15 @@
  * the key with a binding of the next version, hand the sealed blob to authd. The binding is made here from the
  * configuration; what it says about host, path and header is what the key can ever be used for.
  */
-#include "cli/admin.h"
-#include "cli/config_tree.h"
+#include "cli/credential.h"
+
 #include "cli/locked.h"
 #include "cli/output.h"
 
 #define CREDENTIAL_TENANT "*"
 #define SECRET_BYTES_MAX  4096 /* as in VAULT_ADD */
-#define BINDING_BYTES_MAX 1280
-#define BLOB_BYTES_MAX    8192
 
-/* The element of `providers` with this name, as the binding wants it. `url` keeps the host. */
-static int credential_binding(struct cli *cli, const char *name, struct config_url *url, struct proto_binding *ret)
+int credential_binding(struct cli *cli, const char *name, struct config_url *url, struct proto_binding *ret)
 {
 	struct config_tree *t = cli->config;
 	size_t i = 0;
@@ -47,8 +44,7 @@ static int credential_binding(struct cli *cli, const char *name, struct config_u
 	return CLI_DONE;
 }
 
-/* The version in force, 0 when there is none. */
-static int credential_version(struct admin *authd, const char *name, uint64_t *ret)
+int credential_version(struct admin *authd, const char *name, uint64_t *ret)
 {
 	struct proto_credential_info info;
 	const union proto_any *answer;
@@ -66,23 +62,26 @@ static int credential_version(struct admin *authd, const char *name, uint64_t *r
 	return CLI_DONE;
 }
 
-static int credential_seal(struct cli *cli, const struct proto_binding *binding, const struct locked *secret,
-			   uint8_t *blob, size_t *ret_len)
+int credential_pack(struct cli *cli, const struct proto_binding *binding, uint8_t packed[BINDING_BYTES_MAX],
+		    struct span *ret)
 {
-	uint8_t packed[BINDING_BYTES_MAX];
+	size_t len;
+
+	if (proto_pack_record(&proto_binding_desc, binding, packed, BINDING_BYTES_MAX, &len))
+		return cli_fail(cli, "the provider's name, host or path is too long to be bound to a key");
+	*ret = span_of(packed, len);
+	return CLI_DONE;
+}
+
+int credential_seal(struct cli *cli, enum proto_type type, const void *msg, uint8_t blob[BLOB_BYTES_MAX],
+		    size_t *ret_len)
+{
 	const union proto_any *answer;
 	struct admin *core = NULL;
-	size_t len;
-	int r;
+	int r = admin_open(cli, ROLE_KEYVAULT, 0, &core);
 
-	if (proto_pack_record(&proto_binding_desc, binding, packed, sizeof(packed), &len))
-		return cli_fail(cli, "the provider's name, host or path is too long to be bound to a key");
-	r = admin_open(cli, ROLE_KEYVAULT, 0, &core);
 	if (!r)
-		r = admin_call(core, PROTO_VAULT_ADD,
-			       &(struct proto_vault_add){.binding = span_of(packed, len),
-							 .secret = span_of(secret->p, secret->len)},
-			       PROTO_VAULT_ADDED, ADMIN_DEADLINE_MS, &answer);
+		r = admin_call(core, type, msg, PROTO_VAULT_ADDED, ADMIN_DEADLINE_MS, &answer);
 	if (!r) {
 		*ret_len = answer->vault_added.blob.len;
 		memcpy(blob, answer->vault_added.blob.p, *ret_len);
@@ -91,7 +90,7 @@ static int credential_seal(struct cli *cli, const struct proto_binding *binding,
 	return r;
 }
 
-static int credential_put(struct admin *authd, const struct proto_binding *binding, struct span blob)
+int credential_put(struct admin *authd, const struct proto_binding *binding, struct span blob)
 {
 	const union proto_any *answer;
 
@@ -104,7 +103,7 @@ static int credential_put(struct admin *authd, const struct proto_binding *bindi
 			  PROTO_DONE, ADMIN_DEADLINE_MS, &answer);
 }
 
-static int credential_added(struct cli *cli, const struct proto_binding *binding)
+int credential_added(struct cli *cli, const struct proto_binding *binding)
 {
 	if (cli->json)
 		return cli_print_json(cli, json_pack("{s:o,s:I}", "credential", json_span(binding->credential),
@@ -119,8 +118,9 @@ int cmd_vault_add(struct cli *cli)
 {
 	const char *name = cli->args[0];
 	struct proto_binding binding = {0};
+	struct proto_vault_add add = {0};
 	struct locked secret = LOCKED_NULL;
-	uint8_t blob[BLOB_BYTES_MAX];
+	uint8_t packed[BINDING_BYTES_MAX], blob[BLOB_BYTES_MAX];
 	struct admin *authd = NULL;
 	struct config_url url;
 	uint64_t version;
@@ -138,7 +138,11 @@ int cmd_vault_add(struct cli *cli)
 				&secret);
 	if (!r) {
 		binding.version = version + 1;
-		r = credential_seal(cli, &binding, &secret, blob, &len);
+		r = credential_pack(cli, &binding, packed, &add.binding);
+	}
+	if (!r) {
+		add.secret = span_of(secret.p, secret.len);
+		r = credential_seal(cli, PROTO_VAULT_ADD, &add, blob, &len);
 	}
 	locked_wipe(&secret);
 	if (!r)

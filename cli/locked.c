@@ -125,7 +125,8 @@ static int locked_prompt(int fd, const char *prompt, struct locked *l)
 	return r;
 }
 
-static int locked_check(const struct cli *cli, const char *what, size_t max, struct locked *l)
+/* `lines`: ends of lines may stand anywhere. */
+static int locked_check(const struct cli *cli, const char *what, size_t max, bool lines, struct locked *l)
 {
 	if (l->len > 0 && l->p[l->len - 1] == '\n')
 		l->len--;
@@ -136,14 +137,14 @@ static int locked_check(const struct cli *cli, const char *what, size_t max, str
 	if (l->len > max)
 		return cli_fail(cli, "the %s is longer than %zu bytes; nothing was done", what, max);
 	for (size_t i = 0; i < l->len; i++)
-		if (l->p[i] < 0x20 || l->p[i] == 0x7f)
+		if ((l->p[i] < 0x20 || l->p[i] == 0x7f) && !(lines && (l->p[i] == '\n' || l->p[i] == '\r')))
 			return cli_fail(cli, "the %s has a control character or more than one line; nothing was done",
 					what);
 	return CLI_DONE;
 }
 
-int locked_read(const struct cli *cli, const char *what, const char *prompt, const char *file, size_t max,
-		struct locked *ret_locked)
+static int locked_take(const struct cli *cli, const char *what, const char *prompt, const char *file, size_t max,
+		       bool lines, struct locked *ret_locked)
 {
 	struct locked l = LOCKED_NULL;
 	int fd = file ? open(file, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
@@ -155,7 +156,8 @@ int locked_read(const struct cli *cli, const char *what, const char *prompt, con
 	if (!r) {
 		int e = isatty(fd) ? locked_prompt(fd, prompt, &l) : locked_fill(fd, &l);
 
-		r = e ? cli_fail(cli, "reading the %s: %s", what, strerror(-e)) : locked_check(cli, what, max, &l);
+		r = e ? cli_fail(cli, "reading the %s: %s", what, strerror(-e))
+		      : locked_check(cli, what, max, lines, &l);
 	}
 	if (file)
 		close(fd);
@@ -164,6 +166,18 @@ int locked_read(const struct cli *cli, const char *what, const char *prompt, con
 	else
 		*ret_locked = l;
 	return r;
+}
+
+int locked_read(const struct cli *cli, const char *what, const char *prompt, const char *file, size_t max,
+		struct locked *ret_locked)
+{
+	return locked_take(cli, what, prompt, file, max, false, ret_locked);
+}
+
+int locked_read_lines(const struct cli *cli, const char *what, const char *prompt, const char *file, size_t max,
+		      struct locked *ret_locked)
+{
+	return locked_take(cli, what, prompt, file, max, true, ret_locked);
 }
 
 bool locked_asks(void)

@@ -26,5 +26,8 @@ void locked_wipe(struct locked *l);
  */
 MUST_USE int locked_read(const struct cli *cli, const char *what, const char *prompt, const char *file, size_t max,
 			 struct locked *ret_locked);
+/* The same, of several lines; a terminal is asked for one. */
+MUST_USE int locked_read_lines(const struct cli *cli, const char *what, const char *prompt, const char *file,
+			       size_t max, struct locked *ret_locked);
 /* Standard input is a terminal: a person is asked. */
 bool locked_asks(void);

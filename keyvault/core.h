@@ -35,6 +35,7 @@ MUST_USE int core_drop_credential(struct core *c, struct span id);
 MUST_USE int core_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg);
 MUST_USE int core_refuse(struct ipc_conn *conn, uint64_t id, const char *reason, const char *text);
 MUST_USE int core_refuse_vault(struct ipc_conn *conn, uint64_t id, int e);
+uint64_t core_unix_ms(void);
 MUST_USE int core_done(struct ipc_conn *conn, uint64_t id, const char *text);
 
 #define CORE_ACTOR_BYTES 32
@@ -45,6 +46,33 @@ void core_record(struct core *c, enum event_code code, const char *actor, struct
 void core_reject(struct core *c, const char *actor, struct span credential, int e);
 
 /* ---- dispatch.c ---- */
+
+/* An answer that waits until the log has its record. One at a time for each connection, whose context it is; wiped when
+ * freed. */
+struct core_answer {
+	struct ipc_conn *conn; /* NULL: the operator has gone */
+	uint64_t id;
+	enum proto_type type; /* VAULT_ADDED or VAULT_FERNET */
+	size_t len;
+	uint8_t bytes[SEAL_BYTES_MAX];
+};
+
+/* 0, IPC_E_VIOLATION (one is waiting already) or negative. */
+MUST_USE int core_answer_new(struct ipc_conn *conn, uint64_t id, enum proto_type type, struct core_answer **ret_answer);
+struct core_answer *core_answer_free(struct core_answer *a);
+/* Takes the answer over: it is sent when the record is durable, else a refusal. 0 or negative. */
+MUST_USE int core_answer_when_recorded(struct core *c, struct core_answer *a, enum event_code code,
+				       struct proto_binding *about);
+/* The same for a blob just sealed, `r` being what sealing returned. */
+MUST_USE int core_answer_sealed(struct core *c, struct core_answer *a, int r);
+
+/* ---- dispatch_fernet.c: handlers of the admin edge ---- */
+
+MUST_USE int core_import_fernet(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
+MUST_USE int core_export_fernet(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
+MUST_USE int core_rotate_fernet(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
+
+/* ---- dispatch.c, the tables ---- */
 
 /* Serves every edge. The vault must have been started. 0 or negative. */
 MUST_USE int core_serve(struct core *c);

@@ -197,74 +197,104 @@ static int handle_vault_seal(void *ctx, struct ipc_conn *conn, uint64_t id, cons
 	return r ? r : core_done(conn, id, "every key is wiped; the vault is sealed");
 }
 
-/* A sealed blob that waits until the log has it. One at a time for each connection. */
-struct core_add {
-	struct ipc_conn *conn; /* NULL: the operator has gone */
-	uint64_t id;
-	size_t blob_len;
-	uint8_t blob[SEAL_BYTES_MAX];
-};
-
-static void on_add_recorded(void *ctx, bool durable)
+int core_answer_new(struct ipc_conn *conn, uint64_t id, enum proto_type type, struct core_answer **ret_answer)
 {
-	struct core_add *add = ctx;
+	if (ipc_conn_ctx(conn))
+		return IPC_E_VIOLATION;
+	struct core_answer *a = calloc(1, sizeof(*a));
+	if (!a)
+		return err_origin(-ENOMEM);
+	*a = (struct core_answer){.conn = conn, .id = id, .type = type};
+	*ret_answer = a;
+	return 0;
+}
 
-	if (add->conn) {
-		ipc_conn_set_ctx(add->conn, NULL);
-		int r = durable ? core_send(add->conn, PROTO_VAULT_ADDED, add->id,
-					    &(struct proto_vault_added){.blob = span_of(add->blob, add->blob_len)})
-				: core_refuse(add->conn, add->id, "audit_unavailable",
-					      "the log did not confirm in time");
+struct core_answer *core_answer_free(struct core_answer *a)
+{
+	if (a)
+		secret_wipe(a, sizeof(*a));
+	free(a);
+	return NULL;
+}
+
+static int core_answer_send(struct core_answer *a)
+{
+	struct span bytes = span_of(a->bytes, a->len);
+
+	if (a->type == PROTO_VAULT_FERNET)
+		return core_send(a->conn, a->type, a->id, &(struct proto_vault_fernet){.token = bytes});
+	return core_send(a->conn, a->type, a->id, &(struct proto_vault_added){.blob = bytes});
+}
+
+static void on_answer_recorded(void *ctx, bool durable)
+{
+	struct core_answer *a = ctx;
+
+	if (a->conn) {
+		ipc_conn_set_ctx(a->conn, NULL);
+		int r = durable ? core_answer_send(a)
+				: core_refuse(a->conn, a->id, "audit_unavailable", "the log did not confirm in time");
 		if (r)
-			ipc_drop(add->conn, "could not be answered");
+			ipc_drop(a->conn, "could not be answered");
 	}
-	free(add);
+	(void)core_answer_free(a);
 }
 
 static void on_admin_close(void *ctx, struct ipc_conn *conn)
 {
-	struct core_add *add = ipc_conn_ctx(conn);
+	struct core_answer *a = ipc_conn_ctx(conn);
 
 	(void)ctx;
-	if (add)
-		add->conn = NULL;
+	if (a)
+		a->conn = NULL;
+}
+
+int core_answer_when_recorded(struct core *c, struct core_answer *a, enum event_code code, struct proto_binding *about)
+{
+	struct ipc_conn *conn = a->conn;
+	uint64_t id = a->id;
+	char actor[CORE_ACTOR_BYTES];
+
+	core_actor(conn, actor);
+	struct proto_event event = {.code = code,
+				    .actor = span_str(actor),
+				    .tenant = about->tenant,
+				    .resource = about->host,
+				    .provider = about->provider,
+				    .credential = about->credential};
+	ipc_conn_set_ctx(conn, a);
+	if (audit_record_wait(c->audit, &event, CORE_AUDIT_DEADLINE_MS, on_answer_recorded, a) == 0)
+		return 0;
+	ipc_conn_set_ctx(conn, NULL);
+	(void)core_answer_free(a);
+	return core_refuse(conn, id, "audit_unavailable",
+			   "the log is not available; no key is sealed or released without its record");
+}
+
+int core_answer_sealed(struct core *c, struct core_answer *a, int r)
+{
+	struct ipc_conn *conn = a->conn;
+	uint64_t id = a->id;
+	struct seal_view view;
+
+	if (r) {
+		(void)core_answer_free(a);
+		return r < 0 ? r : core_refuse_vault(conn, id, r);
+	}
+	r = seal_parse(span_of(a->bytes, a->len), &view);
+	assert(r == 0);
+	return core_answer_when_recorded(c, a, EVENT_VAULT_SEAL_CREDENTIAL, &view.binding);
 }
 
 static int handle_vault_add(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	const struct proto_vault_add *m = msg;
 	struct core *c = ctx;
-	struct seal_view view;
-	char actor[CORE_ACTOR_BYTES];
+	struct core_answer *a;
 
 	(void)fd;
-	if (ipc_conn_ctx(conn))
-		return IPC_E_VIOLATION;
-	struct core_add *add = calloc(1, sizeof(*add));
-	if (!add)
-		return err_origin(-ENOMEM);
-	*add = (struct core_add){.conn = conn, .id = id};
-	int r = vault_add(&c->vault, m->binding, m->secret, add->blob, &add->blob_len);
-	if (r) {
-		free(add);
-		return r < 0 ? r : core_refuse_vault(conn, id, r);
-	}
-	r = seal_parse(span_of(add->blob, add->blob_len), &view);
-	assert(r == 0);
-	core_actor(conn, actor);
-	struct proto_event event = {.code = EVENT_VAULT_SEAL_CREDENTIAL,
-				    .actor = span_str(actor),
-				    .tenant = view.binding.tenant,
-				    .resource = view.binding.host,
-				    .provider = view.binding.provider,
-				    .credential = view.binding.credential};
-	ipc_conn_set_ctx(conn, add);
-	if (audit_record_wait(c->audit, &event, CORE_AUDIT_DEADLINE_MS, on_add_recorded, add) == 0)
-		return 0;
-	ipc_conn_set_ctx(conn, NULL);
-	free(add);
-	return core_refuse(conn, id, "audit_unavailable",
-			   "the log is not available; no key is sealed without its record");
+	int r = core_answer_new(conn, id, PROTO_VAULT_ADDED, &a);
+	return r ? r : core_answer_sealed(c, a, vault_add(&c->vault, m->binding, m->secret, a->bytes, &a->len));
 }
 
 static int handle_vault_status(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
@@ -296,9 +326,10 @@ int core_serve(struct core *c)
 	static const struct ipc_row egress_rows[] = {{PROTO_UNSEAL, handle_unseal}};
 	static const struct ipc_row auditd_rows[] = {{PROTO_SIGN_CHECKPOINT, handle_sign_checkpoint}};
 	static const struct ipc_row admin_rows[] = {
-		{PROTO_VAULT_INIT, handle_vault_init},     {PROTO_VAULT_UNSEAL, handle_vault_unseal},
-		{PROTO_VAULT_SEAL, handle_vault_seal},     {PROTO_VAULT_ADD, handle_vault_add},
-		{PROTO_VAULT_STATUS, handle_vault_status},
+		{PROTO_VAULT_INIT, handle_vault_init},           {PROTO_VAULT_UNSEAL, handle_vault_unseal},
+		{PROTO_VAULT_SEAL, handle_vault_seal},           {PROTO_VAULT_ADD, handle_vault_add},
+		{PROTO_VAULT_STATUS, handle_vault_status},       {PROTO_VAULT_IMPORT_FERNET, core_import_fernet},
+		{PROTO_VAULT_EXPORT_FERNET, core_export_fernet}, {PROTO_VAULT_ROTATE_FERNET, core_rotate_fernet},
 	};
 	static const struct ipc_edge_spec authd = {.peer = ROLE_AUTHD,
 						   .rows = authd_rows,

@@ -1,14 +1,18 @@
 # The core of the vault: no TLS, no network, no database.
 SRC_keyvault := keyvault/keyring.c keyvault/root.c keyvault/seal.c keyvault/store.c keyvault/witness.c keyvault/signer.c \
-	keyvault/lanes.c keyvault/files.c keyvault/vault.c keyvault/tell.c keyvault/dispatch.c
+	keyvault/lanes.c keyvault/files.c keyvault/vault.c keyvault/fernet.c keyvault/vault_fernet.c keyvault/tell.c \
+	keyvault/dispatch.c keyvault/dispatch_fernet.c
 $(eval $(call library,keyvault,$(SRC_keyvault)))
-$(eval $(call program,keyvault,keyvault/main.c,keyvault common sha256_sodium proto,libuv libsodium msgpack))
+$(eval $(call program,keyvault,keyvault/main.c,keyvault common sha256_sodium proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/seal,keyvault common proto,libsodium msgpack jansson))
+$(eval $(call unit,keyvault/fernet,keyvault common,libsodium nettle jansson))
 $(eval $(call unit,keyvault/root,keyvault common,libsodium))
 $(eval $(call unit,keyvault/signer,keyvault common sha256_sodium proto,libsodium msgpack))
-$(eval $(call unit,keyvault/vault,keyvault common sha256_sodium proto,libsodium msgpack))
+$(eval $(call unit,keyvault/vault,keyvault common sha256_sodium proto,libsodium msgpack nettle))
 $(eval $(call library,core_world,tests/support/core_world.c))
-$(eval $(call unit,keyvault/dispatch,core_world keyvault common sha256_sodium proto,libuv libsodium msgpack))
+$(eval $(call unit,keyvault/dispatch,core_world keyvault common sha256_sodium proto,libuv libsodium msgpack nettle))
+$(eval $(call unit,keyvault/dispatch_fernet,core_world keyvault common sha256_sodium proto,libuv libsodium msgpack nettle))
+$(eval $(call fuzz,fernet,keyvault common,libsodium nettle))
 $(eval $(call fuzz,sealed_credential,keyvault common sha256_sodium proto,libsodium msgpack))
 # Egress and dialer: their own programs, libraries and packages; the core shares nothing with them but common/ and proto/.
 EGRESS_SRC := $(addprefix keyvault/egress/,chars.c scrub.c scrub_forms.c replay.c head.c reply.c permit.c request.c tls.c pool.c credential.c \

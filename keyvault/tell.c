@@ -36,7 +36,7 @@ int core_done(struct ipc_conn *conn, uint64_t id, const char *text)
 	return core_send(conn, PROTO_DONE, id, &(struct proto_done){.text = span_str(text)});
 }
 
-static uint64_t core_unix_ms(void)
+uint64_t core_unix_ms(void)
 {
 	struct timespec t;
 

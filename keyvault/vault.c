@@ -31,6 +31,15 @@ const struct vault_refusal *vault_refusal(int e)
 		[VAULT_E_FORGED] = {"not_authentic",
 				    "the sealed credential was altered, or sealed under another root key"},
 		[VAULT_E_OLD] = {"rollback", "the sealed credential is older than one that was in use"},
+		[VAULT_E_FERNET_KEY] = {"bad_fernet_key", "a Fernet key is 32 bytes in base64url, 44 characters"},
+		[VAULT_E_TOKEN] = {"bad_token", "that is not a Fernet token"},
+		[VAULT_E_TOKEN_KEY] = {"wrong_fernet_key",
+				       "none of the keys opens this token: another key made it, or it was altered"},
+		[VAULT_E_TOKEN_AGE] = {"token_age", "the token is older than allowed, or from the future"},
+		[VAULT_E_UNCONFIRMED] = {"unconfirmed",
+					 "the release of a key must be confirmed by the provider's name"},
+		[VAULT_E_EXPORT_OFF] = {"export_off",
+					"set keyvault.fernet_export: yes and restart to allow the release of keys"},
 	};
 
 	assert(e > 0 && e < N_VAULT_ERRS && rows[e].reason);
@@ -84,7 +93,7 @@ int vault_start(struct vault *v, const struct config *config, struct secret_aren
 {
 	struct witness witness;
 
-	*v = (struct vault){.arena = arena, .store = STORE_NULL};
+	*v = (struct vault){.arena = arena, .store = STORE_NULL, .may_export = config->keyvault.fernet_export};
 	keyring_init(&v->keyring, arena);
 	lanes_init(&v->lanes, arena);
 	v->signer = SIGNER_NULL;

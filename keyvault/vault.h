@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include "keyvault/fernet.h"
 #include "keyvault/files.h"
 #include "keyvault/keyring.h"
 #include "keyvault/lanes.h"
@@ -31,6 +32,7 @@ struct vault {
 	struct lanes lanes;
 	unsigned wrong_tries; /* since the last right one */
 	uint64_t retry_at_ms;
+	bool may_export; /* keyvault.fernet_export */
 };
 
 enum vault_err {
@@ -51,6 +53,12 @@ enum vault_err {
 	VAULT_E_UNKNOWN, /* no such credential */
 	VAULT_E_FORGED,  /* a blob that does not authenticate, or is not what it is called */
 	VAULT_E_OLD,     /* a blob that is older than one seen */
+	VAULT_E_FERNET_KEY,
+	VAULT_E_TOKEN,
+	VAULT_E_TOKEN_KEY,
+	VAULT_E_TOKEN_AGE,
+	VAULT_E_UNCONFIRMED,
+	VAULT_E_EXPORT_OFF,
 	N_VAULT_ERRS,
 };
 
@@ -86,3 +94,18 @@ MUST_USE int vault_fetch(struct vault *v, struct span id, struct span *ret_bindi
 /* Seals a new one. 0, VAULT_E_SEALED, VAULT_E_BINDING, VAULT_E_SECRET or VAULT_E_FULL. */
 MUST_USE int vault_add(struct vault *v, struct span binding, struct span secret, uint8_t ret_blob[SEAL_BYTES_MAX],
 		       size_t *ret_len);
+
+/* ---- vault_fernet.c: provider keys that come or go as Fernet tokens ---- */
+
+/* `keys`: FERNET_KEY items, which may lie in the arena, open then. */
+/* As vault_add() of what is in the token. Besides its errors VAULT_E_FERNET_KEY, VAULT_E_TOKEN*. */
+MUST_USE int vault_import_fernet(struct vault *v, struct span binding, struct span token, struct proto_list keys,
+				 struct fernet_limit limit, uint8_t ret_blob[SEAL_BYTES_MAX], size_t *ret_len);
+/* As vault_fetch(), but the secret comes as a token under `key`: it is released to whoever has that. `confirm` must be
+ * the id again, and the configuration must allow it: VAULT_E_UNCONFIRMED, VAULT_E_EXPORT_OFF. */
+MUST_USE int vault_export_fernet(struct vault *v, struct span id, struct span confirm, struct span key, uint64_t now_s,
+				 struct span *ret_binding, char ret_stored[FERNET_STORED_CHARS_MAX + 1]);
+/* The token under the first key. In any state: no key of the vault takes part. VAULT_E_FERNET_KEY, VAULT_E_TOKEN* or
+ * VAULT_E_FULL. */
+MUST_USE int vault_rotate_fernet(struct vault *v, struct span token, struct proto_list keys,
+				 char ret_stored[FERNET_STORED_CHARS_MAX + 1]);

@@ -4,7 +4,7 @@ _bulkhead()
 	local cur=${COMP_WORDS[COMP_CWORD]} words=""
 	case "${COMP_WORDS[*]:1:COMP_CWORD-1}" in
 	"") words="up run status vault key audit config version help --json -c" ;;
-	vault) words="init unseal seal status add list rm " ;;
+	vault) words="init unseal seal status add list rm import-fernet export-fernet rotate-fernet " ;;
 	key) words="create list revoke " ;;
 	audit) words="tail verify proof check-proof " ;;
 	config) words="check show " ;;
@@ -18,6 +18,9 @@ _bulkhead()
 	"vault add"*) words="--json --file" ;;
 	"vault list"*) words="--json" ;;
 	"vault rm"*) words="--json" ;;
+	"vault import-fernet"*) words="--json --keys-file --max-age" ;;
+	"vault export-fernet"*) words="--json --keys-file --yes" ;;
+	"vault rotate-fernet"*) words="--json --keys-file" ;;
 	"key create"*) words="--json --tenant --name --models --rpm --expires" ;;
 	"key list"*) words="--json" ;;
 	"key revoke"*) words="--json" ;;

@@ -28,7 +28,7 @@ LIBRARY_HEADERS = {
     r"ares.*\.h": r"keyvault/dialer/.*",
     r"llhttp\.h": r"router/.*|keyvault/egress/.*",
     r"sodium\.h": r"keyvault/.*|authd/.*|auditd/.*|cli/audit.*|common/(sha256_sodium|note|grant|secret|audit_client)\.[ch]",
-    r"nettle/.*": r"common/sha256_nettle\.c",
+    r"nettle/.*": r"common/sha256_nettle\.c|keyvault/fernet\.c",
     r"msgpack\.h": r"proto/.*",
 }
 

@@ -12,7 +12,7 @@ BASE = {"c", "uv"}
 ALLOWED = {
     "router": BASE | {"llhttp", "msgpack", "sodium"},
     "authd": BASE | {"msgpack", "sodium", "sqlite3"},
-    "keyvault": BASE | {"msgpack", "sodium"},
+    "keyvault": BASE | {"msgpack", "sodium", "nettle"},
     "keyvault-egress": BASE | {"msgpack", "sodium", "ssl", "crypto", "llhttp"},
     "keyvault-dialer": BASE | {"msgpack", "cares"},
     "auditd": BASE | {"msgpack", "sodium", "nettle"},
