@@ -2,7 +2,7 @@ SRC_authd := authd/token.c authd/ratelimit.c authd/store_sqlite.c authd/cache.c 
 	authd/dispatch.c authd/admin.c
 $(eval $(call library,authd,$(SRC_authd)))
 $(eval $(call program,authd,authd/main.c,authd common proto,libuv libsodium msgpack sqlite3))
-$(eval $(call unit,authd/token,authd,libsodium))
+$(eval $(call unit,authd/token,authd,libsodium jansson))
 $(eval $(call unit,authd/ratelimit,authd,))
 $(eval $(call unit,authd/store,authd common proto,libsodium sqlite3 msgpack))
 $(eval $(call unit,authd/cache,authd,libsodium))

@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sodium.h>
 
 #include "authd/token.h"
@@ -109,6 +112,16 @@ static void test_a_right_checksum_is_not_enough(void **state)
 		assert_false(token_plausible(span_str(wrong[i])));
 }
 
+static struct span vector_hex(const json_t *object, const char *name, uint8_t *to, size_t cap)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+	size_t len;
+
+	assert_non_null(text);
+	assert_int_equal(sodium_hex2bin(to, cap, text, strlen(text), NULL, &len, NULL), 0);
+	return span_of(to, len);
+}
+
 /* The vector is from Python's hmac: RFC 4231 has none with a key of 32 bytes. */
 static void test_hmac_is_hmac_sha256(void **state)
 {
@@ -131,6 +144,44 @@ static void test_hmac_is_hmac_sha256(void **state)
 	assert_memory_not_equal(hmac, again, sizeof(hmac));
 }
 
+/* Wycheproof's vectors with a key of our length, through the two functions that a gateway key goes through. */
+static void test_wycheproof_hmac(void **state)
+{
+	const char *dir = getenv("VECTORS_DIR");
+	uint8_t key[TOKEN_PEPPER_BYTES], msg[4096], tag[TOKEN_HMAC_BYTES], made[TOKEN_HMAC_BYTES];
+	uint8_t schedule[TOKEN_SCHEDULE_BYTES];
+	size_t i, k, n = 0, invalid = 0;
+	json_t *group, *test;
+	char path[4096];
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/wycheproof/hmac_sha256_test.json",
+		       dir && *dir ? dir : "../shared/vectors");
+	json_t *all = json_load_file(path, 0, NULL);
+	if (!all) {
+		print_message("SKIPPED: no %s\n", path);
+		skip();
+	}
+	json_array_foreach(json_object_get(all, "testGroups"), i, group)
+	{
+		if (json_integer_value(json_object_get(group, "keySize")) != 8 * TOKEN_PEPPER_BYTES)
+			continue;
+		json_array_foreach(json_object_get(group, "tests"), k, test)
+		{
+			bool valid = strcmp(json_string_value(json_object_get(test, "result")), "valid") == 0;
+			assert_int_equal(vector_hex(test, "key", key, sizeof(key)).len, sizeof(key));
+			struct span t = vector_hex(test, "tag", tag, sizeof(tag));
+			token_prepare(key, schedule);
+			token_hmac(schedule, vector_hex(test, "msg", msg, sizeof(msg)), made);
+			assert_int_equal(span_eq(t, span_of(made, t.len)), valid); /* some tags are cut to 16 bytes */
+			n++;
+			invalid += !valid;
+		}
+	}
+	assert_true(n >= 50 && invalid >= 30);
+	json_decref(all);
+}
+
 static void test_ids(void **state)
 {
 	(void)state;
@@ -151,6 +202,7 @@ int main(void)
 		cmocka_unit_test(test_upper_case_is_another_text),
 		cmocka_unit_test(test_a_right_checksum_is_not_enough),
 		cmocka_unit_test(test_hmac_is_hmac_sha256),
+		cmocka_unit_test(test_wycheproof_hmac),
 		cmocka_unit_test(test_ids),
 	};
 

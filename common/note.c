@@ -180,6 +180,11 @@ static bool note_split(struct span note, struct span *ret_text, struct span *ret
 	return false;
 }
 
+bool note_signature_valid(struct span sig, struct span text, const uint8_t public[32])
+{
+	return sig.len == NOTE_SIG_BYTES && crypto_sign_verify_detached(sig.p, text.p, text.len, public) == 0;
+}
+
 /* One signature line. *ret_ours: its name and key id are the key's. */
 static int note_check_line(struct span line, struct span text, const struct note_key *key, bool *ret_ours)
 {
@@ -197,10 +202,8 @@ static int note_check_line(struct span line, struct span text, const struct note
 	*ret_ours = span_eq_str(name, key->name) && memcmp(raw, key->id, NOTE_ID_BYTES) == 0;
 	if (!*ret_ours)
 		return 0;
-	if (len != NOTE_ID_BYTES + NOTE_SIG_BYTES ||
-	    crypto_sign_verify_detached(raw + NOTE_ID_BYTES, text.p, text.len, key->public) != 0)
-		return NOTE_E_SIGNATURE;
-	return 0;
+	struct span sig = span_of(raw + NOTE_ID_BYTES, len - NOTE_ID_BYTES);
+	return note_signature_valid(sig, text, key->public) ? 0 : NOTE_E_SIGNATURE;
 }
 
 int note_verify(struct span note, const struct note_key *key, struct span *ret_text)

@@ -59,6 +59,9 @@ MUST_USE int note_key_parse(struct note_key *key, struct span vkey);
 /* NUL-terminated. */
 void note_key_format(const struct note_key *key, char to[NOTE_VKEY_MAX]);
 
+/* Ed25519, strictly: S is below the order of the group, no point is of small order, every encoding is the canonical
+ * one. So from a signature nobody can make another of the same text (RFC 8032, 5.1.7 and 8.4). */
+bool note_signature_valid(struct span sig, struct span text, const uint8_t public[32]);
 /* Checks the whole note and every signature of `key`. *ret_text is the signed text. 0 or
  * NOTE_E_{MALFORMED,UNSIGNED,SIGNATURE}. */
 MUST_USE int note_verify(struct span note, const struct note_key *key, struct span *ret_text);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <jansson.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -230,12 +231,84 @@ static void test_sign_and_verify(void **state)
 	assert_int_equal(note_format(span_of(text, text_len), &key, sig, note, note_len, &note_len), NOTE_E_SPACE);
 }
 
+/* ---- Ed25519 itself ---- */
+
+static struct span vector_hex(const json_t *object, const char *name, uint8_t *to, size_t cap)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+	size_t len;
+
+	assert_non_null(text);
+	assert_int_equal(sodium_hex2bin(to, cap, text, strlen(text), NULL, &len, NULL), 0);
+	return span_of(to, len);
+}
+
+/* All that is marked invalid must be refused: truncated, with garbage behind, malleable (S + L), not canonical. */
+static void test_wycheproof_ed25519(void **state)
+{
+	const char *dir = getenv("VECTORS_DIR");
+	uint8_t public[32], sig[256], msg[4096];
+	size_t i, k, n = 0, malleable = 0;
+	json_t *group, *test, *flag;
+	char path[4096];
+
+	(void)state;
+	(void)snprintf(path, sizeof path, "%s/wycheproof/ed25519_test.json", dir && *dir ? dir : "../shared/vectors");
+	json_t *all = json_load_file(path, 0, NULL);
+	if (!all) {
+		print_message("SKIPPED: no %s\n", path);
+		skip();
+	}
+	json_array_foreach(json_object_get(all, "testGroups"), i, group)
+	{
+		struct span pk = vector_hex(json_object_get(group, "publicKey"), "pk", public, sizeof public);
+		assert_int_equal(pk.len, sizeof public);
+		json_array_foreach(json_object_get(group, "tests"), k, test)
+		{
+			struct span m = vector_hex(test, "msg", msg, sizeof msg);
+			struct span s = vector_hex(test, "sig", sig, sizeof sig);
+			bool valid = strcmp(json_string_value(json_object_get(test, "result")), "valid") == 0;
+			if (note_signature_valid(s, m, public) != valid)
+				fail_msg("tcId %lld", json_integer_value(json_object_get(test, "tcId")));
+			flag = json_array_get(json_object_get(test, "flags"), 0);
+			malleable += strcmp(json_string_value(flag), "SignatureMalleability") == 0;
+			n++;
+		}
+	}
+	assert_int_equal(n, json_integer_value(json_object_get(all, "numberOfTests")));
+	assert_true(malleable > 0);
+	json_decref(all);
+}
+
+/* The order of the group added to S: by the equation alone it would be a second signature of the same text. */
+static void test_a_malleable_signature_is_refused(void **state)
+{
+	static const uint8_t order[32] = {0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58,       0xd6,
+					  0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, [31] = 0x10};
+	uint8_t public[32], secret[64], sig[64];
+	struct note_key key;
+	char note[1024];
+	struct span text = SPAN_LIT("bulkhead\n7\n" ROOT "\n"), signed_text;
+	size_t len;
+
+	(void)state;
+	crypto_sign_keypair(public, secret);
+	crypto_sign_detached(sig, NULL, text.p, text.len, secret);
+	assert_int_equal(note_key_init(&key, SPAN_LIT("bulkhead"), public), 0);
+	assert_int_equal(note_format(text, &key, sig, note, sizeof note, &len), 0);
+	assert_int_equal(note_verify(span_of(note, len), &key, &signed_text), 0);
+	sodium_add(sig + 32, order, sizeof order);
+	assert_int_equal(note_format(text, &key, sig, note, sizeof note, &len), 0);
+	assert_int_equal(note_verify(span_of(note, len), &key, &signed_text), NOTE_E_SIGNATURE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_public_log),       cmocka_unit_test(test_every_bit_counts),
-		cmocka_unit_test(test_other_signatures), cmocka_unit_test(test_bad_keys),
-		cmocka_unit_test(test_checkpoint_text),  cmocka_unit_test(test_sign_and_verify),
+		cmocka_unit_test(test_wycheproof_ed25519), cmocka_unit_test(test_a_malleable_signature_is_refused),
+		cmocka_unit_test(test_public_log),         cmocka_unit_test(test_every_bit_counts),
+		cmocka_unit_test(test_other_signatures),   cmocka_unit_test(test_bad_keys),
+		cmocka_unit_test(test_checkpoint_text),    cmocka_unit_test(test_sign_and_verify),
 	};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
