@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,7 +73,24 @@ static int admin_wait(struct admin *a, short events, uint64_t until_ms)
 	}
 }
 
-static int admin_send(struct admin *a, enum proto_type type, uint64_t id, const void *msg, uint64_t until_ms)
+/* `fd` goes with the first byte. */
+static ssize_t admin_send_some(struct admin *a, const uint8_t *p, size_t len, int fd)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec iov = {(void *)(uintptr_t)p, len};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (fd >= 0) {
+		m.msg_control = control;
+		m.msg_controllen = sizeof(control);
+		*CMSG_FIRSTHDR(&m) = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(int));
+	}
+	return sendmsg(a->fd, &m, MSG_NOSIGNAL);
+}
+
+static int admin_send(struct admin *a, enum proto_type type, uint64_t id, const void *msg, int fd, uint64_t until_ms)
 {
 	size_t len = 0, sent = 0;
 
@@ -81,7 +99,7 @@ static int admin_send(struct admin *a, enum proto_type type, uint64_t id, const 
 	frame_put_head(a->m->tx, len);
 	len += FRAME_HEAD_BYTES;
 	while (sent < len) {
-		ssize_t n = send(a->fd, a->m->tx + sent, len - sent, MSG_NOSIGNAL);
+		ssize_t n = admin_send_some(a, a->m->tx + sent, len - sent, sent ? -1 : fd);
 
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return admin_why(a, "closed the connection");
@@ -139,7 +157,7 @@ static int admin_hello(struct admin *a)
 
 	if (getrandom(boot, sizeof(boot), 0) != sizeof(boot))
 		return admin_why(a, "needs random bytes, and there are none");
-	if (admin_send(a, PROTO_HELLO, 0, &hello, until_ms) || admin_message(a, until_ms, &id, &desc))
+	if (admin_send(a, PROTO_HELLO, 0, &hello, -1, until_ms) || admin_message(a, until_ms, &id, &desc))
 		return CLI_FAILED;
 	if (desc->type != PROTO_HELLO || a->m->msg.hello.role != a->role ||
 	    a->m->msg.hello.schema != proto_schema_hash())
@@ -221,10 +239,16 @@ struct admin *admin_close(struct admin *a)
 int admin_call(struct admin *a, enum proto_type type, const void *msg, enum proto_type expect, uint64_t deadline_ms,
 	       const union proto_any **ret_msg)
 {
+	return admin_call_fd(a, type, msg, -1, expect, deadline_ms, ret_msg);
+}
+
+int admin_call_fd(struct admin *a, enum proto_type type, const void *msg, int fd, enum proto_type expect,
+		  uint64_t deadline_ms, const union proto_any **ret_msg)
+{
 	uint64_t until_ms = admin_now_ms() + deadline_ms, id = a->next_id++, got;
 	const struct proto_desc *desc;
 
-	if (admin_send(a, type, id, msg, until_ms))
+	if (admin_send(a, type, id, msg, fd, until_ms))
 		return cli_fail(a->cli, "%s %s", a->name, a->why);
 	do {
 		if (admin_message(a, until_ms, &got, &desc))

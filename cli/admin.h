@@ -25,3 +25,6 @@ struct admin *admin_close(struct admin *a);
  */
 MUST_USE int admin_call(struct admin *a, enum proto_type type, const void *msg, enum proto_type expect,
 			uint64_t deadline_ms, const union proto_any **ret_msg);
+/* The same with a descriptor, which stays the caller's; -1: none. */
+MUST_USE int admin_call_fd(struct admin *a, enum proto_type type, const void *msg, int fd, enum proto_type expect,
+			   uint64_t deadline_ms, const union proto_any **ret_msg);

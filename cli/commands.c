@@ -12,7 +12,8 @@ const struct cli_command cli_commands[] = {
 	{ "vault init", "", 0, 0, "Make the root key; once.", cmd_vault_init, {
 		{ "--passphrase-file", "FILE", "Read the passphrase from here instead of the terminal or standard input." } } },
 	{ "vault unseal", "", 0, 0, "Open the vault after a start.", cmd_vault_unseal, {
-		{ "--passphrase-file", "FILE", "Read the passphrase from here instead of the terminal or standard input." } } },
+		{ "--passphrase-file", "FILE", "Read the passphrase from here instead of the terminal or standard input." },
+		{ "--key-file", "FILE", "Read the root key from here instead of where keyvault.unseal says." } } },
 	{ "vault seal", "", 0, 0, "Wipe every key from memory; requests get 503 until it is unsealed.", cmd_vault_seal, { { 0 } } },
 	{ "vault status", "", 0, 0, "Whether the vault is open, and how its memory is protected.", cmd_vault_status, { { 0 } } },
 	{ "vault add", "PROVIDER", 1, 1, "Seal a provider's key, read from standard input; replaces the one before.", cmd_vault_add, {

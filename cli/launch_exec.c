@@ -51,7 +51,7 @@ static int exec_add(struct exec_plan *p, const char *name, int fd)
 	return 0;
 }
 
-static int exec_collect(struct exec_plan *p, int config_fd, int control_fd)
+static int exec_collect(struct exec_plan *p, int config_fd, int control_fd, int key_fd)
 {
 	const struct launcher *l = p->child->l;
 	int r = exec_add(p, "config", config_fd);
@@ -60,6 +60,8 @@ static int exec_collect(struct exec_plan *p, int config_fd, int control_fd)
 		r = exec_add(p, "control", control_fd);
 	if (!r && p->child->role == ROLE_ROUTER)
 		r = exec_add(p, "http", l->http_fd);
+	if (!r && key_fd >= 0)
+		r = exec_add(p, "root_key", key_fd);
 	for (size_t i = 0; !r && i < l->n_listeners; i++)
 		if (l->listeners[i].server == p->child->role && l->listeners[i].server_worker == p->child->worker)
 			r = exec_add(p, l->listeners[i].name, l->listeners[i].fd);
@@ -203,7 +205,7 @@ static int exec_fork(struct exec_plan *p, int control_fd)
 }
 
 /* Everything that the child needs beyond the launcher's own descriptors; the rest of launch_spawn() closes it again. */
-static int exec_prepare(struct exec_plan *p, int *ret_config_fd, int control[2])
+static int exec_prepare(struct exec_plan *p, int *ret_config_fd, int *ret_key_fd, int control[2])
 {
 	int r = exec_find(p);
 
@@ -211,7 +213,9 @@ static int exec_prepare(struct exec_plan *p, int *ret_config_fd, int control[2])
 		r = launch_config(p->child->l, p->child->role, ret_config_fd);
 	if (!r && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, control))
 		r = -errno;
-	return r ? r : exec_collect(p, *ret_config_fd, control[1]);
+	if (!r && p->child->role == ROLE_KEYVAULT)
+		*ret_key_fd = launch_open_key(p->child->l);
+	return r ? r : exec_collect(p, *ret_config_fd, control[1], *ret_key_fd);
 }
 
 static void exec_close(int fd)
@@ -223,18 +227,19 @@ static void exec_close(int fd)
 int launch_spawn(struct launch_child *c)
 {
 	struct exec_plan *p = calloc(1, sizeof(*p));
-	int config_fd = -1, control[2] = {-1, -1}, r;
+	int config_fd = -1, key_fd = -1, control[2] = {-1, -1}, r;
 
 	if (!p)
 		return -ENOMEM;
 	*p = (struct exec_plan){.child = c, .parent = getpid(), .program_fd = -1};
-	r = exec_prepare(p, &config_fd, control);
+	r = exec_prepare(p, &config_fd, &key_fd, control);
 	if (!r)
 		r = exec_fork(p, control[0]);
 	else
 		exec_close(control[0]);
 	exec_close(control[1]);
 	exec_close(config_fd);
+	exec_close(key_fd);
 	exec_close(p->program_fd);
 	free(p);
 	return r;

@@ -129,6 +129,8 @@ static int up_prepare(struct launcher *l)
 	if (!r)
 		r = launch_check_files(l);
 	if (!r)
+		r = launch_check_key(l);
+	if (!r)
 		r = launch_listen(l);
 	return r ? r : launch_watch(l);
 }
@@ -160,6 +162,7 @@ static int up(struct cli *cli, bool whole)
 	if (!r) {
 		launch_start_all(&l);
 		uv_run(&l.loop, UV_RUN_DEFAULT);
+		launch_forget_seal(&l);
 		r = l.exit_code;
 	}
 	up_leave(&l);

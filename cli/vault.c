@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `bulkhead vault`: its state. Provider keys are in credential.c. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "cli/admin.h"
-#include "cli/locked.h"
 #include "cli/output.h"
+#include "cli/vault.h"
 
-#define VAULT_KDF_MS         60000 /* Argon2id takes its time */
-#define PASSPHRASE_BYTES_MAX 1024  /* as in VAULT_INIT */
-
-static bool vault_has_passphrase(const struct cli *cli)
-{
-	return strcmp(cli_value(cli, "keyvault.unseal"), "passphrase") == 0;
-}
+#define PASSPHRASE_BYTES_MAX 1024 /* as in VAULT_INIT */
 
 static int vault_passphrase(struct cli *cli, const char *prompt, struct locked *ret)
 {
@@ -32,14 +30,64 @@ static int vault_repeat(struct cli *cli, const struct locked *first)
 	return r;
 }
 
-static int vault_send(struct cli *cli, enum proto_type type, const void *msg, const char *done)
+int vault_new_passphrase(struct cli *cli, struct locked *ret)
+{
+	int r = cli_config(cli);
+
+	if (r || !root_source_is_passphrase(cli))
+		return r;
+	r = vault_passphrase(cli, "New passphrase (not shown)", ret);
+	return r ? r : vault_repeat(cli, ret);
+}
+
+static int vault_open_key_file(struct cli *cli, int *ret_fd)
+{
+	const char *named = cli_option(cli, "--key-file");
+	struct key_file_owner core = key_file_core(cli);
+	char why[KEY_FILE_WHY_BYTES], *path = NULL;
+	int r;
+
+	if (!named)
+		return root_source_open(cli, ret_fd, why) ? cli_fail(cli, "the root key: %s", why) : CLI_DONE;
+	path = realpath(named, NULL);
+	r = path ? key_file_open(path, &core, ROOT_SOURCE_FILE_BYTES_MAX, ret_fd, why)
+			    ? cli_fail(cli, "the root key: %s", why)
+			    : CLI_DONE
+		 : cli_fail(cli, "%s: %s", named, strerror(errno));
+	free(path);
+	return r;
+}
+
+int vault_proof(struct cli *cli, struct vault_proof *ret)
+{
+	int r = cli_config(cli);
+
+	*ret = VAULT_PROOF_NULL;
+	if (r)
+		return r;
+	if (!root_source_is_passphrase(cli))
+		return vault_open_key_file(cli, &ret->key_fd);
+	if (cli_option(cli, "--key-file"))
+		return cli_fail(cli, "keyvault.unseal is passphrase: leave out --key-file");
+	return vault_passphrase(cli, "Passphrase (not shown)", &ret->passphrase);
+}
+
+void vault_proof_wipe(struct vault_proof *p)
+{
+	locked_wipe(&p->passphrase);
+	if (p->key_fd >= 0)
+		close(p->key_fd);
+	*p = VAULT_PROOF_NULL;
+}
+
+int vault_send(struct cli *cli, enum proto_type type, const void *msg, int fd, const char *done)
 {
 	const union proto_any *answer;
 	struct admin *a = NULL;
 	int r = admin_open(cli, ROLE_KEYVAULT, 0, &a);
 
 	if (!r)
-		r = admin_call(a, type, msg, PROTO_DONE, VAULT_KDF_MS, &answer);
+		r = admin_call_fd(a, type, msg, fd, PROTO_DONE, VAULT_KDF_MS, &answer);
 	if (!r && cli->json)
 		r = cli_print_json(cli, json_pack("{s:s}", "result", done));
 	else if (!r)
@@ -48,42 +96,53 @@ static int vault_send(struct cli *cli, enum proto_type type, const void *msg, co
 	return r;
 }
 
-/* The message of VAULT_INIT and VAULT_UNSEAL is the same: a passphrase, or nothing where a key file is used. */
-static int vault_open(struct cli *cli, enum proto_type type, const char *prompt, bool twice, const char *done)
+int cmd_vault_init(struct cli *cli)
 {
 	struct locked passphrase = LOCKED_NULL;
-	int r = cli_config(cli);
+	int r = vault_new_passphrase(cli, &passphrase);
 
-	if (!r && vault_has_passphrase(cli)) {
-		r = vault_passphrase(cli, prompt, &passphrase);
-		if (!r && twice)
-			r = vault_repeat(cli, &passphrase);
-	}
-	if (!r) {
-		struct span text = span_of(passphrase.p, passphrase.len);
-		struct proto_vault_init init = {.passphrase = text};
-		struct proto_vault_unseal unseal = {.passphrase = text};
-
-		r = vault_send(cli, type, twice ? (const void *)&init : (const void *)&unseal, done);
-	}
+	if (!r)
+		r = vault_send(cli, PROTO_VAULT_INIT,
+			       &(struct proto_vault_init){.passphrase = span_of(passphrase.p, passphrase.len)}, -1,
+			       "The vault is made and open. Next: bulkhead vault backup, bulkhead vault add PROVIDER");
 	locked_wipe(&passphrase);
 	return r;
 }
 
-int cmd_vault_init(struct cli *cli)
-{
-	return vault_open(cli, PROTO_VAULT_INIT, "New passphrase (not shown)", true,
-			  "The vault is made and open. Next: bulkhead vault add PROVIDER");
-}
-
 int cmd_vault_unseal(struct cli *cli)
 {
-	return vault_open(cli, PROTO_VAULT_UNSEAL, "Passphrase (not shown)", false, "The vault is open.");
+	struct vault_proof proof;
+	int r = vault_proof(cli, &proof);
+
+	if (!r)
+		r = vault_send(
+			cli, PROTO_VAULT_UNSEAL,
+			&(struct proto_vault_unseal){.passphrase = span_of(proof.passphrase.p, proof.passphrase.len),
+						     .key_file = proof.key_fd >= 0},
+			proof.key_fd, "The vault is open.");
+	vault_proof_wipe(&proof);
+	if (!r && root_source_unmark(cli))
+		fprintf(cli->err,
+			"bulkhead: the mark of `vault seal` stays in %s: a core that is restarted will be sealed\n",
+			cli_value(cli, "bulkhead.run_dir"));
+	return r;
 }
 
+/* The mark first: a core that dies between the two comes back sealed. But a run_dir that we may not write to must not
+ * keep anybody from sealing. */
 int cmd_vault_seal(struct cli *cli)
 {
-	return vault_send(cli, PROTO_VAULT_SEAL, &(struct proto_vault_seal){}, "The vault is sealed.");
+	int marked = cli_config(cli), r;
+
+	if (marked)
+		return marked;
+	marked = root_source_mark(cli);
+	r = vault_send(cli, PROTO_VAULT_SEAL, &(struct proto_vault_seal){}, -1, "The vault is sealed.");
+	if (!r && marked && !root_source_is_passphrase(cli))
+		fprintf(cli->err,
+			"bulkhead: %s cannot be written (%s): a core that is restarted will open the vault again\n",
+			cli_value(cli, "bulkhead.run_dir"), strerror(-marked));
+	return r;
 }
 
 static int vault_print(struct cli *cli, const struct proto_vault_status_rep *s)

@@ -43,7 +43,7 @@ enum config_section {
 };
 
 /* The words of WORD rows that code decides by, in their order there. */
-enum { CONFIG_UNSEAL_PASSPHRASE, CONFIG_UNSEAL_KEY_FILE };
+enum { CONFIG_UNSEAL_PASSPHRASE, CONFIG_UNSEAL_KEY_FILE, CONFIG_UNSEAL_CREDENTIAL };
 enum { CONFIG_MODE_DEFAULT, CONFIG_MODE_STRICT };
 enum { CONFIG_AUTH_BEARER, CONFIG_AUTH_HEADER };
 enum { CONFIG_DIALECT_OPENAI };

@@ -113,6 +113,12 @@ static bool conn_fd_for(struct ipc_conn *c, const struct proto_desc *desc, const
 		wants = msg->open.body_bytes > 0 && msg->open.body.len == 0;
 	else if (desc->type == PROTO_SCAN)
 		wants = msg->scan.body.len == 0;
+	else if (desc->type == PROTO_VAULT_UNSEAL) /* these say so */
+		wants = msg->vault_unseal.key_file;
+	else if (desc->type == PROTO_VAULT_BACKUP)
+		wants = msg->vault_backup.key_file;
+	else if (desc->type == PROTO_VAULT_RESTORE)
+		wants = msg->vault_restore.key_file;
 	*ret_fd = -1;
 	if (!wants)
 		return true;

@@ -162,10 +162,9 @@ static int handle_vault_unseal(void *ctx, struct ipc_conn *conn, uint64_t id, co
 	struct core *c = ctx;
 	char actor[CORE_ACTOR_BYTES];
 
-	(void)fd;
 	core_actor(conn, actor);
 	uint64_t now_ms = ipc_now_ms(c->daemon.ipc);
-	int r = vault_unseal(&c->vault, m->passphrase, now_ms);
+	int r = vault_unseal(&c->vault, m->passphrase, fd, now_ms);
 	if (r == VAULT_E_OPEN)
 		return core_done(conn, id, "the vault was open already");
 	if (r == VAULT_E_WAIT)
@@ -300,14 +299,16 @@ static int handle_vault_add(void *ctx, struct ipc_conn *conn, uint64_t id, const
 static int handle_vault_status(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	struct core *c = ctx;
+	static const char *const unseal[] = {[CONFIG_UNSEAL_PASSPHRASE] = "passphrase",
+					     [CONFIG_UNSEAL_KEY_FILE] = "key_file",
+					     [CONFIG_UNSEAL_CREDENTIAL] = "credential"};
 	char vkey[NOTE_VKEY_MAX];
 
 	(void)msg;
 	(void)fd;
 	signer_vkey(&c->vault.signer, vkey);
 	struct proto_vault_status_rep rep = {.state = span_str(vault_state(&c->vault)),
-					     .unseal =
-						     span_str(c->vault.files.by_passphrase ? "passphrase" : "key_file"),
+					     .unseal = span_str(unseal[c->config.keyvault.unseal]),
 					     .credentials = store_count(&c->vault.store),
 					     .arena_bytes = secret_arena_used(c->arena),
 					     .arena = span_str(secret_arena_protection(c->arena)),

@@ -25,7 +25,7 @@ static int files_check(struct files *f, int fd, const char *path, off_t *ret_byt
 	if (!S_ISREG(st.st_mode))
 		return files_refuse(f, path, "not a regular file");
 	if (st.st_uid != geteuid() && st.st_uid != 0)
-		return files_refuse(f, path, "belongs to another user");
+		return files_refuse(f, path, "belongs to another user; chown it");
 	if (st.st_mode & 077)
 		return files_refuse(f, path, "others may read it; chmod 0400");
 	*ret_bytes = st.st_size;
@@ -41,21 +41,13 @@ static int files_open_state(struct files *f, int dir, const char *dir_path, cons
 	(void)snprintf(path, sizeof(path), "%s/%s", dir_path, name);
 	int fd = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
 	if (fd < 0)
-		return files_refuse(f, path, strerrordesc_np(errno));
+		return files_refuse(f, path,
+				    errno == ELOOP ? "a symbolic link; put the file itself there"
+						   : strerrordesc_np(errno));
 	*ret_fd = fd;
 	if (fsync(dir))
 		return err_origin(-errno);
 	return files_check(f, fd, path, ret_bytes);
-}
-
-static int files_open_configured(struct files *f, const char *path, off_t *ret_bytes)
-{
-	f->configured_key = true;
-	/* Mounted secrets are symbolic links: followed here, where the operator named the path. */
-	f->root_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (f->root_fd < 0)
-		return files_refuse(f, path, strerrordesc_np(errno));
-	return files_check(f, f->root_fd, path, ret_bytes);
 }
 
 static int files_load_sealed(struct files *f, off_t bytes)
@@ -66,22 +58,11 @@ static int files_load_sealed(struct files *f, off_t bytes)
 		return err_origin(-errno);
 	if (bytes != ROOT_SEALED_BYTES || root_check_sealed(span_of(f->sealed, (size_t)n)))
 		return files_refuse(f, f->root_path,
-				    "damaged; restore it, or remove it if `vault init` never succeeded");
+				    "damaged; restore it from a backup, or remove it if `vault init` never succeeded");
 	f->initialised = true;
 	(void)close(f->root_fd);
 	f->root_fd = -1;
 	return 0;
-}
-
-/* Reads a key file once at start, so that a bad one is found now and not at the next unseal. */
-static int files_try_key(struct files *f, struct secret_arena *arena)
-{
-	struct secret root = SECRET_NULL;
-
-	int r = files_read_key(f, arena, &root);
-	secret_free(arena, &root);
-	f->initialised = r == 0;
-	return r;
 }
 
 /* A second root key beside the first would make every sealed credential useless: `keyvault.unseal` was changed by
@@ -98,39 +79,47 @@ static int files_check_other(struct files *f, int dir, const char *dir_path)
 	return files_refuse(f, path, "is there, but keyvault.unseal asks for another root key");
 }
 
-static int files_open_root(struct files *f, const struct config *config, int dir, const char *dir_path,
-			   struct secret_arena *arena)
+static int files_open_root(struct files *f, int dir, const char *dir_path)
 {
 	const char *name = f->by_passphrase ? "root.sealed" : "root.key";
 	off_t bytes = 0;
-	int r;
 
-	if (!f->by_passphrase && config->keyvault.key_file[0]) {
-		(void)snprintf(f->root_path, sizeof(f->root_path), "%s", config->keyvault.key_file);
-		r = files_open_configured(f, f->root_path, &bytes);
-	} else {
-		(void)snprintf(f->root_path, sizeof(f->root_path), "%s/%s", dir_path, name);
-		r = files_open_state(f, dir, dir_path, name, &f->root_fd, &bytes);
-	}
-	if (r || (bytes == 0 && !f->configured_key))
+	(void)snprintf(f->root_path, sizeof(f->root_path), "%s/%s", dir_path, name);
+	int r = files_open_state(f, dir, dir_path, name, &f->root_fd, &bytes);
+	if (r || bytes == 0)
 		return r;
-	return f->by_passphrase ? files_load_sealed(f, bytes) : files_try_key(f, arena);
+	if (f->by_passphrase)
+		return files_load_sealed(f, bytes);
+	f->initialised = true;
+	(void)close(f->root_fd);
+	f->root_fd = -1;
+	return 0;
 }
 
-int files_open(struct files *f, const struct config *config, struct secret_arena *arena)
+static bool files_key_is_configured(const struct config *config)
+{
+	return config->keyvault.unseal == CONFIG_UNSEAL_CREDENTIAL ||
+	       (config->keyvault.unseal == CONFIG_UNSEAL_KEY_FILE && config->keyvault.key_file[0]);
+}
+
+int files_open(struct files *f, const struct config *config)
 {
 	char dir_path[FILES_PATH_BYTES - 64];
 	off_t bytes;
 
 	*f = FILES_NULL;
 	f->by_passphrase = config->keyvault.unseal == CONFIG_UNSEAL_PASSPHRASE;
+	f->configured_key = f->initialised = files_key_is_configured(config);
+	(void)snprintf(f->root_path, sizeof(f->root_path), "%s",
+		       config->keyvault.unseal == CONFIG_UNSEAL_CREDENTIAL ? config->keyvault.credential
+									   : config->keyvault.key_file);
 	(void)snprintf(dir_path, sizeof(dir_path), "%s/keyvault", config->bulkhead.state_dir);
 	int dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0)
 		return files_refuse(f, dir_path, strerrordesc_np(errno));
 	int r = files_check_other(f, dir, dir_path);
-	if (!r)
-		r = files_open_root(f, config, dir, dir_path, arena);
+	if (!r && !f->configured_key)
+		r = files_open_root(f, dir, dir_path);
 	if (!r)
 		r = files_open_state(f, dir, dir_path, "witness", &f->witness_fd, &bytes);
 	(void)close(dir);
@@ -139,28 +128,37 @@ int files_open(struct files *f, const struct config *config, struct secret_arena
 	return r;
 }
 
-void files_close(struct files *f)
+static void files_close_fd(int *fd)
 {
-	if (f->root_fd >= 0)
-		(void)close(f->root_fd);
-	if (f->witness_fd >= 0)
-		(void)close(f->witness_fd);
-	f->root_fd = f->witness_fd = -1;
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
 }
 
-int files_read_key(struct files *f, struct secret_arena *arena, struct secret *ret_root)
+void files_close(struct files *f)
+{
+	files_close_fd(&f->root_fd);
+	files_close_fd(&f->witness_fd);
+}
+
+int files_read_key(struct files *f, int key_fd, struct secret_arena *arena, struct secret *ret_root)
 {
 	struct secret file = SECRET_NULL;
 
-	if (secret_alloc(arena, ROOT_FILE_BYTES_MAX + 1, &file))
+	if (secret_alloc(arena, ROOT_FILE_BYTES_MAX + 1, &file)) {
+		(void)close(key_fd);
 		return FILES_E_FULL;
+	}
 	secret_open(arena);
-	ssize_t n = pread(f->root_fd, file.p, file.len, 0);
-	int r = n < 0 ? err_origin(-errno) : 0;
-	int e = r ? 0 : root_parse_file(arena, span_of(file.p, (size_t)n), ret_root);
+	ssize_t n = pread(key_fd, file.p, file.len, 0);
+	int error = errno;
+	int e = n < 0 ? 0 : root_parse_file(arena, span_of(file.p, (size_t)n), ret_root);
 	secret_close(arena);
 	secret_free(arena, &file);
-	return e ? files_refuse(f, f->root_path, root_err_text(e)) : r;
+	(void)close(key_fd);
+	if (n < 0)
+		return files_refuse(f, f->root_path, strerrordesc_np(error));
+	return e ? files_refuse(f, f->root_path, root_err_text(e)) : 0;
 }
 
 int files_write_root(struct files *f, struct span bytes)
@@ -172,10 +170,8 @@ int files_write_root(struct files *f, struct span bytes)
 		return FILES_E_STORAGE;
 	}
 	f->initialised = true;
-	if (f->by_passphrase) {
+	if (f->by_passphrase)
 		memcpy(f->sealed, bytes.p, sizeof(f->sealed));
-		(void)close(f->root_fd);
-		f->root_fd = -1;
-	}
+	files_close_fd(&f->root_fd);
 	return 0;
 }

@@ -49,7 +49,7 @@ static int core_make_arena(struct core *c)
 
 static int core_start_vault(struct core *c)
 {
-	int r = vault_start(&c->vault, &c->config, c->arena);
+	int r = vault_start(&c->vault, &c->config, c->arena, daemon_take_fd(&c->daemon, "root_key"));
 
 	return r > 0 ? core_fatal(c, "vault", c->vault.files.why[0] ? c->vault.files.why : vault_refusal(r)->text) : r;
 }

@@ -8,6 +8,7 @@ $(eval $(call unit,keyvault/seal,keyvault common proto,libsodium msgpack jansson
 $(eval $(call unit,keyvault/fernet,keyvault common,libsodium nettle jansson))
 $(eval $(call unit,keyvault/root,keyvault common,libsodium))
 $(eval $(call unit,keyvault/signer,keyvault common sha256_sodium proto,libsodium msgpack))
+$(eval $(call unit,keyvault/files,keyvault common sha256_sodium proto,libsodium msgpack nettle))
 $(eval $(call unit,keyvault/vault,keyvault common sha256_sodium proto,libsodium msgpack nettle))
 $(eval $(call library,core_world,tests/support/core_world.c))
 $(eval $(call unit,keyvault/dispatch,core_world keyvault common sha256_sodium proto,libuv libsodium msgpack nettle))

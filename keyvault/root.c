@@ -27,13 +27,40 @@ _Static_assert(ROOT_AT_BOX + ROOT_KEY_BYTES + ROOT_TAG_BYTES == ROOT_SEALED_BYTE
 
 /* ---- key file ---- */
 
-static bool root_looks_random(const uint8_t key[ROOT_KEY_BYTES])
+static bool root_has_many_values(const uint8_t bytes[ROOT_KEY_BYTES])
 {
 	size_t distinct = 0;
 
 	for (size_t i = 0; i < ROOT_KEY_BYTES; i++)
-		distinct += memchr(key, key[i], i) == NULL;
+		distinct += memchr(bytes, bytes[i], i) == NULL;
 	return distinct >= ROOT_DISTINCT_MIN;
+}
+
+/* 32 random bytes are all printable once in 2^45: then it is a sentence, or a key in a notation that we do not read. */
+static bool root_is_text(const uint8_t key[ROOT_KEY_BYTES])
+{
+	size_t printable = 0;
+
+	for (size_t i = 0; i < ROOT_KEY_BYTES; i++)
+		printable += key[i] >= 0x20 && key[i] < 0x7f;
+	return printable == ROOT_KEY_BYTES;
+}
+
+/* The same few bytes over and over; the first half again. */
+static bool root_repeats(const uint8_t key[ROOT_KEY_BYTES])
+{
+	for (size_t period = 1; period <= ROOT_KEY_BYTES / 2; period++)
+		if (memcmp(key, key + period, ROOT_KEY_BYTES - period) == 0)
+			return true;
+	return false;
+}
+
+/* The arena is open, and `steps` lies in it: counting up or down has few different steps. */
+static bool root_looks_random(const uint8_t key[ROOT_KEY_BYTES], uint8_t steps[ROOT_KEY_BYTES])
+{
+	for (size_t i = 0; i < ROOT_KEY_BYTES; i++)
+		steps[i] = (uint8_t)(key[i] - key[(i + 1) % ROOT_KEY_BYTES]);
+	return root_has_many_values(key) && root_has_many_values(steps) && !root_is_text(key) && !root_repeats(key);
 }
 
 static bool root_is_hex(const uint8_t *p, size_t len)
@@ -67,15 +94,20 @@ static int root_decode(const uint8_t *p, size_t len, uint8_t ret_key[ROOT_KEY_BY
 
 int root_parse_file(struct secret_arena *a, struct span file, struct secret *ret_root)
 {
-	struct secret root = SECRET_NULL;
+	struct secret root = SECRET_NULL, steps = SECRET_NULL;
 
 	if (secret_alloc(a, ROOT_KEY_BYTES, &root))
 		return ROOT_E_FULL;
+	if (secret_alloc(a, ROOT_KEY_BYTES, &steps)) {
+		secret_free(a, &root);
+		return ROOT_E_FULL;
+	}
 	secret_open(a);
 	int r = root_decode(file.p, file.len, root.p);
-	if (!r && !root_looks_random(root.p))
+	if (!r && !root_looks_random(root.p, steps.p))
 		r = ROOT_E_WEAK;
 	secret_close(a);
+	secret_free(a, &steps);
 	if (r) {
 		secret_free(a, &root);
 		return r;

@@ -2,8 +2,8 @@
 /*
  * The root key as it lies on disk. Sans I/O: bytes in, bytes out.
  *
- * Key file: 32 bytes as they are, or as 64 hex digits, or in base64; one newline may follow. It must look random: a
- * file of zeros or of one repeated word is refused.
+ * Key file: 32 bytes as they are, or as 64 hex digits, or in base64; one newline may follow. It must look random:
+ * zeros, few values, a repetition, counting, and 32 printable characters are refused.
  *
  * Sealed root, under a passphrase, of fixed size:
  *

@@ -79,6 +79,9 @@ static void weak_and_short_files_are_refused(void **state)
 		{"0123456789abcdef0123456789abcdef", ROOT_E_SHORT}, /* 16 bytes in hex, not 32 raw ones */
 		{"0123456789abcdef0123456789abcdef0123456789abcdef", ROOT_E_SHORT},
 		{"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaz", ROOT_E_WEAK},
+		{"correct horse battery staple, 1!", ROOT_E_WEAK},             /* 32 characters */
+		{"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", ROOT_E_WEAK}, /* 0, 1, 2 ... */
+		{"1B2M2Y8AsgTpgAmY7PhCftQdjNmPALIE6YAJmOz4Qn4=", ROOT_E_WEAK}, /* 16 bytes twice */
 		{"0000000000000000000000000000000000000000000000000000000000000000", ROOT_E_WEAK},
 		{"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", ROOT_E_WEAK},
 		{"1B2M2Y8AsgTpgAmY7PhCfgoxW3djL6DBFT5tkLtIKQ==", ROOT_E_SHORT}, /* 31 bytes */

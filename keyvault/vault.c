@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "common/err.h"
 
@@ -20,6 +21,10 @@ const struct vault_refusal *vault_refusal(int e)
 		[VAULT_E_MEMORY] = {"no_memory", "Argon2id needs 128 MiB for a moment"},
 		[VAULT_E_DAMAGED] = {"damaged", "root.sealed is damaged; restore it from a backup"},
 		[VAULT_E_KEY_FILE] = {"key_file", "the key file cannot be used; the core's log says why"},
+		[VAULT_E_NO_KEY] = {"no_key_file", "this vault opens with a key file, which was not given"},
+		[VAULT_E_ELSEWHERE] = {"key_file_is_yours",
+				       "keyvault.unseal names a file of yours: put the root key there yourself, "
+				       "or change to unseal: passphrase"},
 		[VAULT_E_STORAGE] = {"storage", "the state folder could not be written; see the log of the core"},
 		[VAULT_E_FULL] = {"arena_full", "raise keyvault.arena_bytes"},
 		[VAULT_E_BINDING] = {"bad_binding",
@@ -65,12 +70,10 @@ void vault_seal(struct vault *v)
 	keyring_close(&v->keyring);
 }
 
-/* Takes the root key over and wipes it. */
-static int vault_open(struct vault *v, struct secret *root)
+static int vault_open(struct vault *v, const struct secret *root)
 {
 	int r = keyring_open(&v->keyring, root) ? VAULT_E_FULL : 0;
 
-	secret_free(v->arena, root);
 	if (r)
 		return r;
 	r = signer_open(&v->signer, keyring_purpose(&v->keyring, PURPOSE_CHECKPOINTS));
@@ -79,17 +82,25 @@ static int vault_open(struct vault *v, struct secret *root)
 	return r == SIGNER_E_STORAGE ? VAULT_E_STORAGE : r ? VAULT_E_FULL : 0;
 }
 
-static int vault_open_from_key_file(struct vault *v)
+static int vault_read_key(struct vault *v, int key_fd, struct secret *ret_root)
 {
-	struct secret root = SECRET_NULL;
-	int r = files_read_key(&v->files, v->arena, &root);
+	int r = files_read_key(&v->files, key_fd, v->arena, ret_root);
 
-	if (r)
-		return r < 0 ? r : r == FILES_E_FULL ? VAULT_E_FULL : VAULT_E_KEY_FILE;
-	return vault_open(v, &root);
+	return r <= 0 ? r : r == FILES_E_FULL ? VAULT_E_FULL : VAULT_E_KEY_FILE;
 }
 
-int vault_start(struct vault *v, const struct config *config, struct secret_arena *arena)
+static int vault_open_from_key_file(struct vault *v, int key_fd)
+{
+	struct secret root = SECRET_NULL;
+	int r = vault_read_key(v, key_fd, &root);
+
+	if (!r)
+		r = vault_open(v, &root);
+	secret_free(v->arena, &root);
+	return r;
+}
+
+static int vault_start_files(struct vault *v, const struct config *config, struct secret_arena *arena)
 {
 	struct witness witness;
 
@@ -97,7 +108,7 @@ int vault_start(struct vault *v, const struct config *config, struct secret_aren
 	keyring_init(&v->keyring, arena);
 	lanes_init(&v->lanes, arena);
 	v->signer = SIGNER_NULL;
-	int r = files_open(&v->files, config, arena);
+	int r = files_open(&v->files, config);
 	if (r)
 		return r < 0 ? r : r == FILES_E_FULL ? VAULT_E_FULL : VAULT_E_KEY_FILE;
 	r = witness_load(v->files.witness_fd, &witness);
@@ -107,7 +118,18 @@ int vault_start(struct vault *v, const struct config *config, struct secret_aren
 		return r < 0 ? r : VAULT_E_DAMAGED;
 	}
 	signer_init(&v->signer, arena, &witness);
-	return v->files.by_passphrase || !v->files.initialised ? 0 : vault_open_from_key_file(v);
+	return 0;
+}
+
+int vault_start(struct vault *v, const struct config *config, struct secret_arena *arena, int key_fd)
+{
+	int r = vault_start_files(v, config, arena);
+
+	if (!r && key_fd >= 0 && !v->files.by_passphrase && v->files.initialised)
+		return vault_open_from_key_file(v, key_fd);
+	if (key_fd >= 0)
+		(void)close(key_fd);
+	return r;
 }
 
 void vault_deinit(struct vault *v)
@@ -135,6 +157,23 @@ static int vault_root_err(int e)
 	}
 }
 
+/* The bytes of the root file, where it is not the root key itself. */
+static int vault_wrap_root(struct vault *v, const struct secret *root, struct span passphrase,
+			   uint8_t ret_sealed[ROOT_SEALED_BYTES])
+{
+	return v->files.by_passphrase ? vault_root_err(root_seal(v->arena, root, passphrase, ret_sealed)) : 0;
+}
+
+static int vault_write_root(struct vault *v, const struct secret *root, const uint8_t sealed[ROOT_SEALED_BYTES])
+{
+	struct span bytes = v->files.by_passphrase ? span_of(sealed, ROOT_SEALED_BYTES) : span_of(root->p, root->len);
+
+	secret_open(v->arena);
+	int r = files_write_root(&v->files, bytes) ? VAULT_E_STORAGE : 0;
+	secret_close(v->arena);
+	return r;
+}
+
 int vault_init(struct vault *v, struct span passphrase)
 {
 	struct secret root = SECRET_NULL;
@@ -144,20 +183,32 @@ int vault_init(struct vault *v, struct span passphrase)
 		return VAULT_E_INITIALISED;
 	if (root_generate(v->arena, &root))
 		return VAULT_E_FULL;
-	int r = v->files.by_passphrase ? vault_root_err(root_seal(v->arena, &root, passphrase, sealed)) : 0;
-	if (!r) {
-		secret_open(v->arena);
-		r = files_write_root(&v->files, v->files.by_passphrase ? span_of(sealed, sizeof(sealed))
-								       : span_of(root.p, root.len))
-			    ? VAULT_E_STORAGE
-			    : 0;
-		secret_close(v->arena);
-	}
-	if (r) {
-		secret_free(v->arena, &root);
-		return r;
-	}
-	return vault_open(v, &root);
+	int r = vault_wrap_root(v, &root, passphrase, sealed);
+	if (!r)
+		r = vault_write_root(v, &root, sealed);
+	if (!r)
+		r = vault_open(v, &root);
+	secret_free(v->arena, &root);
+	return r;
+}
+
+/* Written last: a root key that does not open what else is here must not be kept. */
+int vault_restore(struct vault *v, const struct secret *root, struct span passphrase)
+{
+	uint8_t sealed[ROOT_SEALED_BYTES];
+
+	if (v->files.configured_key)
+		return VAULT_E_ELSEWHERE;
+	if (v->files.initialised)
+		return VAULT_E_INITIALISED;
+	int r = vault_wrap_root(v, root, passphrase, sealed);
+	if (!r)
+		r = vault_open(v, root);
+	if (!r)
+		r = vault_write_root(v, root, sealed);
+	if (r)
+		vault_seal(v);
+	return r;
 }
 
 static void vault_count_wrong_try(struct vault *v, uint64_t now_ms)
@@ -172,27 +223,46 @@ static void vault_count_wrong_try(struct vault *v, uint64_t now_ms)
 	v->retry_at_ms = now_ms + wait_ms;
 }
 
-int vault_unseal(struct vault *v, struct span passphrase, uint64_t now_ms)
+static int vault_root_by_passphrase(struct vault *v, struct span passphrase, uint64_t now_ms, struct secret *ret_root)
 {
-	struct secret root = SECRET_NULL;
-
-	if (vault_is_open(v))
-		return VAULT_E_OPEN;
-	if (!v->files.initialised)
-		return VAULT_E_UNINITIALISED;
-	if (!v->files.by_passphrase)
-		return vault_open_from_key_file(v);
 	if (now_ms < v->retry_at_ms)
 		return VAULT_E_WAIT;
 	int r = vault_root_err(
-		root_unseal(v->arena, span_of(v->files.sealed, sizeof(v->files.sealed)), passphrase, &root));
+		root_unseal(v->arena, span_of(v->files.sealed, sizeof(v->files.sealed)), passphrase, ret_root));
 	if (r == VAULT_E_PASSPHRASE)
 		vault_count_wrong_try(v, now_ms);
 	if (r)
 		return r;
 	v->wrong_tries = 0;
 	v->retry_at_ms = 0;
-	return vault_open(v, &root);
+	return 0;
+}
+
+int vault_root(struct vault *v, struct span passphrase, int key_fd, uint64_t now_ms, struct secret *ret_root)
+{
+	if (v->files.initialised && key_fd >= 0 && !v->files.by_passphrase)
+		return vault_read_key(v, key_fd, ret_root);
+	if (key_fd >= 0)
+		(void)close(key_fd);
+	if (!v->files.initialised)
+		return VAULT_E_UNINITIALISED;
+	return v->files.by_passphrase ? vault_root_by_passphrase(v, passphrase, now_ms, ret_root) : VAULT_E_NO_KEY;
+}
+
+int vault_unseal(struct vault *v, struct span passphrase, int key_fd, uint64_t now_ms)
+{
+	struct secret root = SECRET_NULL;
+
+	if (vault_is_open(v)) {
+		if (key_fd >= 0)
+			(void)close(key_fd);
+		return VAULT_E_OPEN;
+	}
+	int r = vault_root(v, passphrase, key_fd, now_ms, &root);
+	if (!r)
+		r = vault_open(v, &root);
+	secret_free(v->arena, &root);
+	return r;
 }
 
 /* ---- credentials ---- */

@@ -45,7 +45,9 @@ enum vault_err {
 	VAULT_E_SHORT,
 	VAULT_E_MEMORY,
 	VAULT_E_DAMAGED,
-	VAULT_E_KEY_FILE, /* files.why says more */
+	VAULT_E_KEY_FILE,  /* files.why says more */
+	VAULT_E_NO_KEY,    /* the root key is in a file, and none came with the message */
+	VAULT_E_ELSEWHERE, /* the root key is the operator's own file */
 	VAULT_E_STORAGE,
 	VAULT_E_FULL,
 	VAULT_E_BINDING,
@@ -68,17 +70,21 @@ struct vault_refusal {
 };
 const struct vault_refusal *vault_refusal(int e);
 
-/* Opens the files, and the vault itself where the root key is in a file. Before the sandbox. 0, VAULT_E_* (files.why
- * says more) or negative. `arena` must outlive the vault. */
-MUST_USE int vault_start(struct vault *v, const struct config *config, struct secret_arena *arena);
+/* Opens the files, and the vault itself where the launcher gave a key file: a descriptor, closed in every case, or -1.
+ * Before the sandbox. 0, VAULT_E_* (files.why says more) or negative. `arena` must outlive the vault. */
+MUST_USE int vault_start(struct vault *v, const struct config *config, struct secret_arena *arena, int key_fd);
 void vault_deinit(struct vault *v);
 
 bool vault_is_open(const struct vault *v);
 const char *vault_state(const struct vault *v); /* "uninitialised", "sealed", "unsealed" */
 
-/* `passphrase` may lie in the arena, which is open then. 0, VAULT_E_* or negative. */
+/* `passphrase` may lie in the arena, which is open then; `key_fd` as above. 0, VAULT_E_* or negative. */
 MUST_USE int vault_init(struct vault *v, struct span passphrase);
-MUST_USE int vault_unseal(struct vault *v, struct span passphrase, uint64_t now_ms);
+MUST_USE int vault_unseal(struct vault *v, struct span passphrase, int key_fd, uint64_t now_ms);
+/* The root key itself, by the same proof as for vault_unseal(), open or sealed: for a backup. The caller frees. */
+MUST_USE int vault_root(struct vault *v, struct span passphrase, int key_fd, uint64_t now_ms, struct secret *ret_root);
+/* `root` becomes the root key of a vault that has none; it stays the caller's. Nothing changes when this fails. */
+MUST_USE int vault_restore(struct vault *v, const struct secret *root, struct span passphrase);
 /* Wipes every key, those of the lanes too. Idempotent. */
 void vault_seal(struct vault *v);
 

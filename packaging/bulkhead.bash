@@ -12,7 +12,7 @@ _bulkhead()
 	"run"*) words="--json --worker" ;;
 	"status"*) words="--json" ;;
 	"vault init"*) words="--json --passphrase-file" ;;
-	"vault unseal"*) words="--json --passphrase-file" ;;
+	"vault unseal"*) words="--json --passphrase-file --key-file" ;;
 	"vault seal"*) words="--json" ;;
 	"vault status"*) words="--json" ;;
 	"vault add"*) words="--json --file" ;;

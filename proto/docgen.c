@@ -67,7 +67,7 @@ static void print_message(const struct proto_desc *d)
 	print_roles(d->to);
 	printf(". %s%s\n\n", d->doc,
 	       d->flags & PROTO_FLAG_FD         ? " One descriptor travels with it."
-	       : d->flags & PROTO_FLAG_FD_MAYBE ? " One descriptor travels with it when the body is not inline."
+	       : d->flags & PROTO_FLAG_FD_MAYBE ? " At most one descriptor travels with it."
 						: "");
 	print_fields(d);
 }

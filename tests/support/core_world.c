@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/support/core_world.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,15 +52,33 @@ void world_turn(struct world *w)
 	(void)uv_run(&w->core.daemon.loop, UV_RUN_NOWAIT);
 }
 
-void peer_say(struct peer *p, enum proto_type type, uint64_t id, const void *msg)
+void peer_say_fd(struct peer *p, enum proto_type type, uint64_t id, const void *msg, int fd)
 {
 	uint8_t wire[PROTO_FRAME_BYTES_MAX + FRAME_HEAD_BYTES];
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec iov = {.iov_base = wire};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
 	size_t len;
 
 	assert_int_equal(proto_pack(proto_desc_of(type), id, msg, wire + FRAME_HEAD_BYTES, PROTO_FRAME_BYTES_MAX, &len),
 			 0);
 	frame_put_head(wire, len);
-	assert_int_equal(send(p->fd, wire, len + FRAME_HEAD_BYTES, MSG_NOSIGNAL), len + FRAME_HEAD_BYTES);
+	iov.iov_len = len + FRAME_HEAD_BYTES;
+	if (fd >= 0) {
+		m.msg_control = control;
+		m.msg_controllen = sizeof(control);
+		*CMSG_FIRSTHDR(&m) = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(int));
+	}
+	assert_int_equal(sendmsg(p->fd, &m, MSG_NOSIGNAL), iov.iov_len);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+void peer_say(struct peer *p, enum proto_type type, uint64_t id, const void *msg)
+{
+	peer_say_fd(p, type, id, msg, -1);
 }
 
 /* The next message: true; or the end of the connection: false. */
@@ -177,7 +196,7 @@ int world_setup(void **state)
 	c->config.bulkhead.state_dir = w->dir;
 	c->config.keyvault.unseal = CONFIG_UNSEAL_KEY_FILE;
 	c->config.keyvault.key_file = "";
-	assert_int_equal(vault_start(&c->vault, &c->config, c->arena), 0);
+	assert_int_equal(vault_start(&c->vault, &c->config, c->arena, -1), 0);
 	assert_int_equal(core_serve(c), 0);
 	assert_int_equal(core_announce_start(c), 0);
 	*state = w;
@@ -218,9 +237,20 @@ void admin_seal(struct world *w, struct peer *admin)
 	admin_do(w, admin, PROTO_VAULT_SEAL, &(struct proto_vault_seal){});
 }
 
+int world_key(const struct world *w)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/keyvault/root.key", w->dir);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
 void admin_unseal(struct world *w, struct peer *admin)
 {
-	admin_do(w, admin, PROTO_VAULT_UNSEAL, &(struct proto_vault_unseal){.passphrase = SPAN_LIT("")});
+	peer_say_fd(admin, PROTO_VAULT_UNSEAL, 7, &(struct proto_vault_unseal){.key_file = 1}, world_key(w));
+	peer_expect(w, admin, PROTO_DONE);
 }
 
 struct span pack_binding(const char *id, uint64_t version, uint8_t to[SEAL_BINDING_BYTES_MAX])

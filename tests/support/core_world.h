@@ -57,12 +57,16 @@ void world_turn(struct world *w);
 struct peer *peer_meet(struct world *w, enum peer_name name);
 void peer_leave(struct world *w, struct peer *p);
 void peer_say(struct peer *p, enum proto_type type, uint64_t id, const void *msg);
+/* With a descriptor, which is closed here. */
+void peer_say_fd(struct peer *p, enum proto_type type, uint64_t id, const void *msg, int fd);
 /* The next message: true; or the end of the connection: false. */
 bool peer_hear(struct world *w, struct peer *p);
 void peer_expect(struct world *w, struct peer *p, enum proto_type type);
 void peer_expect_refused(struct world *w, struct peer *p, const char *reason);
 void peer_expect_silence(struct world *w, struct peer *p);
 
+/* The vault's key file, opened. */
+int world_key(const struct world *w);
 /* The operator's part; DONE is awaited. */
 void admin_do(struct world *w, struct peer *admin, enum proto_type type, const void *msg);
 void admin_init(struct world *w, struct peer *admin);
