@@ -50,7 +50,7 @@ static bool root_is_text(const uint8_t key[ROOT_KEY_BYTES])
 static bool root_repeats(const uint8_t key[ROOT_KEY_BYTES])
 {
 	for (size_t period = 1; period <= ROOT_KEY_BYTES / 2; period++)
-		if (memcmp(key, key + period, ROOT_KEY_BYTES - period) == 0)
+		if (secret_eq(key, key + period, ROOT_KEY_BYTES - period))
 			return true;
 	return false;
 }

@@ -119,7 +119,7 @@ def test_a_replaced_key_does_not_come_back(guarded):
 # ---- a key file ----
 
 @pytest.mark.parametrize("content, mode, why", [
-    (None, 0, "No such file"), (b"", 0o400, "too short"), (b"short", 0o400, "too short"), (b"\0" * 32, 0o400, "not random"),
+    (None, 0, "No such file"), (b"", 0o400, "empty"), (b"short", 0o400, "too short"), (b"\0" * 32, 0o400, "not random"),
     (os.urandom(32), 0o444, "others may read it"), (b"not a key but a sentence of that length, more or less", 0o400, "not a root key"),
 ], ids=["missing", "empty", "short", "zeros", "readable", "text"])
 def test_a_bad_key_file_is_named(content, mode, why):
