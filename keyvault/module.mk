@@ -2,12 +2,16 @@
 SRC_keyvault := keyvault/keyring.c keyvault/root.c keyvault/seal.c keyvault/store.c keyvault/witness.c keyvault/signer.c \
 	keyvault/lanes.c keyvault/files.c keyvault/vault.c keyvault/fernet.c keyvault/vault_fernet.c keyvault/tell.c \
 	keyvault/dispatch.c keyvault/dispatch_fernet.c
+SRC_keyvault += keyvault/bech32.c keyvault/shamir.c keyvault/share.c keyvault/age.c keyvault/age_armor.c
 $(eval $(call library,keyvault,$(SRC_keyvault)))
 $(eval $(call program,keyvault,keyvault/main.c,keyvault common sha256_sodium proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/seal,keyvault common proto,libsodium msgpack jansson))
 $(eval $(call unit,keyvault/fernet,keyvault common,libsodium nettle jansson))
 $(eval $(call unit,keyvault/root,keyvault common,libsodium))
 $(eval $(call unit,keyvault/signer,keyvault common sha256_sodium proto,libsodium msgpack))
+$(eval $(call unit,keyvault/bech32,keyvault common,libsodium))
+$(eval $(call unit,keyvault/share,keyvault common,libsodium))
+$(eval $(call unit,keyvault/age,keyvault common,libsodium))
 $(eval $(call unit,keyvault/files,keyvault common sha256_sodium proto,libsodium msgpack nettle))
 $(eval $(call unit,keyvault/vault,keyvault common sha256_sodium proto,libsodium msgpack nettle))
 $(eval $(call library,core_world,tests/support/core_world.c))
