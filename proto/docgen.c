@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Prints what the tables of proto/ say, so that no page or seed is written by hand:
+ * Prints what the tables of proto/ say, so that no page is written by hand:
  *
  *   docgen protocol      PROTOCOL.md: every message, its direction, fields, bounds and class
  *   docgen reasons       REASONS.md: every refusal and every audit event
- *   docgen seeds DIR     a corpus for the proto fuzzer: each message at its lower bounds, cut short by a byte, and
- * longer by one
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -122,80 +120,14 @@ static void print_reasons(void)
 		       events[i].class == EVENT_CLASS_MUST_ACK ? "must-ack" : "data", events[i].doc);
 }
 
-/* ---- seeds ---- */
-
-/* Every field at its minimum, lists empty. */
-static void seed_fill(const struct proto_desc *d, const uint8_t *block, union proto_any *msg)
-{
-	uint8_t *at = (uint8_t *)msg;
-
-	memset(msg, 0, sizeof *msg);
-	for (size_t i = 0; i < d->n_fields; i++) {
-		const struct proto_field *f = &d->fields[i];
-
-		if (f->kind == PROTO_KIND_U64) {
-			memcpy(at, &f->min, sizeof f->min);
-			at += sizeof(uint64_t);
-		} else if (f->kind == PROTO_KIND_LIST) {
-			at += sizeof(struct proto_list);
-		} else {
-			struct span s = {block, f->min};
-			memcpy(at, &s, sizeof s);
-			at += sizeof s;
-		}
-	}
-}
-
-static int seed_write(const char *folder, const char *name, const char *kind, uint8_t first, const uint8_t *p,
-		      size_t len)
-{
-	char path[4096];
-
-	(void)snprintf(path, sizeof path, "%s/%s.%s", folder, name, kind);
-	FILE *f = fopen(path, "wb");
-	if (!f)
-		return -errno;
-	bool ok = fputc(first, f) != EOF && fwrite(p, 1, len, f) == len;
-	return fclose(f) == 0 && ok ? 0 : -EIO;
-}
-
-static int seed_message(const char *folder, const struct proto_desc *d)
-{
-	static uint8_t block[PROTO_FRAME_BYTES_MAX], wire[PROTO_FRAME_BYTES_MAX];
-	uint8_t from = (uint8_t)__builtin_ctzll(d->from), to = (uint8_t)__builtin_ctzll(d->to);
-	union proto_any msg;
-	size_t len;
-
-	memset(block, 'a', sizeof block);
-	seed_fill(d, block, &msg);
-	if (proto_pack(d, 1, &msg, wire, sizeof wire, &len))
-		return -EBADMSG;
-	int r = seed_write(folder, d->name, "min", (uint8_t)(from | to << 4), wire, len);
-	if (!r)
-		r = seed_write(folder, d->name, "truncated", (uint8_t)(from | to << 4), wire, len - 1);
-	wire[len] = 0;
-	return r ? r : seed_write(folder, d->name, "extended", (uint8_t)(from | to << 4), wire, len + 1);
-}
-
 int main(int argc, char **argv)
 {
-	size_t n;
-	const struct proto_desc *const *descs = proto_descs(&n);
-
 	if (argc == 2 && strcmp(argv[1], "protocol") == 0) {
 		print_protocol();
 	} else if (argc == 2 && strcmp(argv[1], "reasons") == 0) {
 		print_reasons();
-	} else if (argc == 3 && strcmp(argv[1], "seeds") == 0) {
-		for (size_t i = 0; i < n; i++) {
-			int r = seed_message(argv[2], descs[i]);
-			if (r) {
-				(void)fprintf(stderr, "docgen: %s: %s\n", argv[2], strerror(-r));
-				return EXIT_FAILURE;
-			}
-		}
 	} else {
-		(void)fprintf(stderr, "usage: docgen protocol | reasons | seeds DIR\n");
+		(void)fprintf(stderr, "usage: docgen protocol | reasons\n");
 		return 2;
 	}
 	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A stream of bytes cut into frames, once whole and once as if it had arrived in pieces whose lengths the input
- * chooses. Both must give the same frames, never read past what is there, never take an empty or oversized one, and
- * consume what they say.
+ * chooses. Both must give the same frames, never read past what is there, refuse an empty or oversized one by its head
+ * alone, and consume what they say.
  */
 #include <assert.h>
 
@@ -22,6 +22,10 @@ static size_t cut(struct span in, struct span frames[FRAMES_MAX], int *ret_end)
 		assert(frames[n].len > 0 && frames[n].len <= PROTO_FRAME_BYTES_MAX);
 		in = span_of(in.p + used, in.len - used);
 		n++;
+	}
+	if (n < FRAMES_MAX && in.len >= FRAME_HEAD_BYTES) {
+		uint32_t len = (uint32_t)in.p[0] << 24 | (uint32_t)in.p[1] << 16 | (uint32_t)in.p[2] << 8 | in.p[3];
+		assert((*ret_end == FRAME_E_LENGTH) == (len == 0 || len > PROTO_FRAME_BYTES_MAX));
 	}
 	return n;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as a request: scan, head, body. What is accepted must be readable in one way only: the scan agrees however
- * the bytes are cut, every table entry lies within the head and holds no line end, and the head written out again from
- * the table parses to the same facts.
+ * Any bytes as a request: scan, head, body. What is accepted must be readable in one way only: no control character but
+ * in CRLF and tabs, one Host, one framing field at most; the scan agrees however the bytes are cut, every table entry
+ * lies within the head and holds no line end, and the head written out again from the table parses to the same facts.
  */
 #include <assert.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "router/http_body.h"
 
@@ -18,6 +20,41 @@ static void check_within(struct span s, struct span head)
 		return;
 	assert(s.p >= head.p && s.p + s.len <= head.p + head.len);
 	assert(!memchr(s.p, '\r', s.len) && !memchr(s.p, '\n', s.len) && !memchr(s.p, 0, s.len));
+}
+
+/* The bytes themselves, without a parser. */
+static void check_plain(struct span head)
+{
+	for (size_t i = 0; i < head.len; i++) {
+		uint8_t c = head.p[i];
+		bool cr = c == '\r' && i + 1 < head.len && head.p[i + 1] == '\n';
+		bool lf = c == '\n' && i > 0 && head.p[i - 1] == '\r';
+
+		assert((c >= 0x20 && c != 0x7f) || c == '\t' || cr || lf);
+	}
+}
+
+static void check_fields(const struct http_head *h)
+{
+	unsigned hosts = 0, lengths = 0, codings = 0;
+
+	for (size_t i = 0; i < h->n_fields; i++) {
+		struct span name = h->fields[i].name, value = h->fields[i].value;
+
+		assert(name.len > 0);
+		for (size_t k = 0; k < name.len; k++)
+			assert(isalnum(name.p[k]) || strchr("!#$%&'*+-.^_`|~", name.p[k]));
+		hosts += name.len == 4 && strncasecmp((const char *)name.p, "host", 4) == 0;
+		codings += name.len == 17 && strncasecmp((const char *)name.p, "transfer-encoding", 17) == 0;
+		if (name.len != 14 || strncasecmp((const char *)name.p, "content-length", 14) != 0)
+			continue;
+		lengths++;
+		assert(value.len > 0 && isdigit(value.p[0]) &&
+		       strtoull((const char *)value.p, NULL, 10) == h->content_length);
+	}
+	assert(hosts == 1 && lengths + codings <= 1);
+	assert((h->framing == HTTP_FRAMING_CHUNKED) == (codings == 1));
+	assert((h->framing == HTTP_FRAMING_LENGTH) == (lengths == 1));
 }
 
 static void check_again(const struct http_head *h, struct span head)
@@ -63,6 +100,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_within(h.fields[i].name, in);
 		check_within(h.fields[i].value, in);
 	}
+	check_plain(span_of(data, bytes));
+	check_fields(&h);
 	check_within(h.path, in);
 	check_within(h.query, in);
 	check_again(&h, span_of(data, bytes));

@@ -89,6 +89,23 @@ class Connection:
         """A connection reset, without the TLS farewell."""
         self.writer.transport.abort()
 
+# Answers that are not HTTP as it should be, by what is wrong with them.
+MALFORMED = {
+    "status": "HTTP/1.1 twohundred OK\r\ncontent-length: 2\r\n\r\n{}",
+    "bareCR": "HTTP/1.1 200 OK\r\nx-abc:\rtransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n{}",
+    "bareLF": "HTTP/1.1 200 OK\ncontent-length: 2\n\n{}",
+    "fold": "HTTP/1.1 200 OK\r\nx-abc: 1\r\n folded\r\ncontent-length: 2\r\n\r\n{}",
+    "both": "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "twolengths": "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{} ",
+    "chunk": "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "negative": "HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\n{}",
+    "version": "HTTP/3.7 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+    "gzip": "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}",
+    "noise": "\0\1\2\3 this is not HTTP\r\n\r\n",
+    "bighead": "HTTP/1.1 200 OK\r\n" + "".join(f"x-{i}: {'y' * 1000}\r\n" for i in range(200)) + "\r\n",
+    "upgrade": "HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n",
+}
+
 
 class Exchange:
     """One request and its answer."""
@@ -279,22 +296,7 @@ class Exchange:
         self.keep = False
 
     async def mode_malformed(self, kind="status"):
-        bodies = {
-            "status": "HTTP/1.1 twohundred OK\r\ncontent-length: 2\r\n\r\n{}",
-            "bareCR": "HTTP/1.1 200 OK\r\nx-abc:\rtransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n{}",
-            "bareLF": "HTTP/1.1 200 OK\ncontent-length: 2\n\n{}",
-            "fold": "HTTP/1.1 200 OK\r\nx-abc: 1\r\n folded\r\ncontent-length: 2\r\n\r\n{}",
-            "both": "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-            "twolengths": "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{} ",
-            "chunk": "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
-            "negative": "HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\n{}",
-            "version": "HTTP/3.7 200 OK\r\ncontent-length: 2\r\n\r\n{}",
-            "gzip": "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}",
-            "noise": "\0\1\2\3 this is not HTTP\r\n\r\n",
-            "bighead": "HTTP/1.1 200 OK\r\n" + "".join(f"x-{i}: {'y' * 1000}\r\n" for i in range(200)) + "\r\n",
-            "upgrade": "HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n",
-        }
-        await self.conn.send(bodies[kind])
+        await self.conn.send(MALFORMED[kind])
         await self.conn.pause(5)
 
     async def mode_hang(self):

@@ -1,0 +1,166 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the fuzz harnesses start from: `seeds.py FOLDER` writes FOLDER/NAME/*. From nothing a fuzzer does not find its way into a
+format with lengths, checksums and line ends within a minute, and then a clean minute says nothing.
+
+Made, not kept: of the tables of proto/, and of the inputs that the integration tests use.
+"""
+import base64
+import hashlib
+import os
+import struct
+import sys
+
+import msgpack
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path[:0] = [os.path.join(HERE, "../support"), os.path.join(HERE, "../integration")]
+from ipc import FIELDS, MESSAGES, ROLES, body_of, pack_items, record_of  # noqa: E402  pylint: disable=wrong-import-position
+from provider import MALFORMED  # noqa: E402  pylint: disable=wrong-import-position
+from test_refusals import BAD_JSON, CHUNK_TRAPS, TRAPS  # noqa: E402  pylint: disable=wrong-import-position
+from verify_log import crc32c  # noqa: E402  pylint: disable=wrong-import-position
+
+ROUTE = {"credential": "openai", "host": "api.openai.com", "port": 443, "method": 1, "path": "/v1/chat/completions"}
+GRANT = {"grant_id": b"\7" * 16, "epoch": 1, "lane": 0, "request_id": "r-1", "tenant": "acme", "principal": "key_1",
+         "body_bytes_max": 10485760, "expires_ms": 2**40, "routes": [ROUTE, {**ROUTE, "credential": "local", "port": 8443}]}
+BINDING = {"tenant": "*", "credential": "local", "version": 1, "provider": "local", "scheme": "https", "host": "upstream.test",
+           "port": 443, "path_prefix": "/", "methods": 3, "header": "authorization", "prefix": "Bearer ", "not_before": 0,
+           "not_after": 0}
+
+CHAT = '{"model":"gpt-x","stream":true,"messages":[{"role":"user","content":"hello"}],"n":1.5e+9,"x":[true,false,null,-0]}'
+JSON = [CHAT, '"\\ud83d\\ude00 \\u00e9 \\n\\"\\\\ \u00e9 \U0001f600"', '{"Model":1}', '{"\\u006dodel":"a"}', '{"model\\u0000x":1}',
+        '{"model":"a","model":"b"}', '{"a":[[],{},[{"b":{}}]]}', "[1,-2,0.5,1e9,1E-9,-0,01]", '{"a":1,}', "[1,]", '[1}', '{"stream":tru',
+        '{"max_tokens":18446744073709551616}', '"tab\there"', '{"m\\u017fdel":1,"\\u212aey":2}']
+PERSONAL = ['{"a":"write to jane.doe@example.com or +49 30 1234567","b":"4111 1111 1111 1111","c":4111111111111111}',
+            '{"a":"j\\u0061ne@ex\\u0061mple.com, \\ud83d\\ude00 5500-0055-5555-5559","jane@example.com":"+1 (212) 555-0123"}',
+            '["4111111111111111@example.com","a@b.example.org a@b.example.org"]']
+SSE = ["data: a\r\n\r\ndata:b\r\rdata: c\n\n", "data: a\r\ndata: b\r\n\r\ndata: [DONE]\r\n\r\n", ": comment\nevent: x\ndata: y\n\n\n\ndata:",
+       "data: a\r", "\r\n\n\rdata:  two\n\n"]
+REPLIES = ["HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: up-1\r\ncontent-length: 2\r\n\r\n{}",
+           "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nretry-after: 7\r\n\r\n3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nx: y\r\n\r\n",
+           "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 429 No\r\ncontent-length: 0\r\n\r\n",
+           "HTTP/1.0 200 OK\r\n\r\nuntil the close", "HTTP/1.1 204 No\r\n\r\n", "HTTP/1.1 302 Found\r\nlocation: x\r\n\r\n",
+           "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: a\x01b\r\n\r\n{}", "HTTP/1.1 600 Odd\r\ncontent-length: 1\r\n\r\nx",
+           "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab"]
+REQUESTS = [b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A:  padded \t\r\n\r\n",
+            b"POST /v1/chat/completions?a=b HTTP/1.1\r\nHost: x:80\r\nContent-Length: 5\r\nConnection: keep-alive, close\r\n\r\nhello",
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            b"HEAD / HTTP/1.0\r\nhost: x\r\n\r\n"]
+HEAD_CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+SECRETS = [b"sk-find-me/with+all=\"sorts\\of%things&0123", b"33333333", b"aaaaaaaaa", b"ab", b"sk-\"\\%/+ <>&'`~"]
+
+# PeterNeumann of the Go documentation of signed notes, and a key whose seed is 32 zeros.
+PETER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+PETER_NOTE = ("If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n\n— PeterNeumann "
+              "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n")
+ZERO_PUBLIC = bytes.fromhex("3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29")
+
+
+def b64(data):
+    return base64.b64encode(data).decode()
+
+
+def key_id(name, public):
+    return hashlib.sha256(name.encode() + b"\n\1" + public).digest()[:4]
+
+
+def forged(name, signer, ident):
+    """A proof of the only leaf of a tree, whole in every way but for its signature."""
+    root = hashlib.sha256(b"\0leaf").digest()
+    return (f"c2sp.org/tlog-proof@v1\nextra {b64(b'leaf')}\nindex 0\n\n{name}\n1\n{b64(root)}\n\n"
+            f"— {signer} {b64(ident + bytes(64))}\n").encode()
+
+
+def frame(body):
+    return struct.pack(">I", len(body)) + body
+
+
+def value_of(field, large):
+    """A legal value, the least there is or nearly the most."""
+    if field.kind == "LIST":
+        item = {f.name: f.smallest() for f in FIELDS[field.item]}
+        return [item] * (min(field.high, 17) if large else 0)
+    size = min(field.high, 300) if large else field.low
+    return {"U64": field.high if large else field.low, "STR": "b" * size, "BIN": b"b" * size}[field.kind]
+
+
+def messages():
+    for number, senders, receivers, fields in MESSAGES.values():
+        pair = bytes([ROLES.index(min(senders)) | ROLES.index(min(receivers)) << 4])
+        for large in (False, True):
+            yield pair + msgpack.packb([number, 1, *pack_items(fields, [value_of(f, large) for f in fields])], use_bin_type=True)
+
+
+def entry(leaf, index, place):
+    whole = struct.pack("<4sIIIQ", b"BBE1", len(leaf), 0, place, index) + leaf
+    whole += bytes(-len(whole) % 8)
+    return whole[:8] + struct.pack("<I", crc32c(whole)) + whole[12:]
+
+
+def segment_head():
+    head = (struct.pack("<8sIIQQ", b"BBDSEG01", 0, 1, 1, 2) + bytes(8) + struct.pack("<Q", 40) + bytes(64) + bytes(26)).ljust(8192, b"\0")
+    return head[:8] + struct.pack("<I", crc32c(head)) + head[12:]
+
+
+def token(raw):
+    body = "bh_sk_" + base64.b32encode(raw).decode().lower()
+    bits = crc32c(body.encode()) << 3
+    return (body + "".join("abcdefghijklmnopqrstuvwxyz234567"[bits >> 30 - 5 * i & 31] for i in range(7))).encode()
+
+
+def sealed(packed):
+    return b"BHV1" + struct.pack(">H", len(packed)) + packed + bytes(32) + bytes(24) + b"sk-1" + bytes(16)
+
+
+def scrub_seeds():
+    for secrets in [[secret] for secret in SECRETS] + [SECRETS[:2]]:
+        begin = bytes([len(secrets) - 1]) + b"".join(bytes([len(secret)]) + secret for secret in secrets)
+        for form in range(0, 60, 3):
+            text = b"see: " + b"".join(bytes([0xff, form + k, 1]) + b" and " for k in range(3)) + bytes([0xff, form, 6])
+            yield begin + text + b"\x07\x2a"
+
+
+def all_seeds():
+    with open(os.path.join(HERE, "../../packaging/bulkhead.yaml"), "rb") as f:
+        example = f.read()
+    grant, binding = record_of("grant", GRANT), record_of("binding", BINDING)
+    items = [{"key": key, "value": value} for key, value in (("router.listen", "127.0.0.1:1"), ("providers.0.name", "a"),
+                                                             ("models.256.match", "*"), ("models.0.match", "*"))]
+    return {
+        "classify": [s.encode() for s in PERSONAL + JSON],
+        "config": [example, b'providers: [{"name": "openai"}, {"name": "local", "base_url": "https://a.test:1/v1"}]\n'
+                   b'models: [{"match": "*", "providers": ["local", "openai"]}]\n', body_of("CONFIG", 0, items=items)],
+        "frame": [b"\x03" + frame(b"one") + frame(b"two!") + frame(b"3" * 300), b"\x10" + frame(b"x") + b"\0\2\0\1x", b"\x01\0\0\0\0",
+                  b"\x20" + frame(b"y")[:3]],
+        "grant": [grant, record_of("grant", {**GRANT, "routes": []}), grant + b"\0"],
+        "http_head": REQUESTS + list(TRAPS.values()) + [HEAD_CHUNKED + body for body in CHUNK_TRAPS.values()],
+        "json_scan": [s.encode() for s in JSON + list(BAD_JSON.values())],
+        "log_proof": [forged("PeterNeumann", "PeterNeumann", bytes.fromhex("c74f20a3")),
+                      forged("fuzz.test/log", "fuzz.test/log", key_id("fuzz.test/log", ZERO_PUBLIC)),
+                      forged("fuzz.test/log", "somebody", b"abcd"), b"\0\x40c", b"\1\0x"],
+        "note": [PETER.encode(), b"a+b" + PETER.encode(), PETER_NOTE.encode(), b"origin\n0\n" + b64(bytes(32)).encode() + b"\n",
+                 b"origin\n18446744073709551615\n" + b64(b"\xff" * 32).encode() + b"\nmore\n"],
+        "proto": list(messages()),
+        "reply": [bytes([m, c]) + text.encode("latin-1") for text in REPLIES + list(MALFORMED.values()) for m, c in ((2, 6), (3, 0))
+                  if len(text) < 4000],
+        "scrub": list(scrub_seeds()),
+        "sealed_credential": [sealed(binding), sealed(binding)[:-17], b"\0\6ab", b"\0\xa0a"],
+        "segment_recovery": [b"\x28" + entry(b"leaf", 40, 0) + entry(b"another leaf", 41, 1) + bytes(64), b"\0" + segment_head(),
+                             b"\x28" + entry(b"leaf", 40, 0) + b"torn", b"\1\0\x18\1", b"\1\0\x08\1\0\x60\x40"],
+        "sse": [bytes([step]) + text.encode() for text in SSE for step in (1, 3)],
+        "token": [token(bytes(25)), token(bytes(range(25))), b"BH_SK_" + token(bytes(25))[6:]],
+    }
+
+
+def main():
+    for name, inputs in all_seeds().items():
+        folder = os.path.join(sys.argv[1], name)
+        os.makedirs(folder, exist_ok=True)
+        for i, data in enumerate(inputs):
+            with open(os.path.join(folder, f"{i:03}"), "wb") as f:
+                f.write(data)
+
+
+if __name__ == "__main__":
+    main()
