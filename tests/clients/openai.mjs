@@ -20,6 +20,15 @@ async function failure(call) {
 
 const chat = (model, more) => client.chat.completions.create({ model, messages, ...more });
 
+async function abortAfter(n, model) {
+	const stream = await chat(model, { stream: true });
+	let pieces = 0;
+	for await (const _ of stream)
+		if (++pieces === n)
+			stream.controller.abort();
+	return { pieces };
+}
+
 const scenarios = {
 	async chat() {
 		const { data, request_id } = await chat('gpt-x').withResponse();
@@ -39,14 +48,8 @@ const scenarios = {
 		const runner = client.chat.completions.stream({ model: 'gpt-x', messages });
 		return { content: await runner.finalContent() };
 	},
-	async abort() {
-		const stream = await chat('test:slow:50:2000', { stream: true });
-		let pieces = 0;
-		for await (const _ of stream)
-			if (++pieces === 3)
-				stream.controller.abort();
-		return { pieces };
-	},
+	abort: () => abortAfter(3, 'test:slow:50:2000'),
+	abortInSilence: () => abortAfter(3, 'test:stall'),
 	async models() {
 		const names = [];
 		for await (const model of client.models.list())
@@ -56,7 +59,7 @@ const scenarios = {
 	async truncated() {
 		let content = '';
 		try {
-			for await (const piece of await chat('test:truncate', { stream: true }))
+			for await (const piece of await chat('test:reset:3', { stream: true }))
 				content += piece.choices[0]?.delta?.content ?? '';
 		} catch (e) {
 			return { content, error: e.constructor.name };

@@ -20,10 +20,12 @@ pytestmark = pytest.mark.skipif(not shutil.which("node") or not os.path.exists(o
 @pytest.fixture
 def client(gateway, provider):
     def run(scenario, key=None):
+        before = gateway.pids()
         env = {**os.environ, "BASE_URL": f"http://{gateway.host}:{gateway.port}/v1", "KEY": key or gateway.key}
         done = subprocess.run(["node", "openai.mjs", scenario], cwd=HERE, env=env, stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, timeout=60 * SLOWER, check=False)
         assert done.returncode == 0, done.stderr
+        assert gateway.pids() == before, "nobody died of it: a crash would cut and cancel as well"
         return json.loads(done.stdout)
     return run
 
@@ -42,9 +44,13 @@ def test_stream_helper(client):
     assert client("helper")["content"] == SENTENCE
 
 
-def test_abort_mid_stream(client, provider):
-    assert client("abort")["pieces"] == 3
+@pytest.mark.parametrize("scenario", ["abort", "abortInSilence"])
+def test_abort_mid_stream(client, gateway, provider, scenario):
+    """While tokens come, when a write would tell too; and while none comes."""
+    before = gateway.pids()
+    assert client(scenario)["pieces"] == 3
     wait_for("the provider to be left", lambda: provider.journal()[0]["ended"] == "peer left")
+    assert gateway.pids() == before
 
 
 def test_models(client):
@@ -52,7 +58,8 @@ def test_models(client):
 
 
 def test_truncated_stream_is_an_error(client):
-    assert client("truncated")["error"]
+    seen = client("truncated")
+    assert seen["content"] and seen["error"], "some of it had come, so that it could not be refused"
 
 
 @pytest.mark.parametrize("scenario, name, status, code", [
