@@ -29,7 +29,9 @@ FORMS = {
     "URL-encoded": 'urllib.parse.quote(secret.decode(), safe="").encode()',
     "JSON-escaped": "json.dumps(secret.decode()).encode()",
     "hex": "secret.hex()",
-    "first half": "secret[:len(secret) // 2]",
+    "raw, first half": "secret[:len(secret) // 2]",
+    "base64 at 0, first half": "base64.b64encode(secret[:-1])",
+    "base64url at 1, second half": 'base64.urlsafe_b64encode(b"x" + secret[len(secret) // 2:])',
 }
 
 

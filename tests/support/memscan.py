@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Searches every readable byte of processes for a secret: raw (whole and each half), base64 at its three alignments, URL-encoded,
+"""Searches every readable byte of processes for a secret, whole and each half: raw, base64 at its three alignments, URL-encoded,
 JSON-escaped, hexadecimal. Reads /proc/PID/mem, as root or the same user could.
 
     memscan.py KEY_FILE PID...        exit code 1 when found outside the secret arena
@@ -26,14 +26,17 @@ def base64_cores(secret, alphabet=None):
 
 def forms(secret):
     """{name: bytes to search for}"""
-    text = secret.decode("latin-1")
     half = len(secret) // 2
-    found = {"raw": secret, "first half": secret[:half], "second half": secret[half:],
-             "URL-encoded": urllib.parse.quote(text, safe="").encode(), "JSON-escaped": json.dumps(text)[1:-1].encode(),
-             "hex": secret.hex().encode()}
-    for alphabet, name in ((None, "base64"), (b"-_", "base64url")):
-        for i, core in enumerate(base64_cores(secret, alphabet)):
-            found[f"{name} at {i}"] = core
+    found = {}
+    for part, which in ((secret, ""), (secret[:half], ", first half"), (secret[half:], ", second half")):
+        text = part.decode("latin-1")
+        found["raw" + which] = part
+        found["URL-encoded" + which] = urllib.parse.quote(text, safe="").encode()
+        found["JSON-escaped" + which] = json.dumps(text)[1:-1].encode()
+        found["hex" + which] = part.hex().encode()
+        for alphabet, name in ((None, "base64"), (b"-_", "base64url")):
+            for i, core in enumerate(base64_cores(part, alphabet)):
+                found[f"{name} at {i}{which}"] = core
     return found
 
 

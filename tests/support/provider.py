@@ -240,6 +240,15 @@ class Exchange:
     async def mode_error(self, status="500"):
         await self.error_out(int(status), "Error", "server_error", "The model has a headache.")
 
+    async def mode_headpieces(self):
+        """The key in a head that comes in three pieces, each a TLS record of its own."""
+        body = json.dumps(self.completion("in pieces")).encode()
+        await self.conn.send(f"HTTP/1.1 200 OK\r\nx-echo: {self.key}\r\n")
+        await self.conn.pause(0.05)
+        await self.conn.send(f"x-echo-again: {self.key}\r\ncontent-type: application/json\r\n")
+        await self.conn.pause(0.05)
+        await self.conn.send(f"content-length: {len(body)}\r\n\r\n", body)
+
     async def mode_redirect(self):
         await self.json_out(302, "Found", {}, f"location: https://elsewhere.test/{urllib.parse.quote(self.key)}")
 
