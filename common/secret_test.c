@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -297,6 +298,31 @@ static void freed_memory_is_wiped(void **state)
 	secret_close(f->arena);
 }
 
+/* proc(5), VmFlags: locked, not dumped, not inherited by a child. tests/support/memscan.py tells an arena by them. */
+static void the_kernel_knows_what_it_is(void **state)
+{
+	struct fixture *f = *state;
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	char line[512];
+	bool within = false, seen = false;
+
+	assert_non_null(smaps);
+	while (fgets(line, sizeof(line), smaps)) {
+		uintptr_t low, high, at = (uintptr_t)f->secret.p;
+
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &low, &high) == 2)
+			within = low <= at && at < high;
+		if (!within || strncmp(line, "VmFlags:", 8) != 0)
+			continue;
+		assert_non_null(strstr(line, " lo "));
+		assert_non_null(strstr(line, " dd "));
+		assert_non_null(strstr(line, " dc "));
+		seen = true;
+	}
+	assert_true(seen);
+	assert_int_equal(fclose(smaps), 0);
+}
+
 static void comparison_sees_every_byte(void **state)
 {
 	uint8_t a[33] = {0}, b[33] = {0};
@@ -327,6 +353,7 @@ static int run(unsigned without)
 		TEST(damage_aborts),
 		TEST(a_full_arena_refuses_and_recovers),
 		TEST(freed_memory_is_wiped),
+		TEST(the_kernel_knows_what_it_is),
 		TEST(comparison_sees_every_byte),
 	};
 	/* clang-format on */

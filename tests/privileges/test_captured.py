@@ -2,19 +2,20 @@
 """K-09, section 4 of the architecture: what a captured daemon can say, on each edge where it is the client. It speaks the protocol
 itself, under the daemon's own uid, and gets nothing that its live clients were not granted."""
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
-import socket
 import struct
 
 import msgpack
 import pytest
 
 from gateway import wait_for
-from ipc import MESSAGES, Peer, ROLES, body_of, read_record, record_of, role_of, uid_of
+from ipc import FIELDS, MESSAGES, Peer, ROLES, body_of, read_record, record_of, role_of, uid_of
 
 PATH = "/v1/chat/completions"
+FRAME_BYTES_MAX = 131072
 EDGES = [("authd", "router0"), ("egress0", "router0"), ("classifier0", "router0"), ("auditd", "router0"), ("auditd", "authd"),
          ("auditd", "keyvault"), ("auditd", "egress0"), ("keyvault", "authd"), ("keyvault", "egress0"), ("keyvault", "auditd"),
          ("dialer", "egress0")]
@@ -182,6 +183,81 @@ def test_body_length_lies(gateway, router, provider, lie):
     assert not provider.journal()
 
 
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+def memfd(data, seals=SEALS):
+    fd = os.memfd_create("body", os.MFD_ALLOW_SEALING)
+    os.write(fd, data)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    return fd
+
+
+def pipe_with(data):
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    return reader
+
+
+BODY = b'{"model":"gpt-x","messages":[]}'
+DESCRIPTORS = {
+    "not sealed": lambda: memfd(BODY, 0),
+    "may be written": lambda: memfd(BODY, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW),
+    "may shrink": lambda: memfd(BODY, fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE),
+    "may grow": lambda: memfd(BODY, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_WRITE),
+    "shorter": lambda: memfd(BODY[:-1]),
+    "longer": lambda: memfd(BODY + b" "),
+    "empty": lambda: memfd(b""),
+    "a pipe": lambda: pipe_with(BODY),
+    "a file": lambda: os.open("/etc/hostname", os.O_RDONLY),
+    "a device": lambda: os.open("/dev/zero", os.O_RDONLY),
+}
+
+
+def open_by_descriptor(gateway, fd, **other):
+    authd = Peer(gateway, "authd", "router0")
+    with authd, Peer(gateway, "egress0", "router0") as egress:
+        grant = permit(gateway, authd)["grant"]
+        try:
+            egress.send("OPEN", 7, fds=[fd], grant=grant, route=0, method=1, path=PATH, body_bytes=len(BODY),
+                        headers=[{"name": "content-type", "value": "application/json"}], **other)
+            return egress.expect("REPLY_HEAD", "BROKEN", ident=7)[0]
+        except (EOFError, ConnectionError):
+            return "hung up"
+        finally:
+            os.close(fd)
+
+
+def test_a_body_by_descriptor(gateway, provider):
+    """The honest one; what else is passed there is no body."""
+    assert open_by_descriptor(gateway, memfd(BODY)) == "REPLY_HEAD"
+    assert provider.journal()[0]["body"] == BODY.decode()
+
+
+@pytest.mark.parametrize("what", DESCRIPTORS)
+def test_descriptor_lies(gateway, provider, what):
+    before = alive(gateway)
+    assert open_by_descriptor(gateway, DESCRIPTORS[what]()) == "hung up"
+    assert alive(gateway) == before and not provider.journal()
+
+
+def test_a_body_both_ways(gateway):
+    assert open_by_descriptor(gateway, memfd(b"{}"), body=BODY) == "hung up"
+
+
+def test_a_stream_that_is_taken(gateway, router, provider):
+    """Two exchanges under one number: the second is a lie."""
+    authd, _ = router
+    grants = [permit(gateway, authd)["grant"] for _ in range(2)]
+    body = gateway.chat_body("test:hang").encode()
+    with Peer(gateway, "egress0", "router0") as egress:
+        for grant in grants:
+            egress.send("OPEN", 7, grant=grant, route=0, method=1, path=PATH, body_bytes=len(body), body=body,
+                        headers=[{"name": "content-type", "value": "application/json"}])
+        assert egress.hung_up()
+
+
 @pytest.mark.parametrize("name, value", [
     ("host", "evil.test"), ("authorization", "Bearer mine"), ("content-length", "1"), ("transfer-encoding", "chunked"),
     ("connection", "upgrade"), ("x-ok", "a\r\nhost: evil.test"), ("x-ok\r\nhost", "evil.test"), ("x ok", "1"), ("", "1"),
@@ -240,7 +316,10 @@ def lies(server, client):
                 if kind is str:
                     yield f"{name}.{field.name} with NUL", body_of(name, 1, **{field.name: "\0" * max(1, field.low)})
             else:
-                yield f"{name}.{field.name} longer", body_of(name, 1, **{field.name: [[0]] * (field.high + 1)})
+                item = {f.name: f.smallest() for f in FIELDS[field.item]}
+                longer = body_of(name, 1, **{field.name: [item] * (field.high + 1)})
+                if len(longer) <= FRAME_BYTES_MAX:
+                    yield f"{name}.{field.name} longer", longer
                 yield f"{name}.{field.name} of nonsense", body_of(name, 1, **{field.name: [[b"x"]]})
                 yield f"{name}.{field.name} claims 4 billion", with_raw(name, i, b"\xdd\xff\xff\xff\xff")
         yield f"{name} with one field more", \
@@ -332,14 +411,13 @@ def test_admin_sockets_are_the_operators(gateway):
 
 def test_a_peer_that_never_reads(gateway, router):
     """Its queue is bounded: it is dropped, and nobody else waits."""
+    question = body_of("AUTHORIZE", 5000, credential=b"bh_sk_wrong", address="127.0.0.1", endpoint=0, model="gpt-x", request_id="x",
+                       body_bytes=1)
+    burst = (struct.pack(">I", len(question)) + question) * 1000
     with Peer(gateway, "authd", "router0") as peer:
-        peer.socket.settimeout(1)
-        sent = 0
-        with contextlib.suppress(ConnectionError, socket.timeout):
-            while sent < 200_000:
-                peer.send("AUTHORIZE", 5000 + sent, credential=b"bh_sk_wrong", address="127.0.0.1", endpoint=0, model="gpt-x",
-                          request_id="x", body_bytes=1)
-                sent += 1
+        with pytest.raises(ConnectionError):
+            for _ in range(400):  # their answers are more than 16 MiB
+                peer.socket.sendall(burst)
         assert gateway.chat("gpt-x").status == 200
 
 
