@@ -8,7 +8,7 @@
 
 #include "keyvault/egress/reply.h"
 
-#define BODY_MAX 100000
+#define BODY_MAX 500
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

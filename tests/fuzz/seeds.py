@@ -85,11 +85,42 @@ def value_of(field, large):
     return {"U64": field.high if large else field.low, "STR": "b" * size, "BIN": b"b" * size}[field.kind]
 
 
+def parts_of(fields, values):
+    return [msgpack.packb(item, use_bin_type=True) for item in pack_items(fields, values)]
+
+
+def array_of(parts):
+    return (bytes([0x90 | len(parts)]) if len(parts) < 16 else b"\xdc" + struct.pack(">H", len(parts))) + b"".join(parts)
+
+
+def longer(part):
+    """The same value in a form that is not the shortest; None where there is no easy one."""
+    first = part[0]
+    if first < 0x80:
+        return b"\xcc" + part
+    if 0xa0 <= first < 0xc0:
+        return bytes([0xd9, first & 31]) + part[1:]
+    if 0x90 <= first < 0xa0:
+        return bytes([0xdc, 0, first & 15]) + part[1:]
+    return {0xc4: b"\xc5\0", 0xd9: b"\xda\0", 0xcc: b"\xcd\0"}[first] + part[1:] if first in (0xc4, 0xd9, 0xcc) else None
+
+
+def not_shortest(parts):
+    """One array for each kind of value in it."""
+    seen = set()
+    for i, part in enumerate(parts):
+        if longer(part) and longer(part)[0] not in seen:
+            seen.add(longer(part)[0])
+            yield array_of([*parts[:i], longer(part), *parts[i + 1:]])
+
+
 def messages():
     for number, senders, receivers, fields in MESSAGES.values():
         pair = bytes([ROLES.index(min(senders)) | ROLES.index(min(receivers)) << 4])
         for large in (False, True):
-            yield pair + msgpack.packb([number, 1, *pack_items(fields, [value_of(f, large) for f in fields])], use_bin_type=True)
+            parts = [bytes([number]) if number < 128 else bytes([0xcc, number]), b"\1", *parts_of(fields, [value_of(f, large) for f in fields])]
+            yield pair + array_of(parts)
+            yield from (pair + body for body in not_shortest(parts))
 
 
 def entry(leaf, index, place):
@@ -133,7 +164,8 @@ def all_seeds():
                    b'models: [{"match": "*", "providers": ["local", "openai"]}]\n', body_of("CONFIG", 0, items=items)],
         "frame": [b"\x03" + frame(b"one") + frame(b"two!") + frame(b"3" * 300), b"\x10" + frame(b"x") + b"\0\2\0\1x", b"\x01\0\0\0\0",
                   b"\x20" + frame(b"y")[:3]],
-        "grant": [grant, record_of("grant", {**GRANT, "routes": []}), grant + b"\0"],
+        "grant": [grant, record_of("grant", {**GRANT, "routes": []}), grant + b"\0",
+                  *not_shortest(parts_of(FIELDS["grant"], [GRANT[f.name] for f in FIELDS["grant"]]))],
         "http_head": REQUESTS + list(TRAPS.values()) + [HEAD_CHUNKED + body for body in CHUNK_TRAPS.values()],
         "json_scan": [s.encode() for s in JSON + list(BAD_JSON.values())],
         "log_proof": [forged("PeterNeumann", "PeterNeumann", bytes.fromhex("c74f20a3")),
