@@ -52,6 +52,7 @@ MUST_USE int secret_alloc(struct secret_arena *a, size_t len, struct secret *ret
 void secret_free(struct secret_arena *a, struct secret *s);
 
 void secret_open(struct secret_arena *a);
+/* The outermost close also clears the vector registers: copies leave what they moved there. */
 void secret_close(struct secret_arena *a);
 /* Wipes ordinary memory in a way that the compiler keeps. */
 void secret_wipe(void *p, size_t len);

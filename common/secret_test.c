@@ -323,6 +323,27 @@ static void the_kernel_knows_what_it_is(void **state)
 	assert_int_equal(fclose(smaps), 0);
 }
 
+#ifdef __x86_64__
+/* As after a memcpy() of libc's: what was in vector registers is gone with the outermost close. */
+static void close_clears_registers(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t low[16], high[16], wide[64] = {0};
+	bool avx512 = __builtin_cpu_supports("avx512vl");
+
+	secret_open(f->arena);
+	__asm__ volatile("movdqu (%0), %%xmm3\n\tmovdqu (%0), %%xmm15" ::"r"(f->secret.p) : "xmm3", "xmm15");
+	if (avx512)
+		__asm__ volatile("vbroadcasti32x4 (%0), %%zmm29" ::"r"(f->secret.p) : "memory");
+	secret_close(f->arena);
+	__asm__ volatile("movdqu %%xmm3, (%0)\n\tmovdqu %%xmm15, (%1)" ::"r"(low), "r"(high) : "memory");
+	if (avx512)
+		__asm__ volatile("vmovdqu32 %%zmm29, (%0)" ::"r"(wide) : "memory");
+	for (size_t i = 0; i < sizeof(wide); i++)
+		assert_int_equal(wide[i] | low[i % 16] | high[i % 16], 0);
+}
+#endif
+
 static void comparison_sees_every_byte(void **state)
 {
 	uint8_t a[33] = {0}, b[33] = {0};
@@ -354,6 +375,9 @@ static int run(unsigned without)
 		TEST(a_full_arena_refuses_and_recovers),
 		TEST(freed_memory_is_wiped),
 		TEST(the_kernel_knows_what_it_is),
+#ifdef __x86_64__
+		TEST(close_clears_registers),
+#endif
 		TEST(comparison_sees_every_byte),
 	};
 	/* clang-format on */

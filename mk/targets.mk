@@ -1,5 +1,5 @@
 # The targets a person types. `make help` prints the text behind each `##`.
-.PHONY: all demo run test check check-all bench fuzz-smoke coverage tidy format docs install clean help units fuzzers again-%
+.PHONY: all demo run test check check-all residue bench fuzz-smoke coverage tidy format docs install clean help units fuzzers again-%
 .DEFAULT_GOAL := all
 PYTHON := /usr/bin/python3
 PREFIX ?= /usr/local
@@ -37,7 +37,13 @@ check: deps ## what can be said without starting anything: unit tests, layers, l
 again-check:
 	tests/run --build $(O) --unit $(UNITS) --pytest tests/arch
 
-check-all: check ## check, then unit and integration tests under the sanitizers, then the fuzzers
+residue: deps ## 100,000 requests to a provider that spreads the key; then every mapping, core dump and file is searched
+	$(AGAIN) -j2 all units
+	RESIDUE_REQUESTS=100000 $(AGAIN) again-residue
+again-residue:
+	tests/run --build $(O) --pytest tests/integration/test_residue.py
+
+check-all: check residue ## check, residue, then unit and integration tests under the sanitizers, then the fuzzers
 	$(AGAIN) BUILD=asan CC=clang -j2 all units
 	$(AGAIN) BUILD=asan CC=clang again-sanitized
 	$(AGAIN) BUILD=tsan CC=clang -j2 units

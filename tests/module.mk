@@ -9,3 +9,6 @@ $(O)/$(1): $(call objs,$(2)) $(call libs,$(3))
 endef
 $(eval $(call helper,canary,tests/privileges/canary.c,common proto))
 $(eval $(call helper,audit_load,tests/support/audit_load.c,common sha256_nettle proto,libsodium nettle msgpack))
+$(eval $(call helper,storm_upstream,tests/support/storm_upstream.c,,openssl))
+$(eval $(call helper,storm_clients,tests/support/storm_clients.c,,))
+$(eval $(call fuzz,destination,router authd egress common proto,libsodium sqlite3 msgpack libuv openssl llhttp))

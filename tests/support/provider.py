@@ -249,8 +249,16 @@ class Exchange:
         await self.conn.pause(0.05)
         await self.conn.send(f"content-length: {len(body)}\r\n\r\n", body)
 
-    async def mode_redirect(self):
-        await self.json_out(302, "Found", {}, f"location: https://elsewhere.test/{urllib.parse.quote(self.key)}")
+    async def mode_redirect(self, status="302", to="elsewhere.test"):
+        to = to.replace(".port.", ":")
+        await self.json_out(int(status), "Found", {}, f"location: https://{to}/{urllib.parse.quote(self.key)}",
+                            f"refresh: 0; url=https://{to}/", f"content-location: https://{to}/")
+
+    async def mode_elsewhere(self, to):
+        """A good answer that names another place to go, in every field that some client follows."""
+        to = to.replace(".port.", ":")
+        await self.json_out(200, "OK", self.completion("elsewhere"), f'alt-svc: h2="{to}", h3="{to}"', f"location: https://{to}/",
+                            f"link: <https://{to}/>; rel=preconnect", f"alt-used: {to}", f"x-openai-base-url: https://{to}/v1")
 
     # ---- the key, in every disguise ----
     async def mode_leak(self, size="7"):
