@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <endian.h>
 
-#include "auditd/crc32c.h"
+#include "common/crc32c.h"
 
 #define SEGMENT_MAGIC UINT64_C(0x3130474553444242) /* "BBDSEG01" */
 #define ENTRY_MAGIC   UINT32_C(0x31454242)         /* "BBE1" */

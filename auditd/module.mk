@@ -1,5 +1,5 @@
 # The read side stands alone: auditd and the offline verifier of the CLI both link it.
-SRC_auditlog := auditd/crc32c.c auditd/format.c auditd/leaf.c auditd/tile.c auditd/tree.c auditd/segment.c auditd/verify.c \
+SRC_auditlog := auditd/format.c auditd/leaf.c auditd/tile.c auditd/tree.c auditd/segment.c auditd/verify.c \
 	auditd/proof.c
 $(eval $(call library,auditlog,$(SRC_auditlog)))
 
@@ -8,7 +8,6 @@ SRC_auditd := auditd/ledger.c auditd/recover.c auditd/writer.c auditd/producers.
 $(eval $(call library,auditd,$(SRC_auditd)))
 $(eval $(call program,auditd,auditd/main.c,auditd auditlog common sha256_nettle proto,libuv libsodium nettle msgpack))
 $(eval $(call library,testlog,tests/support/test_log.c))
-$(eval $(call unit,auditd/crc32c,auditlog common))
 $(eval $(call unit,auditd/ledger,testlog auditd auditlog common sha256_nettle proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,auditd/verify,testlog auditd auditlog common sha256_nettle proto,libuv libsodium nettle msgpack))
 $(eval $(call fuzz,segment_recovery,auditlog common sha256_nettle proto,libsodium nettle msgpack))

@@ -21,13 +21,13 @@ static const struct authorize_endpoint {
 
 int authorize_set_pepper(struct authorize *a, struct span pepper)
 {
-	int r = a->pepper.p ? 0 : secret_alloc(a->arena, TOKEN_SCHEDULE_BYTES, &a->pepper);
+	int r = a->pepper.p ? 0 : secret_alloc(a->arena, HMAC_SCHEDULE_BYTES, &a->pepper);
 
 	assert(pepper.len == TOKEN_PEPPER_BYTES);
 	if (r)
 		return r;
 	secret_open(a->arena);
-	token_prepare(pepper.p, a->pepper.p);
+	hmac_prepare(pepper, a->pepper.p);
 	secret_close(a->arena);
 	return 0;
 }
@@ -37,11 +37,11 @@ int authorize_set_lane(struct authorize *a, unsigned lane, uint64_t epoch, struc
 	struct authorize_lane *l = &a->lanes[lane];
 
 	assert(lane < AUTHORIZE_LANES_MAX && key.len == GRANT_KEY_BYTES);
-	int r = l->key.p ? 0 : secret_alloc(a->arena, GRANT_KEY_BYTES, &l->key);
+	int r = l->key.p ? 0 : secret_alloc(a->arena, HMAC_SCHEDULE_BYTES, &l->key);
 	if (r)
 		return r;
 	secret_open(a->arena);
-	memcpy(l->key.p, key.p, GRANT_KEY_BYTES);
+	hmac_prepare(key, l->key.p);
 	secret_close(a->arena);
 	l->epoch = epoch;
 	return 0;

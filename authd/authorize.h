@@ -27,7 +27,7 @@
 #define AUTHORIZE_LANES_MAX 256 /* EDGE_KEY.lane */
 #define AUTHORIZE_GRANT_MS  60000
 /* What the secret arena must hold for this module. */
-#define AUTHORIZE_ARENA_BYTES (AUTHORIZE_LANES_MAX * 128)
+#define AUTHORIZE_ARENA_BYTES (AUTHORIZE_LANES_MAX * (HMAC_SCHEDULE_BYTES + 96))
 
 struct authorize_now {
 	uint64_t monotonic_ms; /* for windows and the cache */

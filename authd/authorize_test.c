@@ -73,6 +73,14 @@ struct fixture {
 
 static struct fixture f;
 
+static int open_with(const uint8_t key[GRANT_KEY_BYTES], struct span bytes, struct proto_grant *ret_grant)
+{
+	uint8_t schedule[HMAC_SCHEDULE_BYTES];
+
+	hmac_prepare(span_of(key, GRANT_KEY_BYTES), schedule);
+	return grant_open(schedule, bytes, ret_grant);
+}
+
 static struct store_key *add_key(uint8_t seed, char text[TOKEN_BYTES])
 {
 	struct store_key *k = &f.store.keys[f.store.n++];
@@ -82,9 +90,9 @@ static struct store_key *add_key(uint8_t seed, char text[TOKEN_BYTES])
 	token_format(random, text);
 	*k = (struct store_key){.tenant = "acme", .models = "gpt-*", .rpm = 3, .prefix = "bh_sk_aaaaaaaaa"};
 	(void)snprintf(k->id, sizeof(k->id), "key_%u", seed);
-	uint8_t schedule[TOKEN_SCHEDULE_BYTES];
+	uint8_t schedule[HMAC_SCHEDULE_BYTES];
 
-	token_prepare(pepper, schedule);
+	hmac_prepare(span_of(pepper, sizeof(pepper)), schedule);
 	token_hmac(schedule, span_of(text, TOKEN_BYTES), k->hmac);
 	return k;
 }
@@ -165,7 +173,7 @@ static void test_a_permit_and_its_grant(void **state)
 	assert_true(span_eq_str(f.answer.routes[0].model, "gpt-x"));
 	assert_true(span_eq_str(f.answer.routes[0].provider, "openai"));
 
-	assert_int_equal(grant_open(edge_keys[0], f.answer.permit.grant, &g), 0);
+	assert_int_equal(open_with(edge_keys[0], f.answer.permit.grant, &g), 0);
 	assert_int_equal(g.epoch, 7);
 	assert_int_equal(g.lane, 0);
 	assert_int_equal(g.body_bytes_max, 1234);
@@ -208,7 +216,7 @@ static void test_grant_ids_differ(void **state)
 	f.store.keys[0].rpm = 1000;
 	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
 		assert_int_equal(ask(), REASON_NONE);
-		assert_int_equal(grant_open(edge_keys[0], f.answer.permit.grant, &g), 0);
+		assert_int_equal(open_with(edge_keys[0], f.answer.permit.grant, &g), 0);
 		memcpy(ids[i], g.grant_id.p, 16);
 		for (size_t j = 0; j < i; j++)
 			assert_memory_not_equal(ids[i], ids[j], 16);
@@ -226,8 +234,8 @@ static void test_each_lane_has_its_own_key(void **state)
 	assert_int_equal(ask_of(&q, 256), REASON_EGRESS_GONE);
 	assert_int_equal(authorize_set_lane(&f.a, 1, 9, span_of(edge_keys[1], GRANT_KEY_BYTES)), 0);
 	assert_int_equal(ask_of(&q, 1), REASON_NONE);
-	assert_int_equal(grant_open(edge_keys[0], f.answer.permit.grant, &g), GRANT_E_FORGED);
-	assert_int_equal(grant_open(edge_keys[1], f.answer.permit.grant, &g), 0);
+	assert_int_equal(open_with(edge_keys[0], f.answer.permit.grant, &g), GRANT_E_FORGED);
+	assert_int_equal(open_with(edge_keys[1], f.answer.permit.grant, &g), 0);
 	assert_int_equal(g.lane, 1);
 	assert_int_equal(g.epoch, 9);
 }
@@ -250,7 +258,7 @@ static void test_a_grant_does_not_outlive_its_key(void **state)
 
 	f.store.keys[0].expires_s = NOW_MS / 1000 + 5;
 	assert_int_equal(ask(), REASON_NONE);
-	assert_int_equal(grant_open(edge_keys[0], f.answer.permit.grant, &g), 0);
+	assert_int_equal(open_with(edge_keys[0], f.answer.permit.grant, &g), 0);
 	assert_int_equal(g.expires_ms, NOW_MS + 5000);
 }
 

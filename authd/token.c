@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <sodium.h>
 
+#include "common/crc32c.h"
+
 #define TOKEN_MARK_BYTES   (sizeof(TOKEN_MARK) - 1)
 #define TOKEN_RANDOM_CHARS 40
 #define TOKEN_CRC_CHARS    7 /* 35 bits: the checksum, then three zero bits */
@@ -11,27 +13,9 @@
 
 _Static_assert(TOKEN_RANDOM_BYTES * 8 == TOKEN_RANDOM_CHARS * 5, "whole characters");
 _Static_assert(TOKEN_ID_RANDOM_BYTES * 8 == TOKEN_ID_CHARS * 5, "whole characters");
-_Static_assert(TOKEN_SCHEDULE_BYTES == sizeof(crypto_auth_hmacsha256_state), "what libsodium keeps");
 _Static_assert(TOKEN_BODY_BYTES + TOKEN_CRC_CHARS == TOKEN_BYTES, "length of a key");
 
 static const char token_alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
-
-/* CRC-32C (Castagnoli, reflected 0x82f63b78), four bits at a time: the table is one cache line. */
-static uint32_t token_crc(const char *text, size_t len)
-{
-	static const uint32_t nibble[16] = {
-		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
-		0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
-	};
-	uint32_t crc = UINT32_MAX;
-
-	for (size_t i = 0; i < len; i++) {
-		crc ^= (uint8_t)text[i];
-		crc = crc >> 4 ^ nibble[crc & 15];
-		crc = crc >> 4 ^ nibble[crc & 15];
-	}
-	return ~crc;
-}
 
 /* Five bytes become eight characters. */
 static void token_base32(const uint8_t *from, size_t len, char *to)
@@ -48,7 +32,7 @@ static void token_base32(const uint8_t *from, size_t len, char *to)
 
 static void token_checksum(const char *text, char ret_chars[TOKEN_CRC_CHARS])
 {
-	uint64_t bits = (uint64_t)token_crc(text, TOKEN_BODY_BYTES) << 3;
+	uint64_t bits = (uint64_t)crc32c(0, text, TOKEN_BODY_BYTES) << 3;
 
 	for (int i = 0; i < TOKEN_CRC_CHARS; i++)
 		ret_chars[i] = token_alphabet[bits >> (30 - 5 * i) & 31];
@@ -76,25 +60,9 @@ bool token_plausible(struct span text)
 	return sodium_memcmp(checksum, p + TOKEN_BODY_BYTES, TOKEN_CRC_CHARS) == 0;
 }
 
-void token_prepare(const uint8_t pepper[TOKEN_PEPPER_BYTES], uint8_t ret_schedule[TOKEN_SCHEDULE_BYTES])
+void token_hmac(const uint8_t schedule[HMAC_SCHEDULE_BYTES], struct span text, uint8_t ret_hmac[TOKEN_HMAC_BYTES])
 {
-	crypto_auth_hmacsha256_state state;
-	int r = crypto_auth_hmacsha256_init(&state, pepper, TOKEN_PEPPER_BYTES);
-
-	assert(r == 0); /* it has no way to fail, nor have those below */
-	memcpy(ret_schedule, &state, sizeof(state));
-	sodium_memzero(&state, sizeof(state));
-}
-
-void token_hmac(const uint8_t schedule[TOKEN_SCHEDULE_BYTES], struct span text, uint8_t ret_hmac[TOKEN_HMAC_BYTES])
-{
-	crypto_auth_hmacsha256_state state;
-
-	memcpy(&state, schedule, sizeof(state));
-	int r = crypto_auth_hmacsha256_update(&state, text.p, text.len);
-	r |= crypto_auth_hmacsha256_final(&state, ret_hmac);
-	assert(r == 0);
-	sodium_memzero(&state, sizeof(state));
+	hmac(schedule, &text, 1, ret_hmac);
 }
 
 void token_format_id(const char *mark, const uint8_t random[TOKEN_ID_RANDOM_BYTES], char *to, size_t cap)

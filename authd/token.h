@@ -15,24 +15,22 @@
  */
 #pragma once
 
-#include "common/base.h"
+#include "common/hmac.h"
 
 #define TOKEN_MARK         "bh_sk_"
 #define TOKEN_RANDOM_BYTES 25
 #define TOKEN_BYTES        53
 #define TOKEN_PREFIX_BYTES 15
-#define TOKEN_HMAC_BYTES   32
+#define TOKEN_HMAC_BYTES   HMAC_BYTES
 #define TOKEN_PEPPER_BYTES 32
 
 /* The text of a key made of these random bytes. Not NUL-terminated; the caller wipes both. */
 void token_format(const uint8_t random[TOKEN_RANDOM_BYTES], char ret_text[TOKEN_BYTES]);
 /* Could this be a key of ours: length, mark, alphabet, checksum? Says nothing about whether it was ever given out. */
 bool token_plausible(struct span text);
-/* The pepper, prepared: half the work of an HMAC is the same for each. As secret as the pepper, and in its place. */
-#define TOKEN_SCHEDULE_BYTES 208
-void token_prepare(const uint8_t pepper[TOKEN_PEPPER_BYTES], uint8_t ret_schedule[TOKEN_SCHEDULE_BYTES]);
-/* What a key is kept and found by. `text` must be plausible; `schedule` is readable during the call only. */
-void token_hmac(const uint8_t schedule[TOKEN_SCHEDULE_BYTES], struct span text, uint8_t ret_hmac[TOKEN_HMAC_BYTES]);
+/* What a key is kept and found by. `text` must be plausible; `schedule`: hmac_prepare() of the pepper, readable during
+ * the call only. */
+void token_hmac(const uint8_t schedule[HMAC_SCHEDULE_BYTES], struct span text, uint8_t ret_hmac[TOKEN_HMAC_BYTES]);
 
 /* An identifier for people and logs: `mark` and 16 base32 characters made of 10 random bytes, NUL-terminated. */
 #define TOKEN_ID_RANDOM_BYTES 10

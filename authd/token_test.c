@@ -127,19 +127,19 @@ static void test_hmac_is_hmac_sha256(void **state)
 {
 	(void)state;
 	uint8_t pepper[TOKEN_PEPPER_BYTES], hmac[TOKEN_HMAC_BYTES], again[TOKEN_HMAC_BYTES];
-	uint8_t schedule[TOKEN_SCHEDULE_BYTES];
+	uint8_t schedule[HMAC_SCHEDULE_BYTES];
 	struct span key = SPAN_LIT("bh_sk_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaag2gaeja");
 	char hex[2 * TOKEN_HMAC_BYTES + 1];
 
 	memset(pepper, 7, sizeof(pepper));
-	token_prepare(pepper, schedule);
+	hmac_prepare(span_of(pepper, sizeof(pepper)), schedule);
 	token_hmac(schedule, key, hmac);
 	sodium_bin2hex(hex, sizeof(hex), hmac, sizeof(hmac));
 	assert_string_equal(hex, "cc7a11f33f2dccb1a8ce7a695d1670269780c1f124a3f909fdf69360a6083b70");
 	token_hmac(schedule, key, again);
 	assert_memory_equal(hmac, again, sizeof(hmac));
 	pepper[31] ^= 1;
-	token_prepare(pepper, schedule);
+	hmac_prepare(span_of(pepper, sizeof(pepper)), schedule);
 	token_hmac(schedule, key, again);
 	assert_memory_not_equal(hmac, again, sizeof(hmac));
 }

@@ -1,13 +1,14 @@
-SRC_common := common/err.c common/buf.c common/grant.c common/json_value.c common/json_scan.c common/secret.c
+SRC_common := common/err.c common/buf.c common/crc32c.c common/grant.c common/json_value.c common/json_scan.c common/secret.c
 SRC_common += common/sandbox.c common/sandbox_table.c common/seccomp_bpf.c common/landlock.c
 SRC_common += common/config.c common/config_rows.c common/config_url.c
 SRC_common += common/log.c common/edges.c common/daemon.c
 SRC_common += common/ipc_buf.c common/ipc_conn.c common/ipc_call.c common/ipc_edge.c common/ipc_admin.c
 SRC_common += common/merkle.c common/note.c common/audit_ring.c common/audit_client.c
 $(eval $(call library,common,$(SRC_common)))
+$(eval $(call unit,common/crc32c,common))
 $(eval $(call unit,common/config,common proto,msgpack))
-$(eval $(call unit,common/grant,common proto,libsodium msgpack))
-$(eval $(call fuzz,grant,common proto,libsodium msgpack))
+$(eval $(call unit,common/grant,common sha256_nettle proto,libsodium nettle msgpack))
+$(eval $(call fuzz,grant,common sha256_nettle proto,libsodium nettle msgpack))
 $(eval $(call unit,common/seccomp_bpf,common proto))
 $(eval $(call unit,common/sandbox,common proto))
 $(eval $(call unit,common/json_scan,common,))
@@ -15,9 +16,10 @@ $(eval $(call fuzz,json_scan,common,jansson))
 $(eval $(call unit,common/secret,common))
 $(eval $(call unit,common/ipc,common proto,libuv msgpack libsodium))
 # Who hashes names one of them: common/sha256.h.
-$(eval $(call library,sha256_nettle,common/sha256_nettle.c))
+$(eval $(call library,sha256_nettle,common/sha256_nettle.c common/hmac_nettle.c))
 $(eval $(call library,sha256_sodium,common/sha256_sodium.c))
 $(eval $(call unit,common/sha256,sha256_nettle common,nettle libsodium))
+$(eval $(call unit,common/hmac,sha256_nettle common,nettle libsodium))
 $(eval $(call unit,common/merkle,common sha256_sodium,libsodium jansson))
 $(eval $(call unit,common/note,common sha256_sodium,libsodium jansson))
 $(eval $(call fuzz,note,common sha256_sodium,libsodium))

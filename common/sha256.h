@@ -2,7 +2,8 @@
 /*
  * SHA-256 (FIPS 180-4), by one of two libraries, of which a program names one in its module.mk:
  *
- *   sha256_nettle   auditd and the CLI, who hash every entry: Nettle uses the processor's instructions
+ *   sha256_nettle   auditd and the CLI, who hash every entry, and the egress, who hashes every body: Nettle uses the
+ *                   processor's instructions
  *   sha256_sodium   the core, who hashes a proof a second and links libsodium anyway, and nothing more than it must
  */
 #pragma once
@@ -11,5 +12,23 @@
 
 #define SHA256_BYTES 32
 
+/* A message on its way. The library's own state lies within. */
+struct sha256 {
+	_Alignas(16) uint8_t state[112];
+};
+
+void sha256_begin(struct sha256 *s);
+void sha256_add(struct sha256 *s, struct span part);
+/* `s` is used up. */
+void sha256_end(struct sha256 *s, uint8_t ret[SHA256_BYTES]);
+
 /* Of the parts one after the other; none at all is the empty message. */
-void sha256(const struct span *parts, size_t n, uint8_t ret[SHA256_BYTES]);
+static inline void sha256(const struct span *parts, size_t n, uint8_t ret[SHA256_BYTES])
+{
+	struct sha256 s;
+
+	sha256_begin(&s);
+	for (size_t i = 0; i < n; i++)
+		sha256_add(&s, parts[i]);
+	sha256_end(&s, ret);
+}

@@ -3,12 +3,24 @@
 
 #include <sodium.h>
 
-void sha256(const struct span *parts, size_t n, uint8_t ret[SHA256_BYTES])
-{
-	crypto_hash_sha256_state state;
+_Static_assert(sizeof(crypto_hash_sha256_state) <= sizeof(struct sha256), "what libsodium keeps");
 
-	crypto_hash_sha256_init(&state);
-	for (size_t i = 0; i < n; i++)
-		crypto_hash_sha256_update(&state, parts[i].p, parts[i].len);
-	crypto_hash_sha256_final(&state, ret);
+static crypto_hash_sha256_state *state_of(struct sha256 *s)
+{
+	return (crypto_hash_sha256_state *)(void *)s->state;
+}
+
+void sha256_begin(struct sha256 *s)
+{
+	crypto_hash_sha256_init(state_of(s));
+}
+
+void sha256_add(struct sha256 *s, struct span part)
+{
+	crypto_hash_sha256_update(state_of(s), part.p, part.len);
+}
+
+void sha256_end(struct sha256 *s, uint8_t ret[SHA256_BYTES])
+{
+	crypto_hash_sha256_final(state_of(s), ret);
 }

@@ -9,8 +9,7 @@
  */
 #pragma once
 
-#include <sodium.h>
-
+#include "common/sha256.h"
 #include "keyvault/egress/credential.h"
 #include "keyvault/egress/reply.h"
 #include "keyvault/egress/request.h"
@@ -63,7 +62,7 @@ struct exchange {
 
 	struct reply reply;
 	struct scrub_pass scrub;
-	crypto_generichash_state digest;
+	struct sha256 digest;
 	uint64_t body_bytes, credit;
 	unsigned status;
 	bool head_sent, reply_over, unclean;

@@ -12,6 +12,7 @@
 #define PATH   "/v1/chat/completions"
 
 static const uint8_t key[GRANT_KEY_BYTES] = {1, 2, 3};
+static uint8_t schedule[HMAC_SCHEDULE_BYTES]; /* of key */
 
 struct fixture {
 	struct replay replay;
@@ -29,10 +30,11 @@ static int set_up(void **state)
 
 	if (sodium_init() < 0)
 		return -1;
+	hmac_prepare(span_of(key, sizeof(key)), schedule);
 	f = (struct fixture){0};
 	assert_int_equal(replay_init(&f.replay), 0);
 	f.env = (struct permit_env){
-		.key = key, .epoch = 7, .lane = 3, .unix_ms = NOW_MS, .now_ms = 5000, .replay = &f.replay};
+		.key = schedule, .epoch = 7, .lane = 3, .unix_ms = NOW_MS, .now_ms = 5000, .replay = &f.replay};
 	f.routes[0] = f.routes[1] = (struct proto_grant_route){.credential = SPAN_LIT("openai"),
 							       .host = SPAN_LIT("api.openai.com"),
 							       .port = 443,
@@ -65,7 +67,7 @@ static enum reason ask(struct fixture *f)
 	struct proto_grant_route route;
 	bool authentic;
 
-	assert_int_equal(grant_mint(key, &f->grant, f->bytes, sizeof(f->bytes), &f->len), 0);
+	assert_int_equal(grant_mint(schedule, &f->grant, f->bytes, sizeof(f->bytes), &f->len), 0);
 	f->open.grant = span_of(f->bytes, f->len);
 	enum reason why = permit_open(&f->env, &f->open, &authentic, &grant, &route);
 	if (why == REASON_NONE) {
@@ -136,8 +138,9 @@ static void of_this_epoch(void **state)
 	f->env.key = NULL;
 	assert_int_equal(ask(f), REASON_GRANT_STALE);
 	/* Another key: forged when it names this epoch, stale when it names another. */
-	static const uint8_t other[GRANT_KEY_BYTES] = {9};
-	f->env.key = key;
+	uint8_t other[HMAC_SCHEDULE_BYTES];
+	hmac_prepare(SPAN_LIT("another"), other);
+	f->env.key = schedule;
 	for (f->grant.epoch = 6; f->grant.epoch <= 7; f->grant.epoch++) {
 		assert_int_equal(grant_mint(other, &f->grant, f->bytes, sizeof(f->bytes), &f->len), 0);
 		f->open.grant = span_of(f->bytes, f->len);
@@ -154,7 +157,7 @@ static void every_byte_counts(void **state)
 	struct proto_grant_route route;
 	bool authentic;
 
-	assert_int_equal(grant_mint(key, &f->grant, f->bytes, sizeof(f->bytes), &f->len), 0);
+	assert_int_equal(grant_mint(schedule, &f->grant, f->bytes, sizeof(f->bytes), &f->len), 0);
 	for (size_t len = GRANT_MAC_BYTES + 1; len <= f->len; len++)
 		for (size_t at = 0; at < len; at++) {
 			f->bytes[at] ^= 0x40;

@@ -177,9 +177,9 @@ static int handle_edge_key(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 	if (key->lane != eg->daemon.worker)
 		return IPC_E_VIOLATION;
 	egress_forget_key(eg);
-	if (secret_alloc(eg->arena, GRANT_KEY_BYTES, &eg->edge_key))
+	if (secret_alloc(eg->arena, HMAC_SCHEDULE_BYTES, &eg->edge_key))
 		return err_origin(-ENOMEM);
-	memcpy(eg->edge_key.p, key->key.p, GRANT_KEY_BYTES);
+	hmac_prepare(key->key, eg->edge_key.p);
 	eg->epoch = key->epoch;
 	eg->clock_ms = (int64_t)egress_unix_ms() - (int64_t)ipc_now_ms(eg->daemon.ipc);
 	replay_reset(&eg->replay);

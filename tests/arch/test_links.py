@@ -11,9 +11,9 @@ from sources import BUILD, ROOT
 BASE = {"c", "uv"}
 ALLOWED = {
     "router": BASE | {"llhttp", "msgpack", "sodium"},
-    "authd": BASE | {"msgpack", "sodium", "sqlite3"},
+    "authd": BASE | {"msgpack", "sodium", "nettle", "sqlite3"},
     "keyvault": BASE | {"msgpack", "sodium", "nettle"},
-    "keyvault-egress": BASE | {"msgpack", "sodium", "ssl", "crypto", "llhttp"},
+    "keyvault-egress": BASE | {"msgpack", "sodium", "nettle", "ssl", "crypto", "llhttp"},
     "keyvault-dialer": BASE | {"msgpack", "cares"},
     "auditd": BASE | {"msgpack", "sodium", "nettle"},
     "classifier": BASE | {"msgpack", "hs"},

@@ -4,6 +4,7 @@ itself, under the daemon's own uid, and gets nothing that its live clients were 
 import contextlib
 import fcntl
 import hashlib
+import hmac
 import json
 import os
 import struct
@@ -131,8 +132,8 @@ def test_widen(gateway, router, provider, changes):
     assert record_of("grant", record) == grant[32:], "the record is canonical"
     data = record_of("grant", widened(record, **changes))
     assert data != grant[32:]
-    zero = hashlib.blake2b(b"bulkhead grant 1" + data, digest_size=32, key=b"\0" * 32).digest()
-    bare = hashlib.blake2b(b"bulkhead grant 1" + data, digest_size=32).digest()
+    zero = hmac.digest(b"\0" * 32, b"bulkhead grant 1" + data, "sha256")
+    bare = hashlib.sha256(b"bulkhead grant 1" + data).digest()
     for forged in (mac, zero, bare, b"\0" * 32):
         assert refused(open_exchange(gateway, egress, forged + data)) in FORGED
     assert not provider.journal()

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "auditd/crc32c.h"
+#include "common/crc32c.h"
 
 /* RFC 3720, appendix B.4, and the check value of the CRC catalogues. */
 static void matches_the_rfc(void **state)

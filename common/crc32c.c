@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "auditd/crc32c.h"
+#include "common/crc32c.h"
 
 /* clang-format off */
 static const uint32_t crc32c_table[256] = {

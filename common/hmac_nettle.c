@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/hmac.h"
+
+#include <nettle/hmac.h>
+#include <nettle/version.h>
+#include <string.h>
+
+_Static_assert(HMAC_SCHEDULE_BYTES >= sizeof(struct hmac_sha256_ctx), "what Nettle keeps");
+
+void hmac_prepare(struct span key, uint8_t ret_schedule[HMAC_SCHEDULE_BYTES])
+{
+	struct hmac_sha256_ctx state;
+
+	hmac_sha256_set_key(&state, key.len, key.p);
+	memcpy(ret_schedule, &state, sizeof(state));
+	explicit_bzero(&state, sizeof(state));
+}
+
+void hmac(const uint8_t schedule[HMAC_SCHEDULE_BYTES], const struct span *parts, size_t n, uint8_t ret_mac[HMAC_BYTES])
+{
+	struct hmac_sha256_ctx state;
+
+	memcpy(&state, schedule, sizeof(state));
+	for (size_t i = 0; i < n; i++)
+		hmac_sha256_update(&state, parts[i].len, parts[i].p);
+#if NETTLE_VERSION_MAJOR >= 4 /* which no longer asks for the length */
+	hmac_sha256_digest(&state, ret_mac);
+#else
+	hmac_sha256_digest(&state, HMAC_BYTES, ret_mac);
+#endif
+	explicit_bzero(&state, sizeof(state));
+}
