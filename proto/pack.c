@@ -5,6 +5,8 @@
 
 #include <msgpack.h>
 
+#include "proto/nul.h"
+
 struct sink {
 	uint8_t *to;
 	size_t len, cap;
@@ -47,7 +49,7 @@ static int pack_bytes(struct sink *pk, const struct proto_field *f, const struct
 {
 	bool str = f->kind == PROTO_KIND_STR;
 
-	if (s->len < f->min || s->len > f->max || (str && s->len > 0 && memchr(s->p, 0, s->len)))
+	if (s->len < f->min || s->len > f->max || (str && proto_has_nul(*s)))
 		return PROTO_E_BOUNDS;
 	int e = str ? sink_pack_str(pk, s->len) : sink_pack_bin(pk, s->len);
 	if (!e && s->len > 0)

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "proto/frame.h"
+#include "proto/nul.h"
 #include "proto/reader.h"
 #include "proto/reasons.h"
 
@@ -222,9 +223,29 @@ static void test_tables_are_consistent(void **state)
 	assert_int_equal(proto_schema_hash(), proto_schema_hash());
 }
 
+/* Every place in every length around a word; what is next to the string does not count. */
+static void test_a_nul_is_found_anywhere(void **state)
+{
+	uint8_t bytes[40];
+
+	(void)state;
+	for (size_t len = 0; len <= sizeof(bytes) - 2; len++) {
+		memset(bytes, 0x80, sizeof(bytes));
+		bytes[0] = bytes[len + 1] = 0;
+		assert_false(proto_has_nul(span_of(bytes + 1, len)));
+		for (size_t at = 0; at < len; at++) {
+			bytes[1 + at] = 0;
+			assert_true(proto_has_nul(span_of(bytes + 1, len)));
+			bytes[1 + at] = 1;
+			assert_false(proto_has_nul(span_of(bytes + 1, len)));
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_nul_is_found_anywhere),
 		cmocka_unit_test(test_every_message_survives_the_way_there_and_back),
 		cmocka_unit_test(test_truncated_extended_and_misdirected_frames_are_refused),
 		cmocka_unit_test(test_bounds_hold_when_packing_and_when_reading),

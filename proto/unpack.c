@@ -10,6 +10,7 @@
 
 #include <assert.h>
 
+#include "proto/nul.h"
 #include "proto/reader.h"
 
 static int unpack_fields(struct reader *r, const struct proto_desc *desc, bool with_lists, void *ret);
@@ -29,13 +30,13 @@ static int unpack_bytes(struct reader *r, const struct proto_field *f, struct sp
 		return PROTO_E_MALFORMED;
 	if (ret->len < f->min || ret->len > f->max)
 		return PROTO_E_BOUNDS;
-	return str && memchr(ret->p, 0, ret->len) ? PROTO_E_BOUNDS : 0;
+	return str && proto_has_nul(*ret) ? PROTO_E_BOUNDS : 0;
 }
 
 /* One item, alone: an array of exactly the descriptor's fields. */
 static int unpack_item(struct reader *r, const struct proto_desc *item, void *ret)
 {
-	uint32_t n;
+	uint64_t n;
 
 	if (!reader_array(r, &n) || n != item->n_fields)
 		return PROTO_E_MALFORMED;
@@ -45,7 +46,7 @@ static int unpack_item(struct reader *r, const struct proto_desc *item, void *re
 static int unpack_list(struct reader *r, const struct proto_field *f, struct proto_list *ret)
 {
 	union proto_any scratch;
-	uint32_t n;
+	uint64_t n;
 
 	assert(f->item->size <= sizeof scratch);
 	if (!reader_array(r, &n))
@@ -53,7 +54,7 @@ static int unpack_list(struct reader *r, const struct proto_field *f, struct pro
 	if (n > f->max)
 		return PROTO_E_BOUNDS;
 	*ret = (struct proto_list){.count = n, .raw = {r->p, 0}};
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint64_t i = 0; i < n; i++) {
 		int e = unpack_item(r, f->item, &scratch);
 		if (e)
 			return e;
@@ -95,8 +96,7 @@ int proto_unpack(struct span body, enum role from, enum role to, uint64_t *ret_i
 		 union proto_any *ret_msg)
 {
 	struct reader r = reader_of(body);
-	uint64_t type, id;
-	uint32_t n;
+	uint64_t type, id, n;
 
 	if (!reader_array(&r, &n) || n < 2 || !reader_u64(&r, &type) || !reader_u64(&r, &id))
 		return PROTO_E_MALFORMED;
@@ -120,7 +120,7 @@ int proto_unpack(struct span body, enum role from, enum role to, uint64_t *ret_i
 int proto_unpack_record(const struct proto_desc *desc, struct span body, void *ret_rec)
 {
 	struct reader r = reader_of(body);
-	uint32_t n;
+	uint64_t n;
 
 	if (!reader_array(&r, &n) || n != desc->n_fields)
 		return PROTO_E_MALFORMED;
