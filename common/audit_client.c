@@ -82,9 +82,8 @@ static int audit_client_send(struct audit_client *c)
 	audit_ring_settle(&c->ring);
 	while (conn && c->resumed && c->sent < c->ring.n && c->sent < AUDIT_WINDOW) {
 		const struct audit_item *item = audit_ring_at(&c->ring, c->sent);
-		int r = item->is_gap ? ipc_send(conn, PROTO_GAP, 0, &item->gap)
-			: item->done ? ipc_send(conn, PROTO_EVENT, 0, &item->event)
-				     : ipc_send_later(conn, PROTO_EVENT, 0, &item->event);
+		enum proto_type type = item->is_gap ? PROTO_GAP : PROTO_EVENT;
+		int r = ipc_send_packed(conn, type, audit_ring_message(&c->ring, item), !item->is_gap && !item->done);
 		if (r == IPC_E_FULL || r == IPC_E_DOWN)
 			return 0; /* on_drain, RECORDED or the next RESUME will go on */
 		if (r)

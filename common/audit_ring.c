@@ -6,13 +6,13 @@
 
 #include "common/err.h"
 
-/* An event's strings are 150 bytes or so; twice that, and the places are what runs out first. */
+/* An event has 250 bytes or so: the places are what runs out first. */
 #define AUDIT_RING_BYTES_EACH 320
 
 int audit_ring_init(struct audit_ring *r, size_t items_max)
 {
 	*r = (struct audit_ring){.items_max = items_max};
-	r->bytes_max = items_max * AUDIT_RING_BYTES_EACH + 2 * AUDIT_EVENT_TEXT_MAX;
+	r->bytes_max = items_max * AUDIT_RING_BYTES_EACH + 2 * AUDIT_MESSAGE_BYTES_MAX;
 	r->items = calloc(items_max, sizeof(*r->items));
 	r->bytes = malloc(r->bytes_max);
 	if (r->items && r->bytes)
@@ -42,27 +42,36 @@ void audit_ring_pop(struct audit_ring *r)
 		r->write_at = 0;
 }
 
-/* Contiguous room for one event's strings. The bytes in use run from the oldest item's to write_at, around the end. */
+struct span audit_ring_message(const struct audit_ring *r, const struct audit_item *item)
+{
+	return span_of(r->bytes + item->begin, item->len);
+}
+
+/* Contiguous room for one message. The bytes in use run from the oldest item's to write_at, around the end. */
 static bool audit_ring_room(struct audit_ring *r)
 {
 	size_t oldest = r->n > 0 ? audit_ring_at(r, 0)->begin : 0;
 
 	if (r->n > 0 && r->write_at <= oldest)
-		return oldest - r->write_at > AUDIT_EVENT_TEXT_MAX;
-	if (r->bytes_max - r->write_at > AUDIT_EVENT_TEXT_MAX)
+		return oldest - r->write_at > AUDIT_MESSAGE_BYTES_MAX;
+	if (r->bytes_max - r->write_at > AUDIT_MESSAGE_BYTES_MAX)
 		return true;
-	if (oldest <= AUDIT_EVENT_TEXT_MAX)
+	if (oldest <= AUDIT_MESSAGE_BYTES_MAX)
 		return false;
 	r->write_at = 0;
 	return true;
 }
 
-/* One byte is taken by every item, so that no two begin at the same place: equal ends mean full, never empty. */
-static struct audit_item *audit_ring_add(struct audit_ring *r)
+/* In line, packed; there is room. A message has at least one byte, so no two begin at the same place: equal ends mean
+ * full, never empty. */
+static struct audit_item *audit_ring_add(struct audit_ring *r, const struct proto_desc *desc, const void *msg)
 {
 	struct audit_item *item = &r->items[(r->first + r->n) % r->items_max];
 
-	*item = (struct audit_item){.begin = r->write_at++};
+	*item = (struct audit_item){.begin = r->write_at};
+	int e = proto_pack(desc, 0, msg, r->bytes + r->write_at, AUDIT_MESSAGE_BYTES_MAX, &item->len);
+	assert(!e); /* every field is within its bounds */
+	r->write_at += item->len;
 	r->n++;
 	return item;
 }
@@ -71,36 +80,25 @@ void audit_ring_settle(struct audit_ring *r)
 {
 	if (r->lost_first == 0 || r->n == r->items_max || !audit_ring_room(r))
 		return;
-	struct audit_item *item = audit_ring_add(r);
+	const struct proto_gap gap = {.first_seq = r->lost_first, .last_seq = r->lost_last};
+	struct audit_item *item = audit_ring_add(r, &proto_gap_desc, &gap);
 	item->is_gap = true;
-	item->gap = (struct proto_gap){.first_seq = r->lost_first, .last_seq = r->lost_last};
 	item->last_seq = r->lost_last;
 	r->lost_first = 0;
 }
 
-/* Copies what a field views, at most `max` bytes of it, and makes it view the copy. */
-static void audit_ring_copy(struct audit_ring *r, struct span *field, size_t max)
+/* A producer that says too much is cut short, never refused: numbers to the largest that may be said, strings too. */
+static void audit_ring_clip(struct proto_event *event)
 {
-	uint8_t *to = r->bytes + r->write_at;
-
-	field->len = MIN(field->len, max);
-	if (field->len > 0)
-		memcpy(to, field->p, field->len);
-	field->p = to;
-	r->write_at += field->len;
-}
-
-static void audit_ring_copy_all(struct audit_ring *r, struct proto_event *event)
-{
-#define COPY_U64(field, max)
-#define COPY_STR(field, max)                        audit_ring_copy(r, &event->field, max);
-#define COPY_BIN(field, max)                        COPY_STR(field, max)
-#define COPY(kind, field, min, max, class, meaning) COPY_##kind(field, max)
-	MSG_event(COPY, COPY)
-#undef COPY
-#undef COPY_BIN
-#undef COPY_STR
-#undef COPY_U64
+#define CLIP_U64(field, max)                        event->field = MIN(event->field, (uint64_t)(max));
+#define CLIP_STR(field, max)                        event->field.len = MIN(event->field.len, (size_t)(max));
+#define CLIP_BIN(field, max)                        CLIP_STR(field, max)
+#define CLIP(kind, field, min, max, class, meaning) CLIP_##kind(field, max)
+	MSG_event(CLIP, CLIP)
+#undef CLIP
+#undef CLIP_BIN
+#undef CLIP_STR
+#undef CLIP_U64
 }
 
 static struct audit_item *audit_ring_lose(struct audit_ring *r)
@@ -117,11 +115,11 @@ struct audit_item *audit_ring_push(struct audit_ring *r, const struct proto_even
 	r->seq++;
 	if (r->lost_first != 0 || r->n == r->items_max || !audit_ring_room(r))
 		return audit_ring_lose(r);
-	struct audit_item *item = audit_ring_add(r);
-	item->event = *event;
-	item->event.seq = item->last_seq = r->seq;
-	item->event.time_ns = time_ns;
-	audit_ring_copy_all(r, &item->event);
-	assert(r->write_at - item->begin <= AUDIT_EVENT_TEXT_MAX);
+	struct proto_event e = *event;
+	e.seq = r->seq;
+	e.time_ns = time_ns;
+	audit_ring_clip(&e);
+	struct audit_item *item = audit_ring_add(r, &proto_event_desc, &e);
+	item->last_seq = r->seq;
 	return item;
 }

@@ -2,23 +2,21 @@
 /*
  * The events of a producer that are not yet known to be durable, in order of their sequence numbers, without I/O.
  *
- * Fixed memory: places for `events_max` items and a ring of bytes for their strings. An event that finds no room is
- * counted and becomes part of a gap: an item that covers all the sequence numbers lost in a row, put in line as soon as
+ * Fixed memory: places for `events_max` items and a ring of bytes for their messages, packed once: an item is sent, and
+ * sent again, as it lies there. An event that finds no room is counted and becomes part of a gap: an item that covers all the sequence numbers lost in a row, put in line as soon as
  * there is room, before the next event. So the items of the ring cover the sequence without holes, whatever happens.
  */
 #pragma once
 
 #include "proto/proto.h"
 
-/* Strings of one event, all at their longest. */
-#define AUDIT_EVENT_TEXT_MAX 1280
+/* An EVENT or GAP, packed, all its strings at their longest. */
+#define AUDIT_MESSAGE_BYTES_MAX 1280
 
 struct audit_item {
-	uint64_t last_seq;        /* the event's, or the gap's last */
-	bool is_gap;              /* then `gap` says what to send, else `event` */
-	struct proto_gap gap;     /* cause 0: overflow */
-	struct proto_event event; /* spans into the ring's bytes */
-	size_t begin;             /* of its strings */
+	uint64_t last_seq; /* the event's, or the gap's last */
+	size_t begin, len; /* of its message in the ring's bytes */
+	bool is_gap;       /* GAP, cause 0: overflow; else EVENT */
 	void (*done)(void *ctx, bool durable);
 	void *ctx;
 	uint64_t deadline_ms; /* with done */
@@ -29,7 +27,7 @@ struct audit_ring {
 	uint8_t *bytes;
 	size_t items_max, bytes_max;
 	size_t first, n;
-	size_t write_at; /* where the next strings go */
+	size_t write_at; /* where the next message goes */
 	uint64_t seq;    /* given out last */
 	uint64_t lost_first, lost_last;
 };
@@ -42,6 +40,8 @@ void audit_ring_deinit(struct audit_ring *r);
 struct audit_item *audit_ring_push(struct audit_ring *r, const struct proto_event *event, uint64_t time_ns);
 /* The i-th oldest, i < n. */
 struct audit_item *audit_ring_at(struct audit_ring *r, size_t i);
+/* Its message: a frame's body, with id 0. Lives as long as the item. */
+struct span audit_ring_message(const struct audit_ring *r, const struct audit_item *item);
 /* Removes the oldest, n > 0. */
 void audit_ring_pop(struct audit_ring *r);
 /* Puts a pending gap in line if there is room. */

@@ -44,23 +44,39 @@ static void push(struct model *m)
 			      seq);
 }
 
+/* As auditd reads it. */
+static union proto_any message(const struct audit_ring *ring, const struct audit_item *item)
+{
+	const struct proto_desc *desc;
+	union proto_any msg;
+	uint64_t id;
+
+	assert_int_equal(proto_unpack(audit_ring_message(ring, item), ROLE_ROUTER, ROLE_AUDITD, &id, &desc, &msg), 0);
+	assert_int_equal(desc->type, item->is_gap ? PROTO_GAP : PROTO_EVENT);
+	assert_int_equal(id, 0);
+	return msg;
+}
+
 static void pop(struct model *m)
 {
 	const struct audit_item *item = audit_ring_at(&m->ring, 0);
+	const union proto_any msg = message(&m->ring, item);
 	char want[256];
 
 	if (item->is_gap) {
-		assert_int_equal(item->gap.first_seq, m->covered + 1);
-		assert_true(item->gap.last_seq >= item->gap.first_seq);
+		assert_int_equal(msg.gap.first_seq, m->covered + 1);
+		assert_true(msg.gap.last_seq >= msg.gap.first_seq);
+		assert_int_equal(msg.gap.last_seq, item->last_seq);
 		m->gaps++;
 	} else {
-		size_t len = text_len(item->event.seq);
-		assert_int_equal(item->event.seq, m->covered + 1);
-		assert_int_equal(item->event.time_ns, item->event.seq);
-		assert_int_equal(item->event.model.len, MIN(len, sizeof(want)));
-		fill(want, sizeof(want), item->event.seq);
-		assert_memory_equal(item->event.model.p, want, item->event.model.len);
-		assert_memory_equal(item->event.actor.p, want, item->event.actor.len);
+		size_t len = text_len(msg.event.seq);
+		assert_int_equal(msg.event.seq, m->covered + 1);
+		assert_int_equal(msg.event.seq, item->last_seq);
+		assert_int_equal(msg.event.time_ns, msg.event.seq);
+		assert_int_equal(msg.event.model.len, MIN(len, sizeof(want)));
+		fill(want, sizeof(want), msg.event.seq);
+		assert_memory_equal(msg.event.model.p, want, msg.event.model.len);
+		assert_memory_equal(msg.event.actor.p, want, msg.event.actor.len);
 		m->events++;
 	}
 	m->covered = item->last_seq;
@@ -106,11 +122,31 @@ static void test_empty_and_overlong_strings(void **state)
 	assert_null(audit_ring_push(&ring, &(struct proto_event){.code = 2}, 0));
 	while (ring.n > 0)
 		audit_ring_pop(&ring);
-	struct audit_item *item = audit_ring_push(&ring, &(struct proto_event){.model = span_of(big, sizeof(big))}, 0);
+	struct span long_one = span_of(big, sizeof(big));
+	struct audit_item *item = audit_ring_push(&ring,
+						  &(struct proto_event){.code = UINT64_MAX,
+									.actor = long_one,
+									.tenant = long_one,
+									.address = long_one,
+									.resource = long_one,
+									.request_id = long_one,
+									.status = UINT64_MAX,
+									.reason = long_one,
+									.model = long_one,
+									.provider = long_one,
+									.credential = long_one,
+									.tokens_in = UINT64_MAX,
+									.tokens_out = UINT64_MAX,
+									.latency_us = UINT64_MAX,
+									.bytes = UINT64_MAX,
+									.digest = long_one},
+						  UINT64_MAX);
 	assert_non_null(item);
-	assert_int_equal(item->event.model.len, 256);
-	assert_int_equal(item->event.seq, 10);
-	assert_int_equal(audit_ring_at(&ring, 0)->gap.first_seq, 9);
+	const union proto_any msg = message(&ring, item), gap = message(&ring, audit_ring_at(&ring, 0));
+	assert_int_equal(msg.event.model.len, 256);
+	assert_int_equal(msg.event.tokens_in, UINT32_MAX);
+	assert_int_equal(msg.event.seq, 10);
+	assert_int_equal(gap.gap.first_seq, 9);
 	audit_ring_deinit(&ring);
 }
 

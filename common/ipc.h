@@ -78,6 +78,8 @@ MUST_USE int ipc_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, 
  * itself, so that a quiet gateway does not wake a peer twice for one request. */
 #define IPC_LATER_MS 2
 MUST_USE int ipc_send_later(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg);
+/* A message that proto_pack() wrote already, now or later. */
+MUST_USE int ipc_send_packed(struct ipc_conn *conn, enum proto_type type, struct span packed, bool later);
 /* With a descriptor, which is consumed (closed after sending) in every case, error included. */
 MUST_USE int ipc_send_fd(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg, int fd);
 /* Sends and awaits one answer with the same id, from any message type that the peer may send. Errors as ipc_send, and

@@ -317,6 +317,19 @@ static int conn_put_frame(struct ipc_conn *c, const struct proto_desc *desc, uin
 	}
 }
 
+static int conn_put_packed(struct ipc_conn *c, struct span packed)
+{
+	while (c->tx.cap - c->tx.end < FRAME_HEAD_BYTES + packed.len) {
+		int e = ipc_buf_grow(&c->tx);
+		if (e)
+			return e;
+	}
+	frame_put_head(c->tx.mem + c->tx.end, packed.len);
+	memcpy(c->tx.mem + c->tx.end + FRAME_HEAD_BYTES, packed.p, packed.len);
+	c->tx.end += FRAME_HEAD_BYTES + packed.len;
+	return 0;
+}
+
 /* In the list of those that write before the loop sleeps; `later` only starts a short wait, and ends none. */
 static void conn_mark_dirty(struct ipc_conn *c, bool later)
 {
@@ -370,6 +383,21 @@ int ipc_send_later(struct ipc_conn *c, enum proto_type type, uint64_t id, const 
 int ipc_send_fd(struct ipc_conn *c, enum proto_type type, uint64_t id, const void *msg, int fd)
 {
 	return conn_send(c, type, id, msg, fd, false);
+}
+
+int ipc_send_packed(struct ipc_conn *c, enum proto_type type, struct span packed, bool later)
+{
+	const struct proto_desc *desc = proto_desc_of(type);
+
+	if (!c || c->state == IPC_CONN_CLOSING)
+		return IPC_E_DOWN;
+	assert(desc && !desc->secret && (desc->from & BIT(c->ipc->d->role)) && (desc->to & BIT(c->peer)));
+	conn_open_arena(c);
+	int r = conn_put_packed(c, packed);
+	conn_close_arena(c);
+	if (!r)
+		conn_mark_dirty(c, later);
+	return r;
 }
 
 size_t ipc_queued(const struct ipc_conn *c)
