@@ -161,10 +161,7 @@ static void head_put(struct head_writer *w, struct span s)
 	w->len += s.len;
 }
 
-static void head_put_str(struct head_writer *w, const char *s)
-{
-	head_put(w, span_str(s));
-}
+#define HEAD_PUT_LIT(w, s) head_put(w, SPAN_LIT(s))
 
 static void head_put_u64(struct head_writer *w, uint64_t v)
 {
@@ -181,14 +178,15 @@ static void head_put_host(struct head_writer *w, const struct head *h)
 {
 	bool v6 = memchr(h->host.p, ':', h->host.len) != NULL;
 
-	head_put_str(w, v6 ? "host: [" : "host: ");
+	head_put(w, v6 ? SPAN_LIT("host: [") : SPAN_LIT("host: "));
 	head_put(w, h->host);
-	head_put_str(w, v6 ? "]" : "");
+	if (v6)
+		HEAD_PUT_LIT(w, "]");
 	if (h->port != 443) {
-		head_put_str(w, ":");
+		HEAD_PUT_LIT(w, ":");
 		head_put_u64(w, h->port);
 	}
-	head_put_str(w, "\r\n");
+	HEAD_PUT_LIT(w, "\r\n");
 }
 
 static int head_put_fields(struct head_writer *w, const struct head *h)
@@ -202,42 +200,44 @@ static int head_put_fields(struct head_writer *w, const struct head *h)
 		if (head_dropped(field.name, h->auth_name))
 			continue;
 		head_put(w, field.name);
-		head_put_str(w, ": ");
+		HEAD_PUT_LIT(w, ": ");
 		head_put(w, field.value);
-		head_put_str(w, "\r\n");
+		HEAD_PUT_LIT(w, "\r\n");
 	}
 	return 0;
 }
 
 int head_write(const struct head *h, uint8_t *to, size_t cap, size_t *ret_len)
 {
-	static const char *const methods[] = {
-		[PROTO_GET] = "GET ", [PROTO_POST] = "POST ", [PROTO_HEAD] = "HEAD ", [PROTO_DELETE] = "DELETE "};
+	static const struct span methods[] = {[PROTO_GET] = HEAD_TEXT("GET "),
+					      [PROTO_POST] = HEAD_TEXT("POST "),
+					      [PROTO_HEAD] = HEAD_TEXT("HEAD "),
+					      [PROTO_DELETE] = HEAD_TEXT("DELETE ")};
 	struct head_writer w = {.to = to, .cap = cap};
 
 	if ((size_t)h->method >= ARRAY_LEN(methods) || !head_path_ok(h->path) || !head_name_ok(h->auth_name) ||
 	    !head_value_ok(h->auth_prefix))
 		return HEAD_E_FIELD;
-	head_put_str(&w, methods[h->method]);
+	head_put(&w, methods[h->method]);
 	head_put(&w, h->path);
-	head_put_str(&w, " HTTP/1.1\r\n");
+	HEAD_PUT_LIT(&w, " HTTP/1.1\r\n");
 	head_put_host(&w, h);
 	int r = head_put_fields(&w, h);
 	if (r)
 		return r;
-	head_put_str(&w, "accept-encoding: identity\r\n");
+	HEAD_PUT_LIT(&w, "accept-encoding: identity\r\n");
 	if (h->method == PROTO_POST || h->body_bytes > 0) {
-		head_put_str(&w, "content-length: ");
+		HEAD_PUT_LIT(&w, "content-length: ");
 		head_put_u64(&w, h->body_bytes);
-		head_put_str(&w, "\r\n");
+		HEAD_PUT_LIT(&w, "\r\n");
 	}
 	head_put(&w, h->auth_name);
-	head_put_str(&w, ": ");
+	HEAD_PUT_LIT(&w, ": ");
 	head_put(&w, h->auth_prefix);
 	if (w.full || h->secret.len + 4 > w.cap - w.len)
 		return HEAD_E_SIZE;
 	head_put(&w, h->secret);
-	head_put_str(&w, "\r\n\r\n");
+	HEAD_PUT_LIT(&w, "\r\n\r\n");
 	*ret_len = w.len;
 	return 0;
 }

@@ -109,11 +109,6 @@ static void upstream_offer(struct upstream *u)
 		upstream_enter(u, UPSTREAM_IDLE, &p->idle);
 		return;
 	}
-	if (!tls_still_idle(u->tls)) {
-		upstream_close(u);
-		pool_balance(p);
-		return;
-	}
 	struct pool_waiter *w = pool_next_waiter(p);
 	upstream_enter(u, UPSTREAM_BUSY, &p->busy);
 	w->ready(w, u, REASON_NONE);
@@ -271,12 +266,24 @@ static void pool_balance(struct pool *p)
 	}
 }
 
+/*
+ * Is it still good for a request? A connection that lay idle is asked: the loop may be about to tell that it was closed,
+ * and after a pause that news is behind the request. One that served a moment ago is not: what its peer does after that
+ * moment is still on its way, and no question would find it.
+ */
+static bool upstream_fit(const struct upstream *u)
+{
+	if (ipc_now_ms(u->pool->env->ipc) - u->since_ms < POOL_TRUST_MS)
+		return tls_quiet(u->tls);
+	return tls_still_idle(u->tls);
+}
+
 int pool_take(struct pool *p, struct pool_waiter *w, bool fresh, struct upstream **ret_upstream)
 {
 	/* The one used last: the others may grow old and go. */
 	while (!fresh && !list_empty(&p->idle)) {
 		struct upstream *u = container_of(p->idle.prev, struct upstream, in_pool);
-		if (!tls_still_idle(u->tls)) {
+		if (!upstream_fit(u)) {
 			upstream_close(u);
 			continue;
 		}

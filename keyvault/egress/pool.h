@@ -19,6 +19,7 @@
 
 #define POOL_WAITERS_MAX 1024
 #define POOL_LIFETIME_MS 600000
+#define POOL_TRUST_MS    10 /* how long after an answer a connection needs no second look */
 #define POOL_HOST_BYTES  254
 
 /* What all pools of a process share. */
