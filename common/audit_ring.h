@@ -3,8 +3,9 @@
  * The events of a producer that are not yet known to be durable, in order of their sequence numbers, without I/O.
  *
  * Fixed memory: places for `events_max` items and a ring of bytes for their messages, packed once: an item is sent, and
- * sent again, as it lies there. An event that finds no room is counted and becomes part of a gap: an item that covers all the sequence numbers lost in a row, put in line as soon as
- * there is room, before the next event. So the items of the ring cover the sequence without holes, whatever happens.
+ * sent again, as it lies there. An event that finds no room is counted and becomes part of a gap: an item that covers
+ * all the sequence numbers lost in a row, put in line as soon as there is room, before the next event. So the items of
+ * the ring cover the sequence without holes, whatever happens.
  */
 #pragma once
 

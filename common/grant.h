@@ -26,10 +26,10 @@ enum grant_err {
 	GRANT_E_SPACE,      /* does not fit `cap` */
 };
 
-/* Writes a grant. `schedule`: hmac_prepare() of the edge key; readable during the call only. 0, GRANT_E_SPACE, or negative when a field of ours is out of
- * bounds. */
-MUST_USE int grant_mint(const uint8_t schedule[HMAC_SCHEDULE_BYTES], const struct proto_grant *grant, uint8_t *to, size_t cap,
-			size_t *ret_len);
+/* Writes a grant. `schedule`: hmac_prepare() of the edge key; readable during the call only. 0, GRANT_E_SPACE, or
+ * negative when a field of ours is out of bounds. */
+MUST_USE int grant_mint(const uint8_t schedule[HMAC_SCHEDULE_BYTES], const struct proto_grant *grant, uint8_t *to,
+			size_t cap, size_t *ret_len);
 /*
  * The MAC is compared in constant time before a byte of the record is looked at. On success *ret_grant views `bytes`
  * and lives as long. 0, GRANT_E_FORGED or GRANT_E_MALFORMED; *ret_grant is touched on success only.

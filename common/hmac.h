@@ -14,5 +14,6 @@
 
 /* `key` of any length; a good one has 32 random bytes. */
 void hmac_prepare(struct span key, uint8_t ret_schedule[HMAC_SCHEDULE_BYTES]);
-/* Over the parts one after the other. `schedule` is readable during the call only; nothing of it is left on the stack. */
+/* Over the parts one after the other. `schedule` is readable during the call only; nothing of it is left on the stack.
+ */
 void hmac(const uint8_t schedule[HMAC_SCHEDULE_BYTES], const struct span *parts, size_t n, uint8_t ret_mac[HMAC_BYTES]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Nettle's against libsodium's and RFC 4231's examples: every length around the block, keys shorter and longer than it. */
+/* Nettle's against libsodium's and RFC 4231's examples: every length around the block, keys shorter and longer than it.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Strings of messages hold no NUL. Most have a few dozen bytes: eight at a time, in place, beats a call of memchr(3). */
+/* Strings of messages hold no NUL. Most have a few dozen bytes: eight at a time, in place, beats a call of memchr(3).
+ */
 #pragma once
 
 #include "common/base.h"

@@ -43,28 +43,34 @@ MUST_USE static inline bool reader_number(struct reader *r, size_t bytes, uint64
 	return true;
 }
 
-MUST_USE static inline bool reader_u64(struct reader *r, uint64_t *ret)
+/* One of four formats with first bytes in a row, of 1, 2, 4 and 8 bytes; `floor` is the first one's. */
+MUST_USE static inline bool reader_format(struct reader *r, uint8_t first, uint64_t floor, uint64_t *ret)
 {
-	if (reader_empty(r))
-		return false;
-	switch (*r->p) {
-	case 0x00 ... 0x7f:
-		*ret = *r->p++;
-		return true;
-	case 0xcc:
-		return reader_number(r, 1, 0x80, ret);
-	case 0xcd:
+	switch (*r->p - first) {
+	case 0:
+		return reader_number(r, 1, floor, ret);
+	case 1:
 		return reader_number(r, 2, 0x100, ret);
-	case 0xce:
+	case 2:
 		return reader_number(r, 4, 0x10000, ret);
-	case 0xcf:
-		return reader_number(r, 8, 0x100000000, ret);
+	case 3:
+		return first == 0xcc && reader_number(r, 8, 0x100000000, ret);
 	default:
 		return false;
 	}
 }
 
-/* The bytes announced by the head of a str or bin that ends at `at`; consumes head and bytes together or nothing. */
+MUST_USE static inline bool reader_u64(struct reader *r, uint64_t *ret)
+{
+	if (reader_empty(r))
+		return false;
+	if (*r->p >= 0x80)
+		return reader_format(r, 0xcc, 0x80, ret);
+	*ret = *r->p++;
+	return true;
+}
+
+/* The bytes announced by a head that ends at `at`; consumes head and bytes together or nothing. A view. */
 MUST_USE static inline bool reader_bytes(struct reader *r, struct reader at, uint64_t len, struct span *ret)
 {
 	if (len > (size_t)(at.end - at.p))
@@ -74,72 +80,38 @@ MUST_USE static inline bool reader_bytes(struct reader *r, struct reader at, uin
 	return true;
 }
 
-/* A view. */
 MUST_USE static inline bool reader_str(struct reader *r, struct span *ret)
 {
 	struct reader at = *r;
 	uint64_t len;
-	bool ok = true;
 
 	if (reader_empty(r))
 		return false;
-	switch (*at.p) {
-	case 0xa0 ... 0xbf:
+	if ((*at.p & 0xe0) == 0xa0)
 		len = *at.p++ & 0x1f;
-		break;
-	case 0xd9:
-		ok = reader_number(&at, 1, 32, &len);
-		break;
-	case 0xda:
-		ok = reader_number(&at, 2, 0x100, &len);
-		break;
-	case 0xdb:
-		ok = reader_number(&at, 4, 0x10000, &len);
-		break;
-	default:
+	else if (!reader_format(&at, 0xd9, 32, &len))
 		return false;
-	}
-	return ok && reader_bytes(r, at, len, ret);
+	return reader_bytes(r, at, len, ret);
 }
 
-/* A view. */
 MUST_USE static inline bool reader_bin(struct reader *r, struct span *ret)
 {
 	struct reader at = *r;
 	uint64_t len;
-	bool ok;
 
-	if (reader_empty(r))
-		return false;
-	switch (*at.p) {
-	case 0xc4:
-		ok = reader_number(&at, 1, 0, &len);
-		break;
-	case 0xc5:
-		ok = reader_number(&at, 2, 0x100, &len);
-		break;
-	case 0xc6:
-		ok = reader_number(&at, 4, 0x10000, &len);
-		break;
-	default:
-		return false;
-	}
-	return ok && reader_bytes(r, at, len, ret);
+	return !reader_empty(r) && reader_format(&at, 0xc4, 0, &len) && reader_bytes(r, at, len, ret);
 }
 
 MUST_USE static inline bool reader_array(struct reader *r, uint64_t *ret_items)
 {
 	if (reader_empty(r))
 		return false;
-	switch (*r->p) {
-	case 0x90 ... 0x9f:
-		*ret_items = *r->p++ & 0x0f;
-		return true;
-	case 0xdc:
+	if (*r->p == 0xdc)
 		return reader_number(r, 2, 16, ret_items);
-	case 0xdd:
+	if (*r->p == 0xdd)
 		return reader_number(r, 4, 0x10000, ret_items);
-	default:
+	if ((*r->p & 0xf0) != 0x90)
 		return false;
-	}
+	*ret_items = *r->p++ & 0x0f;
+	return true;
 }

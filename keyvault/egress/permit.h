@@ -13,7 +13,8 @@
 #define PERMIT_LIFETIME_MS_MAX REPLAY_LIFETIME_MS_MAX
 
 struct permit_env {
-	const uint8_t *key; /* hmac_prepare() of the lane's; NULL: none was given yet. In the arena, which must be open */
+	const uint8_t
+		*key; /* hmac_prepare() of the lane's; NULL: none was given yet. In the arena, which must be open */
 	uint64_t epoch;
 	unsigned lane;
 	uint64_t unix_ms, now_ms; /* wall clock, monotonic */

@@ -267,9 +267,9 @@ static void pool_balance(struct pool *p)
 }
 
 /*
- * Is it still good for a request? A connection that lay idle is asked: the loop may be about to tell that it was closed,
- * and after a pause that news is behind the request. One that served a moment ago is not: what its peer does after that
- * moment is still on its way, and no question would find it.
+ * Is it still good for a request? A connection that lay idle is asked: the loop may be about to tell that it was
+ * closed, and after a pause that news is behind the request. One that served a moment ago is not: what its peer does
+ * after that moment is still on its way, and no question would find it.
  */
 static bool upstream_fit(const struct upstream *u)
 {
