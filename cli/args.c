@@ -76,6 +76,11 @@ static int args_own_option(struct args *a, const char *token, size_t len, const 
 		a->cli->options[i] = c->options[i].value ? args_value(a, equals) : "";
 		if (!a->cli->options[i])
 			return cli_misuse(a->cli, "%s needs %s", token, c->options[i].value);
+		bool repeats = c->options[i].value && strstr(c->options[i].value, "...");
+		if (repeats && a->cli->n_repeats == CLI_REPEATS_MAX)
+			return cli_misuse(a->cli, "%s more than %d times", token, CLI_REPEATS_MAX);
+		if (repeats)
+			a->cli->repeats[a->cli->n_repeats++] = a->cli->options[i];
 		return CLI_DONE;
 	}
 	return cli_misuse(a->cli, "no option '%s' here; see `bulkhead help%s%s`", token, c ? " " : "",

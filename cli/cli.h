@@ -20,14 +20,15 @@ enum cli_exit {
 };
 
 #define CLI_OPTIONS_MAX 8
-#define CLI_ARGS_MAX    4
+#define CLI_ARGS_MAX    16
+#define CLI_REPEATS_MAX 16
 
 struct cli;
 struct config_tree;
 
 struct cli_option {
 	const char *name;  /* "--tenant", or "-f|--follow" */
-	const char *value; /* "NAME" as in the help; NULL: a flag */
+	const char *value; /* "NAME" as in the help, "NAME..." if it may be repeated: see repeats; NULL: a flag */
 	const char *doc;
 };
 
@@ -47,7 +48,9 @@ struct cli {
 	const char *args[CLI_ARGS_MAX];
 	size_t n_args;
 	const char *options[CLI_OPTIONS_MAX]; /* by the command's rows; "" for a flag that is there; NULL: absent */
-	struct config_tree *config;           /* by cli_config() */
+	const char *repeats[CLI_REPEATS_MAX]; /* values of the one option of a row that may be repeated */
+	size_t n_repeats;
+	struct config_tree *config; /* by cli_config() */
 	FILE *out, *err;
 };
 
@@ -77,6 +80,8 @@ int cmd_vault_init(struct cli *cli);
 int cmd_vault_unseal(struct cli *cli);
 int cmd_vault_seal(struct cli *cli);
 int cmd_vault_status(struct cli *cli);
+int cmd_vault_backup(struct cli *cli);
+int cmd_vault_restore(struct cli *cli);
 int cmd_vault_add(struct cli *cli);
 int cmd_vault_list(struct cli *cli);
 int cmd_vault_rm(struct cli *cli);

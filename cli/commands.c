@@ -15,6 +15,18 @@ const struct cli_command cli_commands[] = {
 		{ "--passphrase-file", "FILE", "Read the passphrase from here instead of the terminal or standard input." },
 		{ "--key-file", "FILE", "Read the root key from here instead of where keyvault.unseal says." } } },
 	{ "vault seal", "", 0, 0, "Wipe every key from memory; requests get 503 until it is unsealed.", cmd_vault_seal, { { 0 } } },
+	{ "vault backup", "", 0, 0, "Copy the root key: into an age file, or in shares for several keepers.", cmd_vault_backup, {
+		{ "--to", "RECIPIENT...", "age1...: who can read the copy; may be repeated." },
+		{ "--shares", "N", "Make so many shares, 2 to 16, instead." },
+		{ "--threshold", "K", "So many of them bring the key back; fewer tell nothing." },
+		{ "--out", "PATH", "The age file, or the folder for a file for each share; else standard output, or the terminal." },
+		{ "--passphrase-file", "FILE", "Read the passphrase from here instead of the terminal or standard input." },
+		{ "--key-file", "FILE", "Read the root key from here instead of where keyvault.unseal says." } } },
+	{ "vault restore", "[FILE...]", 0, 16, "Bring a root key back into a vault that has none.", cmd_vault_restore, {
+		{ "--shares", NULL, "From shares: each in a FILE, or typed." },
+		{ "--age", "IDENTITY", "From the age file FILE; IDENTITY is the file with AGE-SECRET-KEY-1..." },
+		{ "--key-file", "KEY", "From a file with the root key, such as `age -d` makes." },
+		{ "--passphrase-file", "NEW", "Read the new passphrase from here instead of the terminal or standard input." } } },
 	{ "vault status", "", 0, 0, "Whether the vault is open, and how its memory is protected.", cmd_vault_status, { { 0 } } },
 	{ "vault add", "PROVIDER", 1, 1, "Seal a provider's key, read from standard input; replaces the one before.", cmd_vault_add, {
 		{ "--file", "FILE", "Read the key from here." } } },

@@ -116,9 +116,9 @@ static int locked_prompt(int fd, const char *prompt, struct locked *l)
 	quiet.c_lflag &= ~(tcflag_t)(ECHO | ICANON | ISIG);
 	quiet.c_cc[VMIN] = 1;
 	quiet.c_cc[VTIME] = 0;
-	(void)dprintf(STDERR_FILENO, "%s: ", prompt);
 	if (tcsetattr(fd, TCSAFLUSH, &quiet))
 		return -errno;
+	(void)dprintf(STDERR_FILENO, "%s: ", prompt); /* now: what is typed before it would be shown, and lost */
 	r = locked_line(fd, l);
 	(void)tcsetattr(fd, TCSAFLUSH, &before);
 	(void)dprintf(STDERR_FILENO, "\n");

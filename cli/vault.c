@@ -40,7 +40,7 @@ int vault_new_passphrase(struct cli *cli, struct locked *ret)
 	return r ? r : vault_repeat(cli, ret);
 }
 
-static int vault_open_key_file(struct cli *cli, int *ret_fd)
+int vault_open_key_file(struct cli *cli, int *ret_fd)
 {
 	const char *named = cli_option(cli, "--key-file");
 	struct key_file_owner core = key_file_core(cli);

@@ -19,6 +19,8 @@ struct vault_proof {
 /* Asks for it. To be wiped in every case. CLI_DONE, or CLI_FAILED with the line printed. */
 MUST_USE int vault_proof(struct cli *cli, struct vault_proof *ret);
 void vault_proof_wipe(struct vault_proof *p);
+/* --key-file, or what keyvault.unseal says. CLI_DONE, or CLI_FAILED with the line printed. */
+MUST_USE int vault_open_key_file(struct cli *cli, int *ret_fd);
 /* A passphrase for a root key to be, asked for twice; none where the vault has none. As above. */
 MUST_USE int vault_new_passphrase(struct cli *cli, struct locked *ret);
 /* Sends to the core, awaits DONE and says `done`. `fd` stays the caller's; -1: none. */

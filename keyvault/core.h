@@ -52,9 +52,11 @@ void core_reject(struct core *c, const char *actor, struct span credential, int 
 struct core_answer {
 	struct ipc_conn *conn; /* NULL: the operator has gone */
 	uint64_t id;
-	enum proto_type type; /* VAULT_ADDED or VAULT_FERNET */
+	enum proto_type type; /* VAULT_ADDED, VAULT_FERNET or VAULT_BACKED_UP */
 	size_t len;
 	uint8_t bytes[SEAL_BYTES_MAX];
+	struct secret_arena *arena;
+	struct secret shares; /* of VAULT_BACKED_UP */
 };
 
 /* 0, IPC_E_VIOLATION (one is waiting already) or negative. */
@@ -63,6 +65,7 @@ struct core_answer *core_answer_free(struct core_answer *a);
 /* Takes the answer over: it is sent when the record is durable, else a refusal. 0 or negative. */
 MUST_USE int core_answer_when_recorded(struct core *c, struct core_answer *a, enum event_code code,
 				       struct proto_binding *about);
+MUST_USE int core_answer_when(struct core *c, struct core_answer *a, const struct proto_event *event);
 /* The same for a blob just sealed, `r` being what sealing returned. */
 MUST_USE int core_answer_sealed(struct core *c, struct core_answer *a, int r);
 
@@ -71,6 +74,15 @@ MUST_USE int core_answer_sealed(struct core *c, struct core_answer *a, int r);
 MUST_USE int core_import_fernet(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
 MUST_USE int core_export_fernet(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
 MUST_USE int core_rotate_fernet(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
+
+/* ---- dispatch_backup.c: the same ---- */
+
+MUST_USE int core_backup(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
+MUST_USE int core_restore(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
+/* What makes a proof of the operator's wrong: told, recorded, logged. 0 or negative. */
+MUST_USE int core_refuse_proof(struct core *c, struct ipc_conn *conn, uint64_t id, int e);
+/* VAULT_BACKED_UP. 0 or negative. */
+MUST_USE int core_backup_send(const struct core_answer *a);
 
 /* ---- dispatch.c, the tables ---- */
 

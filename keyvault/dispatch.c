@@ -147,15 +147,6 @@ static int handle_vault_init(void *ctx, struct ipc_conn *conn, uint64_t id, cons
 	return r ? r : core_done(conn, id, "a root key was made; the vault is open");
 }
 
-static int core_refuse_wait(struct ipc_conn *conn, uint64_t id, uint64_t wait_ms)
-{
-	char text[64];
-
-	(void)snprintf(text, sizeof(text), "the passphrase was wrong; try again in %u s",
-		       (unsigned)(wait_ms / 1000 + 1));
-	return core_refuse(conn, id, vault_refusal(VAULT_E_WAIT)->reason, text);
-}
-
 static int handle_vault_unseal(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	const struct proto_vault_unseal *m = msg;
@@ -163,18 +154,11 @@ static int handle_vault_unseal(void *ctx, struct ipc_conn *conn, uint64_t id, co
 	char actor[CORE_ACTOR_BYTES];
 
 	core_actor(conn, actor);
-	uint64_t now_ms = ipc_now_ms(c->daemon.ipc);
-	int r = vault_unseal(&c->vault, m->passphrase, fd, now_ms);
+	int r = vault_unseal(&c->vault, m->passphrase, fd, ipc_now_ms(c->daemon.ipc));
 	if (r == VAULT_E_OPEN)
 		return core_done(conn, id, "the vault was open already");
-	if (r == VAULT_E_WAIT)
-		return core_refuse_wait(conn, id, c->vault.retry_at_ms - now_ms);
-	if (r == VAULT_E_PASSPHRASE)
-		core_record(c, EVENT_VAULT_UNSEAL_FAIL, actor, SPAN_NULL, vault_refusal(r)->reason);
-	if (r == VAULT_E_KEY_FILE)
-		log_event(&c->daemon.log, LOG_VAULT_REFUSED, LOG_STR("why", c->vault.files.why));
 	if (r)
-		return r < 0 ? r : core_refuse_vault(conn, id, r);
+		return r < 0 ? r : core_refuse_proof(c, conn, id, r);
 	core_record(c, EVENT_VAULT_UNSEAL, actor, SPAN_NULL, "");
 	r = core_opened(c, actor);
 	return r ? r : core_done(conn, id, "the vault is open");
@@ -210,8 +194,10 @@ int core_answer_new(struct ipc_conn *conn, uint64_t id, enum proto_type type, st
 
 struct core_answer *core_answer_free(struct core_answer *a)
 {
-	if (a)
+	if (a) {
+		secret_free(a->arena, &a->shares);
 		secret_wipe(a, sizeof(*a));
+	}
 	free(a);
 	return NULL;
 }
@@ -220,6 +206,8 @@ static int core_answer_send(struct core_answer *a)
 {
 	struct span bytes = span_of(a->bytes, a->len);
 
+	if (a->type == PROTO_VAULT_BACKED_UP)
+		return core_backup_send(a);
 	if (a->type == PROTO_VAULT_FERNET)
 		return core_send(a->conn, a->type, a->id, &(struct proto_vault_fernet){.token = bytes});
 	return core_send(a->conn, a->type, a->id, &(struct proto_vault_added){.blob = bytes});
@@ -250,24 +238,30 @@ static void on_admin_close(void *ctx, struct ipc_conn *conn)
 
 int core_answer_when_recorded(struct core *c, struct core_answer *a, enum event_code code, struct proto_binding *about)
 {
-	struct ipc_conn *conn = a->conn;
-	uint64_t id = a->id;
 	char actor[CORE_ACTOR_BYTES];
 
-	core_actor(conn, actor);
-	struct proto_event event = {.code = code,
-				    .actor = span_str(actor),
-				    .tenant = about->tenant,
-				    .resource = about->host,
-				    .provider = about->provider,
-				    .credential = about->credential};
+	core_actor(a->conn, actor);
+	return core_answer_when(c, a,
+				&(struct proto_event){.code = code,
+						      .actor = span_str(actor),
+						      .tenant = about->tenant,
+						      .resource = about->host,
+						      .provider = about->provider,
+						      .credential = about->credential});
+}
+
+int core_answer_when(struct core *c, struct core_answer *a, const struct proto_event *event)
+{
+	struct ipc_conn *conn = a->conn;
+	uint64_t id = a->id;
+
 	ipc_conn_set_ctx(conn, a);
-	if (audit_record_wait(c->audit, &event, CORE_AUDIT_DEADLINE_MS, on_answer_recorded, a) == 0)
+	if (audit_record_wait(c->audit, event, CORE_AUDIT_DEADLINE_MS, on_answer_recorded, a) == 0)
 		return 0;
 	ipc_conn_set_ctx(conn, NULL);
 	(void)core_answer_free(a);
 	return core_refuse(conn, id, "audit_unavailable",
-			   "the log is not available; no key is sealed or released without its record");
+			   "the log is not available; no key is sealed, copied or released without its record");
 }
 
 int core_answer_sealed(struct core *c, struct core_answer *a, int r)
@@ -327,10 +321,16 @@ int core_serve(struct core *c)
 	static const struct ipc_row egress_rows[] = {{PROTO_UNSEAL, handle_unseal}};
 	static const struct ipc_row auditd_rows[] = {{PROTO_SIGN_CHECKPOINT, handle_sign_checkpoint}};
 	static const struct ipc_row admin_rows[] = {
-		{PROTO_VAULT_INIT, handle_vault_init},           {PROTO_VAULT_UNSEAL, handle_vault_unseal},
-		{PROTO_VAULT_SEAL, handle_vault_seal},           {PROTO_VAULT_ADD, handle_vault_add},
-		{PROTO_VAULT_STATUS, handle_vault_status},       {PROTO_VAULT_IMPORT_FERNET, core_import_fernet},
-		{PROTO_VAULT_EXPORT_FERNET, core_export_fernet}, {PROTO_VAULT_ROTATE_FERNET, core_rotate_fernet},
+		{PROTO_VAULT_INIT, handle_vault_init},
+		{PROTO_VAULT_UNSEAL, handle_vault_unseal},
+		{PROTO_VAULT_SEAL, handle_vault_seal},
+		{PROTO_VAULT_ADD, handle_vault_add},
+		{PROTO_VAULT_STATUS, handle_vault_status},
+		{PROTO_VAULT_IMPORT_FERNET, core_import_fernet},
+		{PROTO_VAULT_EXPORT_FERNET, core_export_fernet},
+		{PROTO_VAULT_ROTATE_FERNET, core_rotate_fernet},
+		{PROTO_VAULT_BACKUP, core_backup},
+		{PROTO_VAULT_RESTORE, core_restore},
 	};
 	static const struct ipc_edge_spec authd = {.peer = ROLE_AUTHD,
 						   .rows = authd_rows,

@@ -204,9 +204,15 @@ static void a_restored_root_opens_the_same_vault(void **state)
 	assert_int_equal(start(f), 0);
 	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
 	strcpy(origin, f->vault.signer.witness.origin);
-	assert_int_equal(vault_root(&f->vault, SPAN_NULL, -1, 0, &root), VAULT_E_NO_KEY);
-	assert_int_equal(vault_root(&f->vault, SPAN_NULL, open_key(f), 0, &root), 0);
+	assert_int_equal(vault_current_root(&f->vault, SPAN_NULL, -1, 0, &root), VAULT_E_NO_KEY);
+	assert_int_equal(vault_current_root(&f->vault, SPAN_NULL, open_key(f), 0, &root), 0);
 	assert_int_equal(vault_restore(&f->vault, &root, SPAN_NULL), VAULT_E_INITIALISED);
+	write_file(f, "other", "d41d8cd98f00b204e9800998ecf8427e0a315b77632fa0c1153e6d90bb482956\n", 65, 0400);
+	(void)snprintf(path, sizeof(path), "%s/other", f->dir);
+	assert_int_equal(vault_current_root(&f->vault, SPAN_NULL, open(path, O_RDONLY | O_CLOEXEC), 0, &other),
+			 VAULT_E_OTHER_KEY);
+	vault_seal(&f->vault);
+	assert_int_equal(vault_current_root(&f->vault, SPAN_NULL, open_key(f), 0, &other), VAULT_E_SEALED);
 
 	/* Everything is lost; the new vault opens by passphrase. */
 	vault_deinit(&f->vault);
@@ -221,8 +227,8 @@ static void a_restored_root_opens_the_same_vault(void **state)
 	assert_int_equal(f->vault.signer.witness.count, 0);
 	assert_int_equal(vault_restore(&f->vault, &root, span_str(phrase)), 0);
 	assert_string_equal(f->vault.signer.witness.origin, origin); /* the same keys */
-	assert_int_equal(vault_root(&f->vault, span_str("not it at all"), -1, 0, &other), VAULT_E_PASSPHRASE);
-	assert_int_equal(vault_root(&f->vault, span_str(phrase), -1, 0, &other), 0);
+	assert_int_equal(vault_current_root(&f->vault, span_str("not it at all"), -1, 0, &other), VAULT_E_PASSPHRASE);
+	assert_int_equal(vault_current_root(&f->vault, span_str(phrase), -1, 0, &other), 0);
 	secret_open(f->arena);
 	assert_memory_equal(root.p, other.p, ROOT_KEY_BYTES);
 	secret_close(f->arena);

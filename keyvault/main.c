@@ -14,7 +14,7 @@
 
 #define CORE_AUDIT_EVENTS_MAX 4096
 /* Keys, a credential in passing, authd's and four operators' buffers; then one buffer and key for each lane. */
-#define CORE_ARENA_BYTES_MIN        ((size_t)160 << 10)
+#define CORE_ARENA_BYTES_MIN        ((size_t)224 << 10)
 #define CORE_ARENA_BYTES_PER_EGRESS ((size_t)20 << 10)
 
 /* What must not be there, or must be and is not: named for the operator. */

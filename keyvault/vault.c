@@ -21,6 +21,7 @@ const struct vault_refusal *vault_refusal(int e)
 		[VAULT_E_MEMORY] = {"no_memory", "Argon2id needs 128 MiB for a moment"},
 		[VAULT_E_DAMAGED] = {"damaged", "root.sealed is damaged; restore it from a backup"},
 		[VAULT_E_KEY_FILE] = {"key_file", "the key file cannot be used; the core's log says why"},
+		[VAULT_E_OTHER_KEY] = {"other_key", "that is not the root key that the vault was opened with"},
 		[VAULT_E_NO_KEY] = {"no_key_file", "this vault opens with a key file, which was not given"},
 		[VAULT_E_ELSEWHERE] = {"key_file_is_yours",
 				       "keyvault.unseal names a file of yours: put the root key there yourself, "
@@ -238,7 +239,7 @@ static int vault_root_by_passphrase(struct vault *v, struct span passphrase, uin
 	return 0;
 }
 
-int vault_root(struct vault *v, struct span passphrase, int key_fd, uint64_t now_ms, struct secret *ret_root)
+static int vault_root(struct vault *v, struct span passphrase, int key_fd, uint64_t now_ms, struct secret *ret_root)
 {
 	if (v->files.initialised && key_fd >= 0 && !v->files.by_passphrase)
 		return vault_read_key(v, key_fd, ret_root);
@@ -247,6 +248,41 @@ int vault_root(struct vault *v, struct span passphrase, int key_fd, uint64_t now
 	if (!v->files.initialised)
 		return VAULT_E_UNINITIALISED;
 	return v->files.by_passphrase ? vault_root_by_passphrase(v, passphrase, now_ms, ret_root) : VAULT_E_NO_KEY;
+}
+
+/* Did this root key open the vault? A key file may have been exchanged since. */
+static int vault_check_root(struct vault *v, const struct secret *root)
+{
+	struct keyring other;
+
+	keyring_init(&other, v->arena);
+	if (keyring_open(&other, root))
+		return VAULT_E_FULL;
+	secret_open(v->arena);
+	bool same = secret_eq(keyring_purpose(&other, PURPOSE_CHECKPOINTS)->p,
+			      keyring_purpose(&v->keyring, PURPOSE_CHECKPOINTS)->p, KEYRING_KEY_BYTES);
+	secret_close(v->arena);
+	keyring_deinit(&other);
+	return same ? 0 : VAULT_E_OTHER_KEY;
+}
+
+int vault_current_root(struct vault *v, struct span passphrase, int key_fd, uint64_t now_ms, struct secret *ret_root)
+{
+	struct secret root = SECRET_NULL;
+
+	if (!vault_is_open(v)) {
+		if (key_fd >= 0)
+			(void)close(key_fd);
+		return v->files.initialised ? VAULT_E_SEALED : VAULT_E_UNINITIALISED;
+	}
+	int r = vault_root(v, passphrase, key_fd, now_ms, &root);
+	if (!r)
+		r = vault_check_root(v, &root);
+	if (r)
+		secret_free(v->arena, &root);
+	else
+		*ret_root = root;
+	return r;
 }
 
 int vault_unseal(struct vault *v, struct span passphrase, int key_fd, uint64_t now_ms)

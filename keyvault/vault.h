@@ -46,6 +46,7 @@ enum vault_err {
 	VAULT_E_MEMORY,
 	VAULT_E_DAMAGED,
 	VAULT_E_KEY_FILE,  /* files.why says more */
+	VAULT_E_OTHER_KEY, /* not the root key that the vault was opened with */
 	VAULT_E_NO_KEY,    /* the root key is in a file, and none came with the message */
 	VAULT_E_ELSEWHERE, /* the root key is the operator's own file */
 	VAULT_E_STORAGE,
@@ -81,8 +82,9 @@ const char *vault_state(const struct vault *v); /* "uninitialised", "sealed", "u
 /* `passphrase` may lie in the arena, which is open then; `key_fd` as above. 0, VAULT_E_* or negative. */
 MUST_USE int vault_init(struct vault *v, struct span passphrase);
 MUST_USE int vault_unseal(struct vault *v, struct span passphrase, int key_fd, uint64_t now_ms);
-/* The root key itself, by the same proof as for vault_unseal(), open or sealed: for a backup. The caller frees. */
-MUST_USE int vault_root(struct vault *v, struct span passphrase, int key_fd, uint64_t now_ms, struct secret *ret_root);
+/* The root key of an open vault, by the same proof as for vault_unseal(): for a copy. The caller frees. */
+MUST_USE int vault_current_root(struct vault *v, struct span passphrase, int key_fd, uint64_t now_ms,
+				struct secret *ret_root);
 /* `root` becomes the root key of a vault that has none; it stays the caller's. Nothing changes when this fails. */
 MUST_USE int vault_restore(struct vault *v, const struct secret *root, struct span passphrase);
 /* Wipes every key, those of the lanes too. Idempotent. */

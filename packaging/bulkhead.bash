@@ -4,7 +4,7 @@ _bulkhead()
 	local cur=${COMP_WORDS[COMP_CWORD]} words=""
 	case "${COMP_WORDS[*]:1:COMP_CWORD-1}" in
 	"") words="up run status vault key audit config version help --json -c" ;;
-	vault) words="init unseal seal status add list rm import-fernet export-fernet rotate-fernet " ;;
+	vault) words="init unseal seal backup restore status add list rm import-fernet export-fernet rotate-fernet " ;;
 	key) words="create list revoke " ;;
 	audit) words="tail verify proof check-proof " ;;
 	config) words="check show " ;;
@@ -14,6 +14,8 @@ _bulkhead()
 	"vault init"*) words="--json --passphrase-file" ;;
 	"vault unseal"*) words="--json --passphrase-file --key-file" ;;
 	"vault seal"*) words="--json" ;;
+	"vault backup"*) words="--json --to --shares --threshold --out --passphrase-file --key-file" ;;
+	"vault restore"*) words="--json --shares --age --key-file --passphrase-file" ;;
 	"vault status"*) words="--json" ;;
 	"vault add"*) words="--json --file" ;;
 	"vault list"*) words="--json" ;;

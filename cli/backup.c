@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `bulkhead vault backup`. The core makes the copy and records it before it leaves; here it is only put where the
+ * operator wants it. An age file is ciphertext. Shares are shown one at a time, each to its keeper alone, or each
+ * written to a file of its own, which nobody else may read.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "cli/admin.h"
+#include "cli/output.h"
+#include "cli/vault.h"
+
+#define BACKUP_PATH_BYTES 4096
+#define BACKUP_GROUP      4 /* characters between spaces, for the eye */
+
+/* ---- writing ---- */
+
+static int backup_write(struct cli *cli, const char *path, struct span bytes)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
+
+	if (fd < 0)
+		return cli_fail(cli, "%s: %s", path, strerror(errno));
+	bool good = write(fd, bytes.p, bytes.len) == (ssize_t)bytes.len && fsync(fd) == 0;
+	int error = errno;
+	close(fd);
+	if (good)
+		return CLI_DONE;
+	(void)unlink(path);
+	return cli_fail(cli, "%s: %s", path, strerror(error));
+}
+
+static int backup_put_age(struct cli *cli, struct span file)
+{
+	const char *out = cli_option(cli, "--out");
+
+	if (cli->json)
+		return cli_print_json(cli, json_pack("{s:o}", "age", json_span(file)));
+	if (!out) {
+		fprintf(cli->out, "%.*s", SPAN_ARG(file));
+		return CLI_DONE;
+	}
+	int r = backup_write(cli, out, file);
+	if (!r)
+		fprintf(cli->out, "The root key is in %s, for %zu recipients. Try it: age -d %s | wc -c  (65)\n", out,
+			cli->n_repeats, out);
+	return r;
+}
+
+/* "bhshare1 qpzr y9x8 ...", in locked memory: the spaces do not count when it is typed. */
+static size_t backup_group(struct span share, uint8_t *to)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < share.len; i++) {
+		if (i && i % BACKUP_GROUP == 0)
+			to[len++] = ' ';
+		to[len++] = share.p[i];
+	}
+	to[len++] = '\n';
+	return len;
+}
+
+static bool backup_wait_for_enter(void)
+{
+	struct termios before, quiet;
+	char c = 0;
+
+	if (tcgetattr(STDIN_FILENO, &before))
+		return false;
+	quiet = before;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	while (c != '\n' && read(STDIN_FILENO, &c, 1) == 1)
+		continue;
+	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+	return c == '\n';
+}
+
+/* To the terminal past stdio's buffer, and off the screen (and its scroll-back) before the next keeper comes. */
+static int backup_show(struct cli *cli, struct span text, unsigned index, uint64_t n, uint64_t threshold)
+{
+	fprintf(cli->out, "Share %u of %llu; any %llu bring the root key back. Write it down:\n\n", index,
+		(unsigned long long)n, (unsigned long long)threshold);
+	fflush(cli->out);
+	if (write(STDOUT_FILENO, text.p, text.len) != (ssize_t)text.len)
+		return cli_fail(cli, "the share could not be shown: %s", strerror(errno));
+	fprintf(cli->out, "\nEnter clears the screen%s.", index < n ? " for the next one" : "");
+	fflush(cli->out);
+	bool more = backup_wait_for_enter();
+	fputs("\033[H\033[2J\033[3J", cli->out);
+	fflush(cli->out);
+	return more ? CLI_DONE : cli_fail(cli, "not all shares were shown: make another backup, these do not count");
+}
+
+static int backup_put_share(struct cli *cli, struct span share, unsigned index, uint64_t n, uint64_t threshold)
+{
+	const char *out = cli_option(cli, "--out");
+	struct locked text = LOCKED_NULL;
+	char path[BACKUP_PATH_BYTES];
+	int r = locked_new(cli, 2 * share.len + 2, &text);
+
+	if (r)
+		return r;
+	text.len = backup_group(share, text.p);
+	if (out) {
+		(void)snprintf(path, sizeof(path), "%.4000s/share-%u-of-%llu", out, index, (unsigned long long)n);
+		r = backup_write(cli, path, span_of(text.p, text.len));
+		if (!r)
+			fprintf(cli->out, "%s\n", path);
+	} else {
+		r = backup_show(cli, span_of(text.p, text.len), index, n, threshold);
+	}
+	locked_wipe(&text);
+	return r;
+}
+
+static int backup_put_shares(struct cli *cli, struct proto_list shares, uint64_t threshold)
+{
+	uint64_t n = shares.count;
+	struct proto_share item;
+	unsigned index = 0;
+	int r = CLI_DONE;
+
+	while (!r && proto_share_next(&shares, &item))
+		r = backup_put_share(cli, item.text, ++index, n, threshold);
+	return r;
+}
+
+/* ---- asking ---- */
+
+static int backup_options(struct cli *cli, struct proto_vault_backup *ret)
+{
+	const char *out = cli_option(cli, "--out");
+	bool shares = cli_option(cli, "--shares"), threshold = cli_option(cli, "--threshold");
+	struct stat st;
+	int r;
+
+	if (shares != threshold || shares == (cli->n_repeats > 0))
+		return cli_misuse(cli, "say either --to RECIPIENT or --shares N --threshold K");
+	r = cli_option_u64(cli, "--shares", 2, 16, 0, &ret->shares);
+	if (!r)
+		r = cli_option_u64(cli, "--threshold", 2, shares ? ret->shares : 16, 0, &ret->threshold);
+	if (r || !shares)
+		return r;
+	if (cli->json)
+		return cli_misuse(cli, "shares are for people: there is no --json");
+	if (!out && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
+		return cli_fail(cli,
+				"shares are shown on a terminal, one at a time, or written to files: --out FOLDER");
+	if (out && (stat(out, &st) || !S_ISDIR(st.st_mode)))
+		return cli_fail(cli, "%s is no folder; make one that only you can read", out);
+	return CLI_DONE;
+}
+
+static int backup_ask(struct cli *cli, struct proto_vault_backup *m, const struct vault_proof *proof)
+{
+	struct proto_recipient to[CLI_REPEATS_MAX];
+	const union proto_any *answer;
+	struct admin *a = NULL;
+	int r = admin_open(cli, ROLE_KEYVAULT, 0, &a);
+
+	for (size_t i = 0; i < cli->n_repeats; i++)
+		to[i].text = span_str(cli->repeats[i]);
+	m->recipients = (struct proto_list){.items = to, .count = cli->n_repeats};
+	m->passphrase = span_of(proof->passphrase.p, proof->passphrase.len);
+	m->key_file = proof->key_fd >= 0;
+	if (!r)
+		r = admin_call_fd(a, PROTO_VAULT_BACKUP, m, proof->key_fd, PROTO_VAULT_BACKED_UP, VAULT_KDF_MS,
+				  &answer);
+	if (!r)
+		r = cli->n_repeats ? backup_put_age(cli, answer->vault_backed_up.file)
+				   : backup_put_shares(cli, answer->vault_backed_up.shares, m->threshold);
+	admin_close(a);
+	return r;
+}
+
+int cmd_vault_backup(struct cli *cli)
+{
+	struct proto_vault_backup m = {0};
+	struct vault_proof proof = VAULT_PROOF_NULL;
+	int r = backup_options(cli, &m);
+
+	if (!r)
+		r = vault_proof(cli, &proof);
+	if (!r)
+		r = backup_ask(cli, &m, &proof);
+	vault_proof_wipe(&proof);
+	return r;
+}

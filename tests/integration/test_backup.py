@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Copies of the root key: made with proof and record, readable by the standard age tool, and everything is back from them."""
+import os
+import pty
+import re
+import select
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+import memscan
+from gateway import BUILD, INSTRUMENTED, Gateway, Provider, SLOWER, scratch, wait_for
+
+NEEDS_AGE = pytest.mark.skipif(not shutil.which("age"), reason="needs the age tool (Debian package age)")
+PASSPHRASE = b"correct horse battery staple\n"
+LOW_ORDER = "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq5cu47z"
+
+
+@pytest.fixture(scope="module")
+def vault(new_gateway):
+    gateway = new_gateway(prepare=False, settings={"keyvault": {"unseal": "passphrase"}})
+    gateway.cli("vault", "init", stdin=PASSPHRASE)
+    gateway.add_key()
+    gateway.key = gateway.make_key()["key"]
+    wait_for("service", lambda: gateway.chat("gpt-x").status == 200)
+    return gateway
+
+
+def age_identity(folder, name):
+    path = os.path.join(folder, name)
+    done = subprocess.run(["age-keygen", "-o", path], capture_output=True, check=True)
+    return path, re.search(r"age1[0-9a-z]+", done.stderr.decode()).group(0)
+
+
+def shares_of(gateway, n, k, folder):
+    os.mkdir(folder, 0o700)
+    gateway.cli("vault", "backup", "--shares", str(n), "--threshold", str(k), "--out", folder, stdin=PASSPHRASE)
+    return [os.path.join(folder, f"share-{i}-of-{n}") for i in range(1, n + 1)]
+
+
+def bring_back(old, folder, provider, unseal="passphrase"):
+    """A gateway on a fresh state folder with nothing but authd's part of the old one and what is not the root key."""
+    new = Gateway(folder, provider, settings={"keyvault": {"unseal": unseal}}, providers=old.providers or old.all_providers())
+    os.makedirs(new.state)
+    for part in ("authd", "keyvault"):
+        shutil.copytree(os.path.join(old.state, part), os.path.join(new.state, part), symlinks=True)
+        for where, folders, files in os.walk(os.path.join(new.state, part)):
+            for name in ["", *folders, *files]:
+                path = os.path.join(where, name)
+                st = os.lstat(path.replace(new.state, old.state, 1))
+                os.chown(path, st.st_uid, st.st_gid)
+    for name in os.listdir(os.path.join(new.state, "keyvault")):
+        if name.startswith("root") or name == "witness":
+            os.unlink(os.path.join(new.state, "keyvault", name))
+    new.key = old.key
+    return new
+
+
+def assert_all_is_back(new):
+    wait_for("the whole vault", lambda: new.chat("gpt-x").status == 200)
+    wait_for("the record", lambda: new.audit(event="vault.restore"))
+    assert not new.audit(event="vault.reject")
+
+
+@NEEDS_AGE
+def test_age_file(vault, tmp_path):
+    ours, to_us = age_identity(tmp_path, "ours")
+    theirs, to_them = age_identity(tmp_path, "theirs")
+    other, _ = age_identity(tmp_path, "other")
+    path = os.path.join(tmp_path, "backup.age")
+    vault.cli("vault", "backup", "--to", to_us, "--to", to_them, "--out", path, stdin=PASSPHRASE)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o400
+    plain = [subprocess.run(["age", "-d", "-i", i, path], capture_output=True, check=True).stdout for i in (ours, theirs)]
+    assert plain[0] == plain[1] and re.fullmatch(rb"[0-9a-f]{64}\n", plain[0])
+    assert subprocess.run(["age", "-d", "-i", other, path], capture_output=True, check=False).returncode != 0
+    event = vault.audit(event="vault.backup")[-1]
+    assert event["reason"] == "age recipients: 2" and event["actor"].startswith("uid:")
+    assert vault.cli("vault", "backup", "--to", to_us, "--out", path, stdin=PASSPHRASE, check=False).returncode == 1  # is there
+
+    # To standard output: the same, another file every time.
+    again = vault.cli("vault", "backup", "--to", to_us, stdin=PASSPHRASE).stdout
+    assert again.startswith(b"-----BEGIN AGE ENCRYPTED FILE-----\n") and again != open(path, "rb").read()
+    assert subprocess.run(["age", "-d", "-i", ours], input=again, capture_output=True, check=True).stdout == plain[0]
+
+    with scratch() as folder, Provider(folder) as provider, bring_back(vault, folder, vault.provider) as new:
+        assert provider
+        wrong = new.cli("vault", "restore", "--age", other, path, stdin=PASSPHRASE, check=False)
+        assert wrong.returncode == 1 and b"other recipients" in wrong.stderr
+        damaged = os.path.join(tmp_path, "damaged.age")
+        with open(path, "rb") as f, open(damaged, "wb") as g:
+            g.write(f.read().replace(b"-----END", b"AAAA\n-----END"))
+        wrong = new.cli("vault", "restore", "--age", ours, damaged, stdin=PASSPHRASE, check=False)
+        assert wrong.returncode == 1 and b"damaged" in wrong.stderr or b"altered" in wrong.stderr
+        short = new.cli("vault", "restore", "--age", ours, path, stdin=b"short\n", check=False)
+        assert short.returncode == 1 and b"8 to 1024" in short.stderr
+        assert new.cli_json("vault", "status")["state"] == "uninitialised"
+        new.cli("vault", "restore", "--age", ours, path, stdin=b"another passphrase\n")
+        assert_all_is_back(new)
+        again = new.cli("vault", "restore", "--age", ours, path, stdin=PASSPHRASE, check=False)
+        assert again.returncode == 1 and b"already_initialised" in again.stderr
+        new.cli("vault", "seal")
+        new.cli("vault", "unseal", stdin=b"another passphrase\n")
+        wait_for("service", lambda: new.chat("gpt-x").status == 200)
+
+
+@NEEDS_AGE
+def test_what_the_age_tool_makes(vault, tmp_path):
+    """The other way round: encrypted by age, to several, armored and not, restored by us; and decrypted by age into a key file."""
+    ours, to_us = age_identity(tmp_path, "ours")
+    _, to_them = age_identity(tmp_path, "theirs")
+    root = subprocess.run(["age", "-d", "-i", ours], input=vault.cli("vault", "backup", "--to", to_us, stdin=PASSPHRASE).stdout,
+                          capture_output=True, check=True).stdout
+    for armor in ([], ["-a"]):
+        path = os.path.join(tmp_path, "made" + "".join(armor))
+        subprocess.run(["age", "-e", *armor, "-r", to_them, "-r", to_us, "-o", path], input=root, check=True)
+        with scratch() as folder, bring_back(vault, folder, vault.provider) as new:
+            new.cli("vault", "restore", "--age", ours, path, stdin=PASSPHRASE)
+            assert_all_is_back(new)
+    key = os.path.join(tmp_path, "key")
+    with open(os.open(key, os.O_WRONLY | os.O_CREAT, 0o400), "wb") as f:
+        f.write(root)
+    with scratch() as folder, bring_back(vault, folder, vault.provider, unseal="key_file") as new:
+        os.chmod(tmp_path, 0o700)
+        new.cli("vault", "restore", "--key-file", key)
+        assert_all_is_back(new)
+
+
+@pytest.mark.parametrize("to", ["age1", "nobody", LOW_ORDER, "AGE-SECRET-KEY-1QQQQ", "ssh-ed25519 AAAA",
+                                "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwk"])
+def test_malformed_recipients(vault, to):
+    before = len(vault.audit(event="vault.backup"))
+    refused = vault.cli("vault", "backup", "--to", to, stdin=PASSPHRASE, check=False)
+    assert refused.returncode == 1 and not refused.stdout and b"not an age recipient" in refused.stderr
+    assert len(vault.audit(event="vault.backup")) == before
+
+
+def test_proof_and_record_come_first(vault, tmp_path):
+    good = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
+    wrong = vault.cli("vault", "backup", "--to", good, stdin=b"wrong horse\n", check=False)
+    assert wrong.returncode == 1 and not wrong.stdout and b"wrong_passphrase" in wrong.stderr
+    wait_for("the record", lambda: vault.audit(event="vault.unseal_fail"))
+    launcher = vault.process.pid
+    os.kill(launcher, 19)  # nobody restarts auditd meanwhile
+    try:
+        os.kill(vault.pids("auditd")[0], 9)
+        wait_for("auditd to be gone", lambda: not vault.pids("auditd"))
+        refused = vault.cli("vault", "backup", "--to", good, stdin=PASSPHRASE, check=False)
+    finally:
+        os.kill(launcher, 18)
+    assert refused.returncode == 1 and not refused.stdout and b"audit_unavailable" in refused.stderr
+    wait_for("auditd", lambda: vault.cli("audit", "tail", check=False).returncode == 0)
+    wait_for("a backup", lambda: vault.cli("vault", "backup", "--to", good, stdin=PASSPHRASE, check=False).returncode == 0)
+    vault.cli("vault", "seal")
+    sealed = vault.cli("vault", "backup", "--to", good, stdin=PASSPHRASE, check=False)
+    assert sealed.returncode == 1 and b"sealed" in sealed.stderr
+    wait_for("unseal", lambda: vault.cli("vault", "unseal", stdin=PASSPHRASE, check=False).returncode == 0)
+    for args in (["--shares", "3"], ["--threshold", "2"], [], ["--shares", "1", "--threshold", "1"],
+                 ["--shares", "3", "--threshold", "4"], ["--shares", "17", "--threshold", "2"],
+                 ["--to", good, "--shares", "3", "--threshold", "2"]):
+        assert vault.cli("vault", "backup", *args, "--out", str(tmp_path), stdin=PASSPHRASE, check=False).returncode == 2
+    assert vault.cli("vault", "backup", "--shares", "3", "--threshold", "2", stdin=PASSPHRASE, check=False).returncode == 1
+
+
+def test_shares(vault, tmp_path):
+    first = shares_of(vault, 5, 3, os.path.join(tmp_path, "first"))
+    second = shares_of(vault, 5, 3, os.path.join(tmp_path, "second"))
+    assert all(stat.S_IMODE(os.stat(p).st_mode) == 0o400 for p in first)
+    assert vault.audit(event="vault.backup")[-1]["reason"] == "shares: 3 of 5"
+    mistyped = os.path.join(tmp_path, "mistyped")
+    with open(first[2], "rb") as f, open(mistyped, "wb") as g:
+        text = f.read()
+        g.write(text[:40] + (b"q" if text[40:41] != b"q" else b"p") + text[41:])
+    with scratch() as folder, bring_back(vault, folder, vault.provider) as new:
+        for files, said in ((first[:2], b"too few"), ([first[0], first[1], second[2]], b"share 3: of another backup"),
+                            ([first[0], first[1], first[1]], b"share 3: given twice"), ([first[0], first[1], mistyped], b"share 3: not a share"),
+                            ([first[0], os.devnull], b"empty")):
+            refused = new.cli("vault", "restore", "--shares", *files, stdin=PASSPHRASE, check=False)
+            assert refused.returncode == 1 and said in refused.stderr, refused.stderr
+            assert new.cli_json("vault", "status")["state"] == "uninitialised"
+        new.cli("vault", "restore", "--shares", first[4], first[0], first[2], stdin=PASSPHRASE)
+        assert_all_is_back(new)
+
+
+class Terminal:
+    """A person at `bulkhead`."""
+
+    def __init__(self, gateway, *args):
+        self.fd, slave = pty.openpty()
+        self.seen = b""
+        self.process = subprocess.Popen([os.path.join(BUILD, "bin", "bulkhead"), *args, "-c", gateway.config],  # pylint: disable=R1732
+                                        stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+        os.close(slave)
+
+    def read_until(self, end, seconds=20):
+        data = b""
+        while end not in data:
+            assert select.select([self.fd], [], [], seconds * SLOWER)[0], self.seen + data
+            data += os.read(self.fd, 4096)
+        self.seen += data
+        return data
+
+    def type(self, text):
+        os.write(self.fd, text + b"\r")
+
+    def end(self):
+        code = self.process.wait(30 * SLOWER)
+        os.close(self.fd)
+        return code
+
+
+def test_shares_on_a_terminal(vault):
+    """Shown one at a time and wiped off; typed without echo, in capitals and groups as they were shown."""
+    person = Terminal(vault, "vault", "backup", "--shares", "3", "--threshold", "2")
+    person.read_until(b"Passphrase (not shown): ")
+    person.type(PASSPHRASE.strip())
+    shares = []
+    for i in range(3):
+        shown = person.read_until(b"Enter clears the screen")
+        assert f"Share {i + 1} of 3; any 2".encode() in shown
+        found = re.findall(rb"bhsh are1[a-z0-9 ]+", shown)
+        assert len(found) == 1
+        shares.append(found[0].strip())
+        person.type(b"")
+    person.read_until(b"\x1b[3J")
+    assert person.end() == 0 and len(set(shares)) == 3
+
+    with scratch() as folder, bring_back(vault, folder, vault.provider) as new:
+        person = Terminal(new, "vault", "restore", "--shares")
+        person.read_until(b"A share (not shown): ")
+        person.type(shares[2].upper())
+        person.read_until(b"Share 2 of 2 (not shown): ")
+        person.type(shares[0])
+        person.read_until(b"New passphrase (not shown): ")
+        person.type(PASSPHRASE.strip())
+        person.read_until(b"Once more: ")
+        person.type(PASSPHRASE.strip())
+        person.read_until(b"open.")
+        assert person.end() == 0
+        assert shares[0] not in person.seen and shares[2].upper() not in person.seen
+        assert_all_is_back(new)
+
+
+@NEEDS_AGE
+@pytest.mark.skipif(os.geteuid() != 0 or INSTRUMENTED, reason="needs root, and no sanitizer that keeps freed memory")
+def test_no_root_key_is_left_outside_the_arena(vault, tmp_path):
+    ours, to_us = age_identity(tmp_path, "ours")
+    path = os.path.join(tmp_path, "backup.age")
+    vault.cli("vault", "backup", "--to", to_us, "--out", path, stdin=PASSPHRASE)
+    shares = shares_of(vault, 3, 2, os.path.join(tmp_path, "shares"))
+    text = subprocess.run(["age", "-d", "-i", ours, path], capture_output=True, check=True).stdout.strip()
+    root = bytes.fromhex(text.decode())
+    needles = {"root": root, "half": root[:16], "other half": root[16:], "hex": text[:32], "hex end": text[32:]}
+    for i, share in enumerate(shares):
+        with open(share, "rb") as f:
+            needles[f"share {i}"] = f.read().replace(b" ", b"").strip()[20:]
+    with scratch() as folder, bring_back(vault, folder, vault.provider) as new:
+        new.cli("vault", "restore", "--shares", *shares[:2], stdin=PASSPHRASE)
+        assert_all_is_back(new)
+        for gateway in (vault, new):
+            for pid in {*gateway.pids(), gateway.process.pid}:
+                memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
+                for low, high, _, where, arena in memscan.mappings(pid):
+                    if arena or where.startswith(("[vvar", "[vsyscall")):
+                        continue
+                    try:
+                        found = memscan.search(memory, low, high, needles)[0]
+                    except OSError:
+                        continue
+                    assert not list(found), (gateway.pids().get(pid), where)
+                os.close(memory)
