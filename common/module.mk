@@ -1,11 +1,12 @@
 SRC_common := common/err.c common/buf.c common/crc32c.c common/grant.c common/json_value.c common/json_scan.c common/secret.c
 SRC_common += common/sandbox.c common/sandbox_table.c common/seccomp_bpf.c common/landlock.c
-SRC_common += common/config.c common/config_rows.c common/config_url.c
+SRC_common += common/address.c common/config.c common/config_rows.c common/config_url.c
 SRC_common += common/log.c common/edges.c common/daemon.c
 SRC_common += common/ipc_buf.c common/ipc_conn.c common/ipc_call.c common/ipc_edge.c common/ipc_admin.c
 SRC_common += common/merkle.c common/note.c common/audit_ring.c common/audit_client.c
 $(eval $(call library,common,$(SRC_common)))
 $(eval $(call unit,common/crc32c,common))
+$(eval $(call unit,common/address,common proto))
 $(eval $(call unit,common/config,common proto,msgpack))
 $(eval $(call unit,common/grant,common sha256_nettle proto,libsodium nettle msgpack))
 $(eval $(call fuzz,grant,common sha256_nettle proto,libsodium nettle msgpack))
