@@ -18,6 +18,12 @@ struct landlock_attr {
 	uint64_t fs, net, scoped;
 };
 
+struct landlock_port {
+	uint64_t allowed, port;
+};
+
+#define RULE_NET_PORT 2
+
 #define FS_EXECUTE      BIT(0)
 #define FS_WRITE_FILE   BIT(1)
 #define FS_READ_FILE    BIT(2)
@@ -47,13 +53,13 @@ static void landlock_fd_close(int *fd)
 		(void)close(*fd);
 }
 
-static struct landlock_attr landlock_handled(const struct landlock_rules *rules, int abi)
+static struct landlock_attr landlock_handled(int abi)
 {
 	size_t row = MIN((size_t)abi, ARRAY_LEN(landlock_fs_bits) - 1);
 	struct landlock_attr attr = {.fs = BIT(landlock_fs_bits[row]) - 1};
 
 	if (abi >= ABI_NET)
-		attr.net = NET_BIND_TCP | (rules->tcp_connect ? 0 : NET_CONNECT_TCP);
+		attr.net = NET_BIND_TCP | NET_CONNECT_TCP;
 	if (abi >= ABI_SCOPE)
 		attr.scoped = SCOPE_ABSTRACT | SCOPE_SIGNAL;
 	return attr;
@@ -78,6 +84,17 @@ static int landlock_add_path(int ruleset, const struct sandbox_path *path, uint6
 	return 0;
 }
 
+static int landlock_add_ports(int ruleset, const struct landlock_rules *rules)
+{
+	for (size_t i = 0; i < rules->n_tcp_ports; i++) {
+		const struct landlock_port rule = {NET_CONNECT_TCP, rules->tcp_ports[i]};
+
+		if (syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0) < 0)
+			return err_origin(-errno);
+	}
+	return 0;
+}
+
 int landlock_enter(const struct landlock_rules *rules, int *ret_abi)
 {
 	CLEANUP(landlock_fd_close) int ruleset = -1;
@@ -89,13 +106,19 @@ int landlock_enter(const struct landlock_rules *rules, int *ret_abi)
 		*ret_abi = 0;
 		return 0;
 	}
-	attr = landlock_handled(rules, (int)abi);
+	attr = landlock_handled((int)abi);
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr),
 			       0); /* zeros beyond what it knows are fine */
 	if (ruleset < 0)
 		return err_origin(-errno);
 	for (size_t i = 0; i < rules->n_paths; i++) {
 		int r = landlock_add_path(ruleset, &rules->paths[i], attr.fs);
+
+		if (r < 0)
+			return r;
+	}
+	if (abi >= ABI_NET) {
+		int r = landlock_add_ports(ruleset, rules);
 
 		if (r < 0)
 			return r;

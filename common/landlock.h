@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Landlock by its raw system calls: no file access beyond a list of folders, no TCP bind (and no connect), no signals
- * and no abstract Unix sockets outside the process. A kernel gives as much of it as its ABI version knows; it never
- * stands alone, since UDP, MPTCP and pathname sockets pass it: seccomp closes those.
+ * Landlock by its raw system calls: no file access beyond a list of folders, no TCP bind, no TCP connect but to a list
+ * of ports, no signals and no abstract Unix sockets outside the process. A kernel gives as much of it as its ABI
+ * version knows; it never stands alone, since UDP, MPTCP and pathname sockets pass it: seccomp closes those.
  */
 #pragma once
 
@@ -11,7 +11,8 @@
 struct landlock_rules {
 	const struct sandbox_path *paths;
 	size_t n_paths;
-	bool tcp_connect; /* permitted, to any port */
+	const uint16_t *tcp_ports; /* connect is permitted to these */
+	size_t n_tcp_ports;
 };
 
 /* Restricts the calling thread for good. no_new_privs must be set. *ret_abi: 0 where the kernel has no Landlock. 0 or

@@ -89,13 +89,8 @@ static void sandbox_describe(const struct seccomp_bpf *program, int abi, char *t
 		       prctl(PR_GET_MDWE_, 0, 0, 0, 0) > 0 ? "mdwe" : "no-mdwe");
 }
 
-int sandbox_enter(enum role role, const struct sandbox_path *paths, size_t n_paths, char *ret_text, size_t cap)
+static int sandbox_confine(enum role role, const struct landlock_rules *rules, char *ret_text, size_t cap)
 {
-	const struct landlock_rules rules = {
-		.paths = paths,
-		.n_paths = n_paths,
-		.tcp_connect = role == ROLE_DIALER,
-	};
 	struct seccomp_bpf program;
 	int r, abi = 0;
 
@@ -109,9 +104,20 @@ int sandbox_enter(enum role role, const struct sandbox_path *paths, size_t n_pat
 	r = sandbox_drop_capabilities();
 	if (r < 0)
 		return r;
-	r = landlock_enter(&rules, &abi);
+	r = landlock_enter(rules, &abi);
 	if (r < 0)
 		return r;
 	sandbox_describe(&program, abi, ret_text, cap);
 	return sandbox_install(&program);
+}
+
+int sandbox_enter(enum role role, const struct sandbox_path *paths, size_t n_paths, char *ret_text, size_t cap)
+{
+	return sandbox_confine(role, &(const struct landlock_rules){.paths = paths, .n_paths = n_paths}, ret_text, cap);
+}
+
+int sandbox_enter_dialing(const uint16_t *ports, size_t n_ports, char *ret_text, size_t cap)
+{
+	return sandbox_confine(ROLE_DIALER, &(const struct landlock_rules){.tcp_ports = ports, .n_tcp_ports = n_ports},
+			       ret_text, cap);
 }

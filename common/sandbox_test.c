@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,6 +174,51 @@ static void test_a_missing_path_is_an_error(void **state)
 	folder = NULL;
 }
 
+/* The child's exit code: what connecting to each of two listeners on loopback came to, the first one's port listed. */
+static int dial_two(const struct sockaddr_in *to, size_t n_listed)
+{
+	uint16_t port = ntohs(to[0].sin_port);
+	int outcome[2];
+	char text[256];
+
+	if (sandbox_prepare() != 0 || sandbox_enter_dialing(&port, n_listed, text, sizeof(text)) != 0)
+		return 99;
+	for (size_t i = 0; i < 2; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		outcome[i] = connect(fd, (const struct sockaddr *)&to[i], sizeof(to[i])) == 0 ? 1
+			     : errno == EACCES                                                ? 2
+											      : 3;
+	}
+	return 10 * outcome[0] + outcome[1];
+}
+
+static void test_the_dialer_reaches_its_ports_only(void **state)
+{
+	struct sockaddr_in to[2];
+	int status;
+
+	(void)state;
+	only_confined();
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 4)
+		skip();
+	for (size_t i = 0; i < 2; i++) {
+		socklen_t len = sizeof(to[i]);
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		to[i] = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		assert_int_equal(bind(fd, (struct sockaddr *)&to[i], len), 0);
+		assert_int_equal(listen(fd, 1), 0);
+		assert_int_equal(getsockname(fd, (struct sockaddr *)&to[i], &len), 0);
+	}
+	for (size_t n_listed = 0; n_listed < 2; n_listed++) {
+		pid_t pid = fork();
+		if (pid == 0)
+			_exit(dial_two(to, n_listed));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), n_listed ? 12 : 22);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +228,7 @@ int main(void)
 		cmocka_unit_test(test_failed_assertion_shows_as_sigabrt),
 		cmocka_unit_test(test_files_only_in_the_folder),
 		cmocka_unit_test(test_a_missing_path_is_an_error),
+		cmocka_unit_test(test_the_dialer_reaches_its_ports_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A captured daemon, inside its own sandbox, tries what attempts.def lists. What is not refused is named here, with the reason."""
+import ctypes
 import os
 import re
 import subprocess
@@ -18,15 +19,18 @@ PERMITTED = {
     "router": {"memfd_sealable"},  # large bodies; nothing can execute it
     "authd": {"stat_path"},  # whether a file is there and how long it is; what is in it stays closed
     "auditd": {"stat_path"},
-    "dialer": {"tcp4", "tcp6", "udp4", "udp6", "connect_inherited"},
+    "dialer": {"tcp4", "tcp6"},  # to no port at all here; the real one is given those of its providers and name servers
 }
+LANDLOCK_ABI = ctypes.CDLL(None).syscall(444, None, 0, 1)  # landlock_create_ruleset, which version?
+if LANDLOCK_ABI < 4:
+    PERMITTED["dialer"].add("connect_inherited")
 if os.geteuid() != 0:  # one uid for all, so that file modes say nothing; the dialer has no Unix socket that it could connect
     PERMITTED["dialer"].add("connect_edge")
 # Killed at once is the rule. These may come back with an error instead, because Landlock or file permissions refuse them.
 REFUSED = {
     "authd": {"open_passwd", "open_cmdline", "open_mem", "create_tmp", "open_beneath", "unlink"},
     "auditd": {"open_passwd", "open_cmdline", "open_mem", "create_tmp", "open_beneath", "unlink", "rename"},
-    "dialer": {"connect_edge", "connect_abstract", "who_sent"},
+    "dialer": {"connect_edge", "connect_abstract", "connect_inherited"},
 }
 # Kernels from 6.12 on let these by every filter: they are for the kernel's own trampolines and fail for anybody else.
 UNFILTERED = {"335", "336", "uretprobe", "uprobe"}
