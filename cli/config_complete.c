@@ -4,15 +4,17 @@
  * providers.def, everything else its default, and then keys are checked against each other. Afterwards every slot of
  * every element has a value.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 
 #include "cli/catalogue.h"
 #include "cli/config_tree.h"
 #include "cli/listen.h"
+#include "common/address.h"
 
-#define COMPLETE_ROUTES_MAX 4 /* of PERMIT and GRANT */
+#define COMPLETE_ROUTES_MAX  4  /* of PERMIT and GRANT */
+#define COMPLETE_SERVERS_MAX 4  /* as many as the dialer asks */
+#define COMPLETE_WITHIN_MAX  16 /* as many as it takes */
 
 static const char *complete_get(const struct config_tree *t, enum config_section section, size_t element,
 				const char *key)
@@ -98,13 +100,6 @@ static bool complete_is_name(const char *name)
 	       name[0] != '-';
 }
 
-static bool complete_is_address(const char *text)
-{
-	uint8_t bytes[16];
-
-	return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
-}
-
 /* A header that may carry a key: a lower-case token, and none of those that frame or route the request. */
 static bool complete_is_header(const char *name)
 {
@@ -128,10 +123,53 @@ static bool complete_is_pattern(const char *match)
 
 /* ---- checks of elements ---- */
 
+static int complete_check_connect(struct config_tree *t, size_t i, const char *name, unsigned line)
+{
+	const char *connect_to = complete_get(t, CONFIG_PROVIDERS, i, "connect_to");
+	const char *within = complete_get(t, CONFIG_PROVIDERS, i, "connect_within");
+	struct address_block blocks[COMPLETE_WITHIN_MAX];
+	struct address address;
+	struct span bad;
+	size_t n;
+
+	if (connect_to[0] && within[0])
+		return config_tree_wrong(t, line, "provider '%s' has both connect_to and connect_within", name);
+	if (connect_to[0] && !address_parse(span_str(connect_to), &address))
+		return config_tree_wrong(t, line, "connect_to of provider '%s' must be an IP address", name);
+	if (!address_list(within, blocks, COMPLETE_WITHIN_MAX, &n, &bad))
+		return config_tree_wrong(t, line,
+					 "connect_within of provider '%s': '%.*s' is not one of at most %d addresses "
+					 "or CIDR blocks, IPv4 from /%d and IPv6 from /%d, with no bit set behind it",
+					 name, SPAN_ARG(bad), COMPLETE_WITHIN_MAX, ADDRESS_BITS_MIN_V4,
+					 ADDRESS_BITS_MIN_V6);
+	return 0;
+}
+
+/* The dialer knows origins, not providers: what one is permitted, all at that origin are. */
+static int complete_check_origin(struct config_tree *t, size_t i, const struct config_url *url)
+{
+	static const char *const keys[] = {"connect_to", "connect_within"};
+
+	for (size_t j = 0; j < i; j++) {
+		struct config_url other;
+		if (config_url_parse(complete_get(t, CONFIG_PROVIDERS, j, "base_url"), &other) ||
+		    strcmp(url->host, other.host) != 0 || url->port != other.port)
+			continue;
+		for (size_t k = 0; k < ARRAY_LEN(keys); k++)
+			if (strcmp(complete_get(t, CONFIG_PROVIDERS, i, keys[k]),
+				   complete_get(t, CONFIG_PROVIDERS, j, keys[k])) != 0)
+				return config_tree_wrong(
+					t, t->sections[CONFIG_PROVIDERS].elements[i].line,
+					"providers '%s' and '%s' share %s:%u and must have the same %s",
+					complete_get(t, CONFIG_PROVIDERS, j, "name"),
+					complete_get(t, CONFIG_PROVIDERS, i, "name"), url->host, url->port, keys[k]);
+	}
+	return 0;
+}
+
 static int complete_check_provider(struct config_tree *t, size_t i)
 {
 	const char *name = complete_get(t, CONFIG_PROVIDERS, i, "name");
-	const char *connect_to = complete_get(t, CONFIG_PROVIDERS, i, "connect_to");
 	unsigned line = t->sections[CONFIG_PROVIDERS].elements[i].line;
 	struct config_url url;
 
@@ -145,12 +183,11 @@ static int complete_check_provider(struct config_tree *t, size_t i)
 					 "base_url of provider '%s' must be https://host[:port]/path, the host in "
 					 "lower case, without user, query or '..'",
 					 name);
-	if (connect_to[0] && !complete_is_address(connect_to))
-		return config_tree_wrong(t, line, "connect_to of provider '%s' must be an IP address", name);
 	if (!complete_is_header(complete_get(t, CONFIG_PROVIDERS, i, "header")))
 		return config_tree_wrong(
 			t, line, "header of provider '%s' must be a lower-case header that may carry a key", name);
-	return 0;
+	int r = complete_check_connect(t, i, name, line);
+	return r ? r : complete_check_origin(t, i, &url);
 }
 
 static bool complete_has_provider(const struct config_tree *t, struct span name)
@@ -181,6 +218,22 @@ static int complete_check_model(struct config_tree *t, size_t i)
 	return 0;
 }
 
+static int complete_check_resolvers(struct config_tree *t)
+{
+	const char *at = complete_get(t, CONFIG_DIALER, 0, "resolvers");
+	struct address address;
+	struct span item;
+	uint16_t port;
+
+	for (size_t n = 0; config_list_next(&at, &item); n++)
+		if (n == COMPLETE_SERVERS_MAX || !address_parse_port(item, 53, &address, &port))
+			return config_tree_wrong(t, config_tree_line(t, CONFIG_DIALER, 0, "resolvers"),
+						 "resolvers must be at most %d of ADDRESS or ADDRESS:PORT, numeric, "
+						 "such as 9.9.9.9 or [2620:fe::fe]:53",
+						 COMPLETE_SERVERS_MAX);
+	return 0;
+}
+
 int config_complete(struct config_tree *t)
 {
 	struct listen_address address;
@@ -194,6 +247,8 @@ int config_complete(struct config_tree *t)
 		r = complete_check_provider(t, i);
 	for (size_t i = 0; !r && i < t->sections[CONFIG_MODELS].n; i++)
 		r = complete_check_model(t, i);
+	if (!r)
+		r = complete_check_resolvers(t);
 	if (!r && listen_parse(complete_get(t, CONFIG_ROUTER, 0, "listen"), &address))
 		r = config_tree_wrong(t, config_tree_line(t, CONFIG_ROUTER, 0, "listen"),
 				      "listen must be ADDRESS:PORT with a numeric address, such as 127.0.0.1:8080");

@@ -164,6 +164,7 @@ static void show_example(FILE *to)
 	      "#  - name: local                         # any other speaks the OpenAI dialect at its base_url\n"
 	      "#    base_url: https://models.internal:8443/v1\n"
 	      "#    connect_to: 10.0.0.7                # explicit permission for a private address\n"
+	      "#    connect_within: [10.20.0.0/16]      # or for what its name resolves to; one of the two\n"
 	      "#    ca_file: ./ca.pem\n\n"
 	      "models:                                  # the first match counts; providers in order of preference\n"
 	      "  - { match: \"*\", providers: [openai] }\n\n",

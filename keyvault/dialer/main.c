@@ -3,8 +3,9 @@
  * keyvault-dialer: DIAL{host, port} from an egress -> DIALED with a connected socket, or DIAL_FAILED. The only program
  * of the vault that can open a socket, and one that holds nothing worth sending through it.
  *
- * System calls beyond every daemon's: socket (TCP for providers, UDP and TCP for DNS), connect, recvfrom,
- * getsockopt(SO_ERROR).
+ * System calls beyond every daemon's: socket (TCP, for providers and name servers), connect, getpeername, recvfrom,
+ * getsockopt(SO_ERROR). Where the kernel's Landlock knows ports, TCP goes to those of the configured providers and name
+ * servers alone.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,13 +24,15 @@ struct process {
 	struct ipc_edge *egress;
 };
 
-static void on_dialed(void *ctx, uint64_t id, int fd, const char *address, enum reason why)
+static void on_dialed(void *ctx, uint64_t id, const struct dial_end *end)
 {
 	struct ipc_conn *conn = ctx;
-	struct proto_dialed dialed = {.address = span_str(address ? address : "")};
-	struct proto_dial_failed failed = {.reason = fd >= 0 ? REASON_DIAL_CONNECT : why};
+	struct proto_dialed dialed = {.address = span_str(end->address)};
+	struct proto_dial_failed failed = {.reason = end->fd >= 0 ? REASON_DIAL_CONNECT : end->reason,
+					   .address = span_str(end->address),
+					   .why = span_str(end->why)};
 
-	if (fd >= 0 && ipc_send_fd(conn, PROTO_DIALED, id, &dialed, fd) == 0)
+	if (end->fd >= 0 && ipc_send_fd(conn, PROTO_DIALED, id, &dialed, end->fd) == 0)
 		return;
 	/* Not connected, or more descriptors at once than the edge can hold. */
 	if (ipc_send(conn, PROTO_DIAL_FAILED, id, &failed))
@@ -86,14 +89,49 @@ static int read_policy(struct process *p)
 		return r;
 	r = policy_init(&p->dialer.policy, &p->config, &provider);
 	if (r == POLICY_E_CONFIG)
-		log_event(&p->daemon.log, LOG_FATAL, LOG_STR("what", "base_url or connect_to of this provider"),
+		log_event(&p->daemon.log, LOG_FATAL,
+			  LOG_STR("what", "base_url, connect_to or connect_within of this provider"),
 			  LOG_STR("provider", provider));
 	return err_fold(r);
 }
 
-static int start(struct process *p, int argc, char **argv)
+static int make_resolver(struct process *p, struct resolve_server *servers, size_t *ret_n)
 {
 	struct daemon *d = &p->daemon;
+
+	if (!resolve_servers(p->config.dialer.resolvers, servers, ret_n)) {
+		log_event(&d->log, LOG_FATAL, LOG_STR("what", "dialer.resolvers: ADDRESS or ADDRESS:PORT, at most 4"));
+		return err_fold(CONFIG_E_INVALID);
+	}
+	int r = *ret_n == 0 ? resolve_system_servers(servers, ret_n) : 0;
+	if (!r)
+		r = resolver_new(&d->loop, p->config.dialer.resolve_timeout_ms, servers, *ret_n, &p->dialer.resolver);
+	return r;
+}
+
+/* Ports of providers and name servers, and no others. */
+static int confine(struct process *p, const struct resolve_server *servers, size_t n_servers)
+{
+	struct daemon *d = &p->daemon;
+	size_t n = p->dialer.policy.n, n_ports = 0;
+	uint16_t *ports = calloc(n + n_servers, sizeof(*ports));
+
+	if (!ports)
+		return err_origin(-ENOMEM);
+	for (size_t i = 0; i < n; i++)
+		ports[n_ports++] = p->dialer.policy.origins[i].url.port;
+	for (size_t i = 0; i < n_servers; i++)
+		ports[n_ports++] = servers[i].port;
+	int r = sandbox_enter_dialing(ports, n_ports, d->confinement, sizeof(d->confinement));
+	free(ports);
+	return r;
+}
+
+static int start(struct process *p, int argc, char **argv)
+{
+	struct resolve_server servers[RESOLVE_SERVERS_MAX];
+	struct daemon *d = &p->daemon;
+	size_t n_servers = 0;
 
 	int r = daemon_init(d, ROLE_DIALER, argc, argv);
 	if (!r)
@@ -101,11 +139,11 @@ static int start(struct process *p, int argc, char **argv)
 	p->dialer.loop = &d->loop;
 	list_init(&p->dialer.dials);
 	if (!r)
-		r = resolver_new(&d->loop, p->config.dialer.resolve_timeout_ms, NULL, &p->dialer.resolver);
+		r = make_resolver(p, servers, &n_servers);
 	if (!r)
 		r = ipc_serve(d->ipc, &spec, p, &p->egress);
 	if (!r)
-		r = sandbox_enter(ROLE_DIALER, NULL, 0, d->confinement, sizeof(d->confinement));
+		r = confine(p, servers, n_servers);
 	return r;
 }
 
@@ -121,7 +159,7 @@ int main(int argc, char **argv)
 	daemon_set_ready(&p.daemon, true, "");
 	int code = daemon_run(&p.daemon);
 	dial_cancel(&p.dialer, NULL);
-	resolver_close(p.dialer.resolver);
+	p.dialer.resolver = resolver_free(p.dialer.resolver);
 	daemon_deinit(&p.daemon);
 	policy_deinit(&p.dialer.policy);
 	config_deinit(&p.config);

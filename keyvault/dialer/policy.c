@@ -1,123 +1,72 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The tables are the registries' (IANA IPv4 and IPv6 Special-Purpose Address Registry), reduced to what may not be
- * connected to: every block that is not both globally reachable and a possible destination. IPv6 is turned round: only
- * 2000::/3 is global unicast (RFC 4291, RFC 8200), and within it the special blocks are taken out.
- *
- * An IPv6 address may carry an IPv4 address that some host or gateway on the way acts on: mapped, NAT64's well-known
- * prefix, 6to4. The first two are judged by the address they carry; 6to4 and Teredo are obsolete and refused, whatever
- * they carry.
- */
 #include "keyvault/dialer/policy.h"
 
-#include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "common/err.h"
 
-struct policy_block {
-	const char *block; /* RFC that reserves it, in the comment */
-	unsigned bits;
-};
-
-static const struct policy_block policy_v4_denied[] = {
-	{"0.0.0.0", 8},        /* this network: RFC 791 */
-	{"10.0.0.0", 8},       /* private: RFC 1918 */
-	{"100.64.0.0", 10},    /* carrier-grade NAT: RFC 6598 */
-	{"127.0.0.0", 8},      /* loopback: RFC 1122 */
-	{"168.63.129.16", 32}, /* Azure: the host under a virtual machine; public by registry only */
-	{"169.254.0.0", 16},   /* link-local, cloud metadata: RFC 3927 */
-	{"172.16.0.0", 12},    /* private: RFC 1918 */
-	{"192.0.0.0", 24},     /* protocol assignments: RFC 6890 */
-	{"192.0.2.0", 24},     /* documentation: RFC 5737 */
-	{"192.31.196.0", 24},  /* AS112: RFC 7535 */
-	{"192.52.193.0", 24},  /* AMT: RFC 7450 */
-	{"192.88.99.0", 24},   /* 6to4 relay, deprecated: RFC 7526 */
-	{"192.168.0.0", 16},   /* private: RFC 1918 */
-	{"192.175.48.0", 24},  /* AS112: RFC 7534 */
-	{"198.18.0.0", 15},    /* benchmarking: RFC 2544 */
-	{"198.51.100.0", 24},  /* documentation: RFC 5737 */
-	{"203.0.113.0", 24},   /* documentation: RFC 5737 */
-	{"224.0.0.0", 4},      /* multicast: RFC 5771 */
-	{"240.0.0.0", 4},      /* reserved, and broadcast: RFC 1112, RFC 919 */
-};
-
-static const struct policy_block policy_v6_denied[] = {
-	{"2001::", 23},         /* protocol assignments, Teredo, ORCHID, benchmarking: RFC 2928 */
-	{"2001:db8::", 32},     /* documentation: RFC 3849 */
-	{"2002::", 16},         /* 6to4: RFC 3056 */
-	{"2620:4f:8000::", 48}, /* AS112: RFC 7534 */
-	{"3fff::", 20},         /* documentation: RFC 9637 */
-	{"3ffe::", 16},         /* 6bone, returned: RFC 3701 */
-};
-
-static const struct policy_block policy_v6_global = {"2000::", 3};
-static const struct policy_block policy_v6_mapped = {"::ffff:0:0", 96}; /* RFC 4291 */
-static const struct policy_block policy_v6_nat64 = {"64:ff9b::", 96};   /* RFC 6052 */
-
-static bool policy_within(int family, const uint8_t *address, const struct policy_block *b)
+static int policy_deny(struct policy_refusal *r, const struct address *a, const char *why)
 {
-	uint8_t block[16];
-
-	if (inet_pton(family, b->block, block) != 1)
-		return true; /* a slip in a table denies */
-	unsigned whole = b->bits / 8, rest = b->bits % 8;
-	if (memcmp(address, block, whole) != 0)
-		return false;
-	return rest == 0 || (address[whole] ^ block[whole]) >> (8 - rest) == 0;
+	r->address[0] = 0;
+	if (a)
+		address_print(a, r->address);
+	(void)snprintf(r->why, sizeof(r->why), "%s", why);
+	return POLICY_E_DENIED;
 }
 
-static bool policy_v4_ok(const uint8_t v4[4])
+/* ---- addresses ---- */
+
+static bool policy_listed(const struct policy_origin *o, const struct address *a)
 {
-	for (size_t i = 0; i < ARRAY_LEN(policy_v4_denied); i++)
-		if (policy_within(AF_INET, v4, &policy_v4_denied[i]))
-			return false;
-	return true;
+	for (size_t i = 0; i < o->n_within; i++)
+		if (address_within(a, &o->within[i]))
+			return true;
+	return false;
 }
 
-bool policy_address_ok(const struct policy_address *a)
+/* The row that forbids this address, or NULL: that of a listed address must be one that no list overrides. */
+static const struct registry_row *policy_row(const struct policy_origin *o, const struct address *a)
 {
-	if (a->family == AF_INET)
-		return policy_v4_ok(a->v4);
-	if (a->family != AF_INET6)
-		return false;
-	if (policy_within(AF_INET6, a->v6, &policy_v6_mapped) || policy_within(AF_INET6, a->v6, &policy_v6_nat64))
-		return policy_v4_ok(a->v6 + 12);
-	if (!policy_within(AF_INET6, a->v6, &policy_v6_global))
-		return false;
-	for (size_t i = 0; i < ARRAY_LEN(policy_v6_denied); i++)
-		if (policy_within(AF_INET6, a->v6, &policy_v6_denied[i]))
-			return false;
-	return true;
+	const struct registry_row *row = registry_special(a);
+
+	return row && (row->never || !policy_listed(o, a)) ? row : NULL;
 }
 
-bool policy_address_parse(const char *text, struct policy_address *ret_address)
+static int policy_deny_row(struct policy_refusal *r, const struct address *a, const char *carries,
+			   const struct registry_row *row)
 {
-	struct policy_address a = {.family = strchr(text, ':') ? AF_INET6 : AF_INET};
-	char back[INET6_ADDRSTRLEN];
+	char why[POLICY_WHY_BYTES];
 
-	if (inet_pton(a.family, text, a.family == AF_INET ? a.v4 : a.v6) != 1)
-		return false;
-	/* inet_pton takes no odd forms of IPv4, and IPv6 has many spellings of which only one is taken. */
-	if (a.family == AF_INET && (!inet_ntop(AF_INET, a.v4, back, sizeof(back)) || strcmp(back, text) != 0))
-		return false;
-	*ret_address = a;
-	return true;
+	(void)snprintf(why, sizeof(why), "%s%s%s (%s); %s", carries ? carries : "", carries ? " of: " : "", row->what,
+		       row->by,
+		       row->never ? "never connected" : "only the provider's connect_to or connect_within permits it");
+	return policy_deny(r, a, why);
 }
 
-static bool policy_ends_with(struct span name, const char *tail)
+int policy_judge(const struct policy_origin *o, const struct address *a, struct policy_refusal *ret_refusal)
 {
-	struct span t = span_str(tail);
+	const struct registry_row *row = policy_row(o, a);
+	struct address v4;
 
-	return name.len >= t.len && memcmp(name.p + name.len - t.len, t.p, t.len) == 0;
+	if (row)
+		return policy_deny_row(ret_refusal, a, NULL, row);
+	const char *how = registry_carried(a, &v4);
+	if (how && (row = policy_row(o, &v4)))
+		return policy_deny_row(ret_refusal, a, how, row);
+	if (o->n_within > 0 && !policy_listed(o, a))
+		return policy_deny(ret_refusal, a, "not in the provider's connect_to or connect_within");
+	return 0;
 }
 
-/* RFC 1123 labels. */
-static bool policy_labels_ok(struct span name, size_t *ret_labels, bool *ret_last_numeric)
+/* ---- names ---- */
+
+/* RFC 1123 labels; *ret_last is where the last one begins. */
+static bool policy_labels(struct span name, size_t *ret_last)
 {
 	size_t begin = 0;
 
-	*ret_labels = 0;
 	for (size_t i = 0; i <= name.len; i++) {
 		if (i < name.len && name.p[i] != '.') {
 			uint8_t c = name.p[i];
@@ -128,39 +77,50 @@ static bool policy_labels_ok(struct span name, size_t *ret_labels, bool *ret_las
 		size_t len = i - begin;
 		if (len == 0 || len > 63 || name.p[begin] == '-' || name.p[i - 1] == '-')
 			return false;
-		++*ret_labels;
-		/* As the WHATWG reads it: digits, or 0x and hexadecimal digits, mean an address. */
-		*ret_last_numeric = name.p[begin] >= '0' && name.p[begin] <= '9';
+		*ret_last = begin;
 		begin = i + 1;
 	}
 	return true;
 }
 
-bool policy_name_ok(const char *host)
+int policy_name(const char *host, bool private, struct policy_refusal *ret_refusal)
 {
-	/* RFC 6761, 6762, 7686, 8375, 9476 and what clouds use for metadata and private zones. */
-	static const char *const denied[] = {"localhost",  ".localhost",    ".local",    ".internal", ".intranet",
-					     ".private",   ".corp",         ".home",     ".lan",      ".localdomain",
-					     ".home.arpa", ".in-addr.arpa", ".ip6.arpa", ".onion",    ".invalid",
-					     ".test",      ".example",      ".alt"};
 	struct span name = span_str(host);
-	size_t labels;
-	bool numeric = true;
+	size_t last = 0;
+	char why[POLICY_WHY_BYTES];
 
-	if (name.len == 0 || name.len > 253 || !policy_labels_ok(name, &labels, &numeric) || labels < 2 || numeric)
-		return false;
-	for (size_t i = 0; i < ARRAY_LEN(denied); i++)
-		if (policy_ends_with(name, denied[i]))
-			return false;
-	return true;
+	if (name.len == 0 || name.len > 253 || !policy_labels(name, &last))
+		return policy_deny(ret_refusal, NULL, "not a host name of lower-case letters, digits and hyphens");
+	/* inet_aton() and the WHATWG take 127.1, 0x7f.1, 017700000001 and 2130706433 for addresses. No top-level domain
+	 * begins with a digit. */
+	if (name.p[last] >= '0' && name.p[last] <= '9')
+		return policy_deny(ret_refusal, NULL, "a number in disguise, not a name");
+	const struct registry_name *row = registry_name(name);
+	if (row && (row->never || !private)) {
+		(void)snprintf(why, sizeof(why), "names at and below %s are not resolved (%s)%s", row->name, row->by,
+			       row->never ? "" : " without the provider's connect_within");
+		return policy_deny(ret_refusal, NULL, why);
+	}
+	if (last == 0 && !private)
+		return policy_deny(ret_refusal, NULL,
+				   "a name of one label is not resolved without the provider's connect_within");
+	return 0;
 }
+
+/* ---- origins ---- */
 
 static bool policy_read(struct policy_origin *o, const struct config_provider *p)
 {
+	struct span bad;
+
 	if (config_url_parse(p->base_url, &o->url))
 		return false;
 	o->pinned = *p->connect_to != 0;
-	return !o->pinned || policy_address_parse(p->connect_to, &o->address);
+	if (!o->pinned)
+		return address_list(p->connect_within, o->within, POLICY_WITHIN_MAX, &o->n_within, &bad);
+	o->n_within = 1;
+	return *p->connect_within == 0 && !memchr(p->connect_to, '/', strlen(p->connect_to)) &&
+	       address_parse_block(span_str(p->connect_to), &o->within[0]);
 }
 
 int policy_init(struct policy *p, const struct config *config, const char **ret_provider)
@@ -183,18 +143,20 @@ void policy_deinit(struct policy *p)
 	*p = POLICY_NULL;
 }
 
-int policy_find(const struct policy *p, struct span host, uint64_t port, const struct policy_origin **ret_origin)
+int policy_find(const struct policy *p, struct span host, uint64_t port, const struct policy_origin **ret_origin,
+		struct policy_refusal *ret_refusal)
 {
-	struct policy_address literal;
+	struct address literal;
 
 	for (size_t i = 0; i < p->n; i++) {
 		const struct policy_origin *o = &p->origins[i];
 		if (!span_eq_str(host, o->url.host) || port != o->url.port)
 			continue;
-		if (!o->pinned && !policy_name_ok(o->url.host) && !policy_address_parse(o->url.host, &literal))
+		if (!o->pinned && !address_parse(host, &literal) &&
+		    policy_name(o->url.host, o->n_within > 0, ret_refusal))
 			return POLICY_E_DENIED;
 		*ret_origin = o;
 		return 0;
 	}
-	return POLICY_E_DENIED;
+	return policy_deny(ret_refusal, NULL, "not an origin of the configured providers");
 }

@@ -1,297 +1,392 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * c-ares owns its sockets but makes them by our functions: non-blocking from birth, so that no fcntl is needed, and
- * never bound. It tells which of them it wants to read or write, and gets a uv_poll for each; one timer drives its
- * retransmissions and our limit for a question.
+ * A question is two queries, for AAAA and for A, on one connection. It is answered when both are, or when one has
+ * brought addresses and the other is late. A server that fails, refuses, talks nonsense or takes too long has had its
+ * turn: the next one is asked anew. What comes late is not looked at; it is never connected either.
  *
- * A question that took too long or whose asker has gone is answered or forgotten at once; c-ares may still hold it, so
- * it is freed only when c-ares lets go of it.
+ * Every turn is a handle of the loop and so is the timer: the question is freed when the last of them has closed.
  */
 #include "keyvault/dialer/resolve.h"
 
 #include <ares.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "common/config.h"
 #include "common/err.h"
-#include "common/list.h"
-
-#define RESOLVE_TICK_MS 100
-#define RESOLVE_TRY_MS  2000
-#define RESOLVE_TRIES   3
+#include "keyvault/dialer/tcp.h"
 
 struct resolver {
 	uv_loop_t *loop;
-	ares_channel channel;
 	uint64_t timeout_ms;
-	uv_timer_t timer;
-	struct list questions, sockets;
-	size_t handles; /* open in the loop */
-	bool closed;
+	struct resolve_server servers[RESOLVE_SERVERS_MAX];
+	size_t n_servers;
 };
 
-struct resolve_socket {
-	struct resolver *resolver;
-	struct list in_resolver;
-	ares_socket_t fd;
+struct resolve_turn {
+	struct resolve *question;
 	uv_poll_t poll;
+	int fd; /* -1: over, or not begun */
+};
+
+struct resolve_query {
+	uint8_t bytes[2 + MESSAGE_QUERY_BYTES]; /* as they are sent: a length stands before */
+	size_t len;
+	bool open;
+	int error; /* MESSAGE_E_* when answered without addresses */
+	size_t n;
+	struct address addresses[MESSAGE_ADDRESSES_MAX];
 };
 
 struct resolve {
-	struct list in_resolver;
-	resolve_done *done; /* NULL: answered or forgotten */
+	struct resolver *resolver;
+	resolve_done *done;
 	void *ctx;
+	const char *why; /* of the last turn that failed */
 	uint64_t deadline_ms;
+	struct resolve_query queries[2]; /* IPv6 first */
+	struct resolve_turn turns[RESOLVE_SERVERS_MAX];
+	size_t n_turns; /* begun */
+	size_t sent, received;
+	uv_timer_t timer;
+	size_t handles;
+	uint8_t in[2 + RESOLVE_BYTES_MAX];
 };
 
-/* ---- sockets as c-ares is to have them ---- */
+static void resolve_next_turn(struct resolve *q);
+static void resolve_on_timer(uv_timer_t *timer);
 
-static ares_socket_t resolve_socket(int family, int type, int protocol, void *ctx)
+/* ---- the end ---- */
+
+static void resolve_on_closed(uv_handle_t *handle)
 {
-	(void)ctx;
-	return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+	struct resolve *q = handle->data;
+
+	if (--q->handles == 0)
+		free(q);
 }
 
-static int resolve_close(ares_socket_t fd, void *ctx)
+static void resolve_end_turn(struct resolve *q)
 {
-	(void)ctx;
-	return close(fd);
-}
+	struct resolve_turn *turn = q->n_turns > 0 ? &q->turns[q->n_turns - 1] : NULL;
 
-static int resolve_connect(ares_socket_t fd, const struct sockaddr *to, ares_socklen_t len, void *ctx)
-{
-	(void)ctx;
-	return connect(fd, to, len);
-}
-
-static ares_ssize_t resolve_recv(ares_socket_t fd, void *to, size_t cap, int flags, struct sockaddr *from,
-				 ares_socklen_t *from_len, void *ctx)
-{
-	(void)ctx;
-	return recvfrom(fd, to, cap, flags, from, from_len);
-}
-
-static ares_ssize_t resolve_send(ares_socket_t fd, const struct iovec *parts, int n, void *ctx)
-{
-	/* sendmsg only reads the parts */
-	struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)n};
-
-	(void)ctx;
-	return sendmsg(fd, &m, MSG_NOSIGNAL);
-}
-
-static const struct ares_socket_functions resolve_functions = {resolve_socket, resolve_close, resolve_connect,
-							       resolve_recv, resolve_send};
-
-/* ---- the loop ---- */
-
-static void resolver_note_closed(struct resolver *r)
-{
-	if (--r->handles == 0)
-		free(r);
-}
-
-static void resolve_socket_on_closed(uv_handle_t *handle)
-{
-	struct resolve_socket *s = container_of((uv_poll_t *)handle, struct resolve_socket, poll);
-	struct resolver *r = s->resolver;
-
-	free(s);
-	resolver_note_closed(r);
-}
-
-static void resolve_on_poll(uv_poll_t *poll, int status, int events)
-{
-	struct resolve_socket *s = container_of(poll, struct resolve_socket, poll);
-	bool in = status < 0 || (events & UV_READABLE), out = status < 0 || (events & UV_WRITABLE);
-
-	ares_process_fd(s->resolver->channel, in ? s->fd : ARES_SOCKET_BAD, out ? s->fd : ARES_SOCKET_BAD);
-}
-
-static struct resolve_socket *resolver_watch(struct resolver *r, ares_socket_t fd)
-{
-	list_for_each (it, &r->sockets) {
-		struct resolve_socket *s = container_of(it, struct resolve_socket, in_resolver);
-		if (s->fd == fd)
-			return s;
-	}
-	struct resolve_socket *s = calloc(1, sizeof(*s));
-	if (!s || uv_poll_init(r->loop, &s->poll, fd)) {
-		free(s);
-		return NULL;
-	}
-	s->resolver = r;
-	s->fd = fd;
-	list_push(&r->sockets, &s->in_resolver);
-	r->handles++;
-	return s;
-}
-
-/* c-ares: what a socket is to be watched for; nothing means that it will be closed now. */
-static void resolve_on_state(void *ctx, ares_socket_t fd, int readable, int writable)
-{
-	struct resolve_socket *s = resolver_watch(ctx, fd);
-
-	if (!s)
-		return; /* no memory: the question times out */
-	if (readable || writable) {
-		(void)uv_poll_start(&s->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0),
-				    resolve_on_poll);
+	if (!turn || turn->fd < 0)
 		return;
-	}
-	list_unlink(&s->in_resolver);
-	uv_close((uv_handle_t *)&s->poll, resolve_socket_on_closed);
-}
-
-static void resolve_finish(struct resolve *q, int answer, const struct policy_address *addresses, size_t n)
-{
-	resolve_done *done = q->done;
-
-	q->done = NULL;
-	if (done)
-		done(q->ctx, answer, addresses, n);
-}
-
-static void resolver_on_tick(uv_timer_t *timer)
-{
-	struct resolver *r = timer->data;
-	uint64_t now_ms = uv_now(r->loop);
-
-	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	list_for_each (it, &r->questions) {
-		struct resolve *q = container_of(it, struct resolve, in_resolver);
-		if (q->done && q->deadline_ms <= now_ms)
-			resolve_finish(q, RESOLVE_E_FAILED, NULL, 0);
-	}
-	if (list_empty(&r->questions))
-		(void)uv_timer_stop(timer);
-}
-
-/* ---- questions ---- */
-
-static bool resolve_take(const struct ares_addrinfo_node *node, struct policy_address *to)
-{
-	if (node->ai_family == AF_INET) {
-		const struct sockaddr_in *in = (const void *)node->ai_addr;
-		to->family = AF_INET;
-		memcpy(to->v4, &in->sin_addr, 4);
-		return true;
-	}
-	if (node->ai_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const void *)node->ai_addr;
-		to->family = AF_INET6;
-		memcpy(to->v6, &in6->sin6_addr, 16);
-		return true;
-	}
-	return false;
-}
-
-/* IPv6 and IPv4 in turn, so that neither family's being broken costs more than one attempt (RFC 8305 4). */
-static size_t resolve_interleave(const struct ares_addrinfo *info, struct policy_address *to)
-{
-	const struct ares_addrinfo_node *next[2] = {info->nodes, info->nodes};
-	static const int families[2] = {AF_INET6, AF_INET};
-	size_t n = 0;
-
-	for (int turn = 0; n < RESOLVE_ADDRESSES_MAX && (next[0] || next[1]); turn ^= 1) {
-		while (next[turn] && next[turn]->ai_family != families[turn])
-			next[turn] = next[turn]->ai_next;
-		if (!next[turn])
-			continue;
-		n += resolve_take(next[turn], &to[n]);
-		next[turn] = next[turn]->ai_next;
-	}
-	return n;
-}
-
-static void resolve_on_answer(void *ctx, int status, int timeouts, struct ares_addrinfo *info)
-{
-	struct resolve *q = ctx;
-	struct policy_address addresses[RESOLVE_ADDRESSES_MAX] = {0};
-	size_t n = status == ARES_SUCCESS ? resolve_interleave(info, addresses) : 0;
-
-	(void)timeouts;
-	if (info)
-		ares_freeaddrinfo(info);
-	resolve_finish(q, n > 0 ? 0 : RESOLVE_E_FAILED, addresses, n);
-	list_unlink(&q->in_resolver);
-	free(q);
-}
-
-int resolve_ask(struct resolver *r, const char *host, resolve_done *done, void *ctx, struct resolve **ret_question)
-{
-	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_flags = ARES_AI_NOSORT};
-	struct resolve *q = calloc(1, sizeof(*q));
-
-	if (!q)
-		return err_origin(-ENOMEM);
-	*q = (struct resolve){.done = done, .ctx = ctx, .deadline_ms = uv_now(r->loop) + r->timeout_ms};
-	list_push(&r->questions, (list_init(&q->in_resolver), &q->in_resolver));
-	if (!uv_is_active((uv_handle_t *)&r->timer))
-		(void)uv_timer_start(&r->timer, resolver_on_tick, RESOLVE_TICK_MS, RESOLVE_TICK_MS);
-	*ret_question = q;
-	ares_getaddrinfo(r->channel, host, NULL, &hints, resolve_on_answer, q);
-	return 0;
+	uv_close((uv_handle_t *)&turn->poll, resolve_on_closed);
+	(void)close(turn->fd);
+	turn->fd = -1;
 }
 
 void resolve_forget(struct resolve *q)
 {
-	if (q)
-		q->done = NULL;
+	if (!q)
+		return;
+	resolve_end_turn(q);
+	uv_close((uv_handle_t *)&q->timer, resolve_on_closed);
 }
 
-/* ---- the resolver ---- */
-
-static void resolver_on_closed(uv_handle_t *handle)
+/* IPv6 and IPv4 in turn, so that neither family's being broken costs more than one attempt (RFC 8305 section 4). */
+static size_t resolve_interleave(const struct resolve *q, struct address *to)
 {
-	resolver_note_closed(handle->data);
+	size_t n = 0;
+
+	for (size_t i = 0; i < MESSAGE_ADDRESSES_MAX; i++)
+		for (size_t f = 0; f < 2; f++)
+			if (i < q->queries[f].n)
+				to[n++] = q->queries[f].addresses[i];
+	return n;
 }
 
-int resolver_new(uv_loop_t *loop, uint64_t timeout_ms, const char *servers, struct resolver **ret_resolver)
+/* The only place where a question is answered. */
+static void resolve_finish(struct resolve *q, const char *why)
 {
-	char dns_only[] = "b";
-	struct ares_options options = {.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES,
-				       .timeout = RESOLVE_TRY_MS,
-				       .tries = RESOLVE_TRIES,
-				       .lookups = dns_only,
-				       .sock_state_cb = resolve_on_state};
-	struct resolver *r = calloc(1, sizeof(*r));
+	struct address addresses[RESOLVE_ADDRESSES_MAX];
+	size_t n = resolve_interleave(q, addresses);
+	resolve_done *done = q->done;
+	void *ctx = q->ctx;
 
-	if (!r || ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
-		free(r);
+	resolve_forget(q);
+	done(ctx, addresses, n, why);
+}
+
+/* ---- what the server says ---- */
+
+static bool resolve_has_addresses(const struct resolve *q)
+{
+	return q->queries[0].n + q->queries[1].n > 0;
+}
+
+/* The server has no more to say, or nothing that is worth waiting for. */
+static void resolve_fail_turn(struct resolve *q, const char *why)
+{
+	q->why = why;
+	if (resolve_has_addresses(q))
+		resolve_finish(q, "");
+	else
+		resolve_next_turn(q);
+}
+
+/* Both are answered. */
+static void resolve_conclude(struct resolve *q)
+{
+	int six = q->queries[0].error, four = q->queries[1].error;
+
+	if (resolve_has_addresses(q))
+		resolve_finish(q, "");
+	else if (six == MESSAGE_E_SERVER || four == MESSAGE_E_SERVER || six == MESSAGE_E_INVALID ||
+		 four == MESSAGE_E_INVALID)
+		resolve_fail_turn(q, message_why(MAX(six, four)));
+	else
+		resolve_finish(q, message_why(four));
+}
+
+static void resolve_take(struct resolve *q, struct span message)
+{
+	for (size_t f = 0; f < 2; f++) {
+		struct resolve_query *query = &q->queries[f];
+		if (!query->open)
+			continue;
+		int r = message_read(span_of(query->bytes + 2, query->len - 2), message, query->addresses, &query->n);
+		if (r == MESSAGE_E_NOT_OURS)
+			continue;
+		query->open = false;
+		query->error = r;
+		return;
+	}
+}
+
+/* Takes every whole message from q->in. False when the turn, and perhaps the question, is over. */
+static bool resolve_take_all(struct resolve *q)
+{
+	size_t at = 0, len;
+
+	for (; q->received - at >= 2; at += 2 + len) {
+		len = (size_t)q->in[at] << 8 | q->in[at + 1];
+		if (len == 0 || len > RESOLVE_BYTES_MAX) {
+			resolve_fail_turn(q, message_why(MESSAGE_E_INVALID));
+			return false;
+		}
+		if (q->received - at < 2 + len)
+			break;
+		resolve_take(q, span_of(q->in + at + 2, len));
+		if (!q->queries[0].open && !q->queries[1].open) {
+			resolve_conclude(q);
+			return false;
+		}
+	}
+	q->received -= at;
+	memmove(q->in, q->in + at, q->received);
+	return true;
+}
+
+static uint64_t resolve_left_ms(const struct resolve *q)
+{
+	uint64_t now_ms = uv_now(q->resolver->loop);
+
+	return q->deadline_ms > now_ms ? q->deadline_ms - now_ms : 0;
+}
+
+static void resolve_read(struct resolve *q, int fd)
+{
+	bool had = resolve_has_addresses(q);
+	ssize_t n = recvfrom(fd, q->in + q->received, sizeof(q->in) - q->received, 0, NULL, NULL);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		resolve_fail_turn(q, "the name server hung up");
+		return;
+	}
+	q->received += (size_t)n;
+	if (resolve_take_all(q) && !had && resolve_has_addresses(q))
+		(void)uv_timer_start(&q->timer, resolve_on_timer, MIN(resolve_left_ms(q), (uint64_t)RESOLVE_SECOND_MS),
+				     0);
+}
+
+/* ---- a turn ---- */
+
+/* Both queries in one write: one segment (RFC 7766 section 6.2.1.1). False when there is more to send. */
+static bool resolve_write(struct resolve *q, int fd)
+{
+	struct iovec parts[2];
+	struct msghdr m = {.msg_iov = parts};
+	size_t skip = q->sent;
+
+	for (size_t f = 0; f < 2; f++) {
+		struct resolve_query *query = &q->queries[f];
+		size_t part = MIN(skip, query->len);
+		skip -= part;
+		if (part < query->len)
+			parts[m.msg_iovlen++] = (struct iovec){query->bytes + part, query->len - part};
+	}
+	ssize_t n = m.msg_iovlen > 0 ? sendmsg(fd, &m, MSG_NOSIGNAL) : 0;
+	q->sent += n > 0 ? (size_t)n : 0; /* an error is seen when reading */
+	return n < 0 ? errno != EAGAIN : q->sent == q->queries[0].len + q->queries[1].len;
+}
+
+static void resolve_on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct resolve_turn *turn = container_of(poll, struct resolve_turn, poll);
+	struct resolve *q = turn->question;
+
+	if (status < 0 || tcp_error(turn->fd)) {
+		resolve_fail_turn(q, "the name server could not be reached");
+		return;
+	}
+	if ((events & UV_WRITABLE) && resolve_write(q, turn->fd))
+		(void)uv_poll_start(poll, UV_READABLE, resolve_on_poll);
+	if (events & UV_READABLE)
+		resolve_read(q, turn->fd);
+}
+
+static int resolve_begin_turn(struct resolve *q, const struct resolve_server *server, struct resolve_turn *turn)
+{
+	*turn = (struct resolve_turn){.question = q, .fd = -1};
+	int r = tcp_connect(&server->address, server->port, &turn->fd);
+	if (r)
+		return r;
+	r = uv_poll_init(q->resolver->loop, &turn->poll, turn->fd);
+	if (r) {
+		(void)close(turn->fd);
+		turn->fd = -1;
+		return r;
+	}
+	turn->poll.data = q;
+	q->handles++;
+	return uv_poll_start(&turn->poll, UV_READABLE | UV_WRITABLE, resolve_on_poll);
+}
+
+static void resolve_reset(struct resolve *q)
+{
+	q->sent = q->received = 0;
+	for (size_t f = 0; f < 2; f++) {
+		struct resolve_query *query = &q->queries[f];
+		query->open = true;
+		query->n = 0;
+		/* A new turn, new ids: a late answer of another server's is not this one's. */
+		(void)!getrandom(query->bytes + 2, 2, 0);
+	}
+}
+
+static void resolve_on_timer(uv_timer_t *timer)
+{
+	struct resolve *q = timer->data;
+
+	if (q->n_turns == 0)
+		resolve_next_turn(q);
+	else
+		resolve_fail_turn(q, "no answer in time");
+}
+
+static void resolve_next_turn(struct resolve *q)
+{
+	const struct resolver *r = q->resolver;
+	uint64_t left_ms = resolve_left_ms(q);
+
+	resolve_end_turn(q);
+	while (q->n_turns < r->n_servers && left_ms > 0) {
+		const struct resolve_server *server = &r->servers[q->n_turns];
+		bool last = ++q->n_turns == r->n_servers;
+		resolve_reset(q);
+		if (resolve_begin_turn(q, server, &q->turns[q->n_turns - 1]) == 0) {
+			(void)uv_timer_start(&q->timer, resolve_on_timer,
+					     last ? left_ms : MIN(left_ms, (uint64_t)RESOLVE_SERVER_MS), 0);
+			return;
+		}
+		resolve_end_turn(q);
+		q->why = "the name server could not be reached";
+	}
+	resolve_finish(q, q->why);
+}
+
+/* ---- questions ---- */
+
+static void resolve_prepare(struct resolve_query *query, const char *host, int family)
+{
+	size_t len = message_query(host, family, 0, query->bytes + 2);
+
+	query->bytes[0] = (uint8_t)(len >> 8);
+	query->bytes[1] = (uint8_t)len;
+	query->len = 2 + len;
+}
+
+int resolve_ask(struct resolver *r, const char *host, resolve_done *done, void *ctx, struct resolve **ret_question)
+{
+	struct resolve *q = calloc(1, sizeof(*q));
+
+	if (!q || uv_timer_init(r->loop, &q->timer)) {
+		free(q);
 		return err_origin(-ENOMEM);
 	}
-	options.sock_state_cb_data = r;
+	q->resolver = r;
+	q->done = done;
+	q->ctx = ctx;
+	q->why = "";
+	q->deadline_ms = uv_now(r->loop) + r->timeout_ms;
+	resolve_prepare(&q->queries[0], host, AF_INET6);
+	resolve_prepare(&q->queries[1], host, AF_INET);
+	q->timer.data = q;
+	q->handles = 1;
+	(void)uv_timer_start(&q->timer, resolve_on_timer, 0, 0);
+	*ret_question = q;
+	return 0;
+}
+
+/* ---- servers ---- */
+
+bool resolve_servers(const char *list, struct resolve_server *to, size_t *ret_n)
+{
+	struct span item;
+	size_t n = 0;
+
+	for (; config_list_next(&list, &item); n++)
+		if (n == RESOLVE_SERVERS_MAX || !address_parse_port(item, RESOLVE_PORT, &to[n].address, &to[n].port))
+			return false;
+	*ret_n = n;
+	return true;
+}
+
+int resolve_system_servers(struct resolve_server *to, size_t *ret_n)
+{
+	struct ares_addr_port_node *nodes = NULL;
+	ares_channel channel;
+	size_t n = 0;
+
+	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS || ares_init(&channel) != ARES_SUCCESS)
+		return err_origin(-EIO);
+	int status = ares_get_servers_ports(channel, &nodes);
+	for (const struct ares_addr_port_node *node = nodes; node && n < RESOLVE_SERVERS_MAX; node = node->next, n++) {
+		to[n].address.family = node->family;
+		memcpy(to[n].address.v6, &node->addr, node->family == AF_INET ? 4 : 16);
+		to[n].port = node->tcp_port > 0 ? (uint16_t)node->tcp_port : RESOLVE_PORT;
+	}
+	ares_free_data(nodes);
+	ares_destroy(channel);
+	*ret_n = n;
+	return status == ARES_SUCCESS && n > 0 ? 0 : err_origin(-EIO);
+}
+
+int resolver_new(uv_loop_t *loop, uint64_t timeout_ms, const struct resolve_server *servers, size_t n,
+		 struct resolver **ret_resolver)
+{
+	struct resolver *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return err_origin(-ENOMEM);
 	r->loop = loop;
 	r->timeout_ms = timeout_ms;
-	list_init(&r->questions);
-	list_init(&r->sockets);
-	if (ares_init_options(&r->channel, &options,
-			      ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
-				      ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS) {
-		free(r);
-		return err_origin(-EIO);
-	}
-	ares_set_socket_functions(r->channel, &resolve_functions, NULL);
-	if ((servers && ares_set_servers_ports_csv(r->channel, servers) != ARES_SUCCESS) ||
-	    uv_timer_init(loop, &r->timer)) {
-		ares_destroy(r->channel);
-		free(r);
-		return err_origin(-EINVAL);
-	}
-	r->timer.data = r;
-	r->handles = 1;
+	r->n_servers = MIN(n, (size_t)RESOLVE_SERVERS_MAX);
+	memcpy(r->servers, servers, r->n_servers * sizeof(*servers));
 	*ret_resolver = r;
 	return 0;
 }
 
-void resolver_close(struct resolver *r)
+struct resolver *resolver_free(struct resolver *r)
 {
-	list_for_each (it, &r->questions)
-		container_of(it, struct resolve, in_resolver)->done = NULL;
-	ares_destroy(r->channel); /* lets go of questions and sockets */
-	uv_close((uv_handle_t *)&r->timer, resolver_on_closed);
-	ares_library_cleanup();
+	free(r);
+	return NULL;
 }

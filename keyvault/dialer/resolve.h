@@ -1,34 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names to addresses, by DNS alone, with c-ares on the loop. /etc/resolv.conf is read when the resolver is made and
- * never again; /etc/hosts is not asked: an operator says `connect_to`.
+ * Names to addresses, by DNS over TCP alone (RFC 7766) on the loop, one connection for each name.
+ *
+ * Over TCP nobody who is not on the path can answer in the server's place, no answer is truncated, and the dialer needs
+ * no UDP socket at all. With a connection of its own, no question waits for another's answer. Nothing but the name as
+ * it stands is asked: no search domains, no aliases, no /etc/hosts (an operator says `connect_to`). The servers are the
+ * configuration's or, read once at start, /etc/resolv.conf's.
  */
 #pragma once
 
 #include <uv.h>
 
-#include "keyvault/dialer/policy.h"
+#include "keyvault/dialer/message.h"
 
-#define RESOLVE_ADDRESSES_MAX 8
+#define RESOLVE_SERVERS_MAX 4    /* are asked, one after the other */
+#define RESOLVE_PORT        53   /* unless the configuration names another */
+#define RESOLVE_SERVER_MS   2500 /* for each but the last, which has what is left of the limit */
+#define RESOLVE_SECOND_MS   250  /* for the other family's answer when one is in (RFC 8305 section 3) */
+#define RESOLVE_BYTES_MAX   4096 /* of an answer: many times what MESSAGE_ADDRESSES_MAX take */
+
+#define RESOLVE_ADDRESSES_MAX (2 * MESSAGE_ADDRESSES_MAX)
 
 struct resolver;
 struct resolve; /* one question */
 
-enum resolve_err {
-	RESOLVE_E_FAILED = 1, /* no such name, no answer, or none in time */
+struct resolve_server {
+	struct address address;
+	uint16_t port;
 };
 
-/* `addresses`: `n` of them, at least one, when `answer` is 0, IPv6 and IPv4 in turn, at most RESOLVE_ADDRESSES_MAX;
- * else RESOLVE_E_*. May be called from within resolve_ask(). */
-typedef void resolve_done(void *ctx, int answer, const struct policy_address *addresses, size_t n);
+/* `addresses`: all `n` of the answers, IPv6 and IPv4 in turn; or `n` is 0 and `why` says why. Once, not from within
+ * resolve_ask(). */
+typedef void resolve_done(void *ctx, const struct address *addresses, size_t n, const char *why);
 
-/* `servers`: NULL for the system's, else comma-separated, with :port if need be; for tests. 0 or negative. */
-MUST_USE int resolver_new(uv_loop_t *loop, uint64_t timeout_ms, const char *servers, struct resolver **ret_resolver);
-/* Nothing may be asked any more; questions that are open are forgotten. Memory goes when the loop has closed the
- * handles. */
-void resolver_close(struct resolver *r);
+/* A comma-separated list of ADDRESS or ADDRESS:PORT, at most RESOLVE_SERVERS_MAX. False when it is not. */
+bool resolve_servers(const char *list, struct resolve_server *to, size_t *ret_n);
+/* The first of the system's. 0 or negative. */
+MUST_USE int resolve_system_servers(struct resolve_server *to, size_t *ret_n);
 
-/* 0 or -ENOMEM. *ret_question serves resolve_forget() until `done` is called. */
+/* `n` > 0 servers are copied. 0 or -ENOMEM. */
+MUST_USE int resolver_new(uv_loop_t *loop, uint64_t timeout_ms, const struct resolve_server *servers, size_t n,
+			  struct resolver **ret_resolver);
+/* No question may be open. Returns NULL. */
+struct resolver *resolver_free(struct resolver *r);
+
+/* `host` is what policy_name() takes. 0 or -ENOMEM. *ret_question serves resolve_forget() until `done` is called. */
 MUST_USE int resolve_ask(struct resolver *r, const char *host, resolve_done *done, void *ctx,
 			 struct resolve **ret_question);
 /* `done` will not be called. NULL is fine. */

@@ -9,6 +9,7 @@
 #include "keyvault/egress/pool.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <netinet/in.h>
@@ -211,6 +212,24 @@ static enum reason upstream_dial_reason(uint64_t reason)
 									     : REASON_DIAL_CONNECT;
 }
 
+/* An address that must not be connected is worth a record: a provider's name that leads there is somebody's attempt. */
+static void upstream_not_dialed(struct upstream *u, const struct proto_dial_failed *failed)
+{
+	const struct pool *p = u->pool;
+	enum reason why = upstream_dial_reason(failed->reason);
+	char text[256];
+
+	(void)snprintf(text, sizeof(text), "%.*s%s%.*s", SPAN_ARG(failed->address), failed->address.len > 0 ? ": " : "",
+		       SPAN_ARG(failed->why));
+	if (why == REASON_DIAL_DENIED)
+		audit_record(p->env->audit, &(const struct proto_event){.code = EVENT_EGRESS_ADDRESS_DENY,
+									.actor = SPAN_LIT("dialer"),
+									.address = failed->address,
+									.resource = span_str(p->host),
+									.reason = span_str(reason_row(why)->code)});
+	upstream_fail(u, why, text);
+}
+
 static void upstream_on_dialed(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg,
 			       int fd)
 {
@@ -224,7 +243,7 @@ static void upstream_on_dialed(void *ctx, enum ipc_outcome outcome, const struct
 		(void)close(fd);
 	u->state = UPSTREAM_HANDSHAKE; /* the call is over: there is nothing to forget */
 	if (outcome == IPC_REPLY && desc->type == PROTO_DIAL_FAILED)
-		upstream_fail(u, upstream_dial_reason(((const struct proto_dial_failed *)msg)->reason), "dialer");
+		upstream_not_dialed(u, msg);
 	else if (outcome == IPC_TIMEOUT)
 		upstream_fail(u, REASON_DIAL_CONNECT, "timeout");
 	else

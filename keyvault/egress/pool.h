@@ -12,6 +12,7 @@
 
 #include <uv.h>
 
+#include "common/audit_client.h"
 #include "common/ipc.h"
 #include "common/log.h"
 #include "keyvault/egress/tls.h"
@@ -28,6 +29,7 @@ struct pool_env {
 	struct ipc *ipc;
 	struct ipc_edge *dialer;
 	const struct log *log;
+	struct audit_client *audit;
 	size_t connections_max;
 	uint64_t idle_ms, connect_timeout_ms;
 };

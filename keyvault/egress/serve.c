@@ -366,6 +366,7 @@ int egress_serve(struct egress *eg)
 		.ipc = eg->daemon.ipc,
 		.dialer = eg->dialer,
 		.log = &eg->daemon.log,
+		.audit = eg->audit,
 		.connections_max = eg->config.egress.pool_max,
 		.idle_ms = eg->config.egress.pool_idle_ms,
 		.connect_timeout_ms = eg->config.egress.connect_timeout_ms,

@@ -13,7 +13,7 @@ import msgpack
 import pytest
 
 from gateway import wait_for
-from ipc import FIELDS, MESSAGES, Peer, ROLES, body_of, read_record, record_of, role_of, uid_of
+from ipc import FIELDS, MESSAGES, Peer, ROLES, body_of, read_record, reason_code, record_of, role_of, uid_of
 
 PATH = "/v1/chat/completions"
 FRAME_BYTES_MAX = 131072
@@ -57,12 +57,6 @@ def open_exchange(gateway, egress, grant, **other):
     egress.send("OPEN", ident, **fields)
     name, answer = egress.expect("REPLY_HEAD", "BROKEN", ident=ident)
     return name, answer, ident
-
-
-def reason_code(value):
-    import re  # pylint: disable=import-outside-toplevel
-    with open(os.path.join(os.path.dirname(__file__), "../../proto/reasons.def"), encoding="utf-8") as f:
-        return re.findall(r'^R\(\w+, "(\w+)"', f.read(), re.M)[value]
 
 
 def refused(answer):

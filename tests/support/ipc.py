@@ -58,6 +58,11 @@ MESSAGES, FIELDS = read_schema()
 NAMES = {row[0]: name for name, row in MESSAGES.items()}
 
 
+def reason_code(value):
+    with open(os.path.join(ROOT, "proto/reasons.def"), encoding="utf-8") as f:
+        return re.findall(r'^R\(\w+, "(\w+)"', f.read(), re.M)[value]
+
+
 def role_of(instance):
     return instance.rstrip("0123456789")
 
