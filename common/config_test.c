@@ -38,6 +38,8 @@ static const struct pair good[] = {
 	{"providers.0.dialect", "openai"},
 	{"providers.0.auth", "header"},
 	{"providers.0.header", "x-api-key"},
+	{"providers.0.connect_within", "10.0.0.0/8,fd00::/8"},
+	{"dialer.resolvers", ""},
 };
 
 static int bind(const struct pair *pairs, size_t n)

@@ -125,7 +125,7 @@ static void only_what_is_listed(void **state)
 			fail_msg("%s within %s: %s", cases[i].address, cases[i].within, refusal.why);
 }
 
-static void names(void **state)
+static void names_that_are_never_resolved(void **state)
 {
 	static const char *const never[] = {
 		"",
@@ -172,6 +172,15 @@ static void names(void **state)
 		"a\tb.com",
 		"*.com",
 	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(never); i++)
+		if (policy_name(never[i], false, &refusal) == 0 || policy_name(never[i], true, &refusal) == 0)
+			fail_msg("'%s' is permitted", never[i]);
+}
+
+static void names(void **state)
+{
 	static const char *const private[] = {"x.local",
 					      "printer.local",
 					      "a.internal",
@@ -190,9 +199,6 @@ static void names(void **state)
 					 "127.0.0.1.nip.io"}; /* a name; its address is judged */
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(never); i++)
-		if (policy_name(never[i], false, &refusal) == 0 || policy_name(never[i], true, &refusal) == 0)
-			fail_msg("'%s' is permitted", never[i]);
 	for (size_t i = 0; i < ARRAY_LEN(private); i++) {
 		if (policy_name(private[i], false, &refusal) == 0)
 			fail_msg("'%s' is permitted", private[i]);
@@ -296,10 +302,10 @@ static void nonsense_is_refused_at_start(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(only_global_unicast),          cmocka_unit_test(a_refusal_says_which_and_what_to_do),
-		cmocka_unit_test(only_what_is_listed),          cmocka_unit_test(names),
-		cmocka_unit_test(a_name_of_253_characters),     cmocka_unit_test(only_configured_origins),
-		cmocka_unit_test(nonsense_is_refused_at_start),
+		cmocka_unit_test(only_global_unicast),           cmocka_unit_test(a_refusal_says_which_and_what_to_do),
+		cmocka_unit_test(only_what_is_listed),           cmocka_unit_test(names),
+		cmocka_unit_test(names_that_are_never_resolved), cmocka_unit_test(a_name_of_253_characters),
+		cmocka_unit_test(only_configured_origins),       cmocka_unit_test(nonsense_is_refused_at_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
