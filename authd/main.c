@@ -37,10 +37,12 @@ static int authd_configure(struct authd *a)
 
 static int authd_make_arena(struct authd *a)
 {
-	int r = secret_arena_new(AUTHD_ARENA_BYTES, &a->arena);
+	char why[320];
 
-	if (r)
-		return authd_fatal(a, "secret arena", "the memory could not be locked; see `ulimit -l`");
+	if (secret_arena_new(AUTHD_ARENA_BYTES, &a->arena)) {
+		secret_arena_explain(AUTHD_ARENA_BYTES, why, sizeof(why));
+		return authd_fatal(a, "secret arena", why);
+	}
 	ipc_set_arena(a->daemon.ipc, a->arena);
 	return 0;
 }

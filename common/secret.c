@@ -26,6 +26,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -164,6 +165,17 @@ int secret_arena_new_without(size_t bytes, unsigned without, struct secret_arena
 int secret_arena_new(size_t bytes, struct secret_arena **ret_arena)
 {
 	return secret_arena_new_without(bytes, 0, ret_arena);
+}
+
+void secret_arena_explain(size_t bytes, char *to, size_t cap)
+{
+	struct rlimit limit = {0};
+
+	(void)getrlimit(RLIMIT_MEMLOCK, &limit);
+	(void)snprintf(to, cap,
+		       "%zu KiB cannot be locked, the limit is %llu KiB: raise it to at least the first number "
+		       "(systemd: LimitMEMLOCK=%zuK, containers: --ulimit memlock=%zu, shell: ulimit -l %zu)",
+		       bytes / 1024, (unsigned long long)limit.rlim_cur / 1024, bytes / 1024, bytes, bytes / 1024);
 }
 
 struct secret_arena *secret_arena_free(struct secret_arena *a)

@@ -35,6 +35,8 @@ struct secret {
 MUST_USE int secret_arena_new(size_t bytes, struct secret_arena **ret_arena);
 /* The same without some of the protections, as on a kernel or CPU that lacks them. For tests and for measuring. */
 MUST_USE int secret_arena_new_without(size_t bytes, unsigned without, struct secret_arena **ret_arena);
+/* After -EPERM, for the operator: how much was to be locked, how much this process may lock, and what to set. */
+void secret_arena_explain(size_t bytes, char *to, size_t cap);
 /* Wipes and unmaps. NULL is fine. Returns NULL. */
 struct secret_arena *secret_arena_free(struct secret_arena *a);
 /* "memfd_secret+pkey+mseal", "mlock+mprotect" and so on. */

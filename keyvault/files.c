@@ -158,6 +158,8 @@ int files_read_key(struct files *f, int key_fd, struct secret_arena *arena, stru
 	(void)close(key_fd);
 	if (n < 0)
 		return files_refuse(f, f->root_path, strerrordesc_np(error));
+	if (e == ROOT_E_FULL)
+		return FILES_E_FULL;
 	return e ? files_refuse(f, f->root_path, root_err_text(e)) : 0;
 }
 

@@ -39,10 +39,13 @@ static size_t core_arena_bytes(const struct core *c)
 
 static int core_make_arena(struct core *c)
 {
-	int r = secret_arena_new(core_arena_bytes(c), &c->arena);
+	size_t bytes = core_arena_bytes(c);
+	char why[320];
 
-	if (r)
-		return core_fatal(c, "keyvault.arena_bytes", "the memory could not be locked; see `ulimit -l`");
+	if (secret_arena_new(bytes, &c->arena)) {
+		secret_arena_explain(bytes, why, sizeof(why));
+		return core_fatal(c, "keyvault.arena_bytes", why);
+	}
 	ipc_set_arena(c->daemon.ipc, c->arena);
 	return 0;
 }

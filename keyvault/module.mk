@@ -14,6 +14,9 @@ $(eval $(call unit,keyvault/share,keyvault common,libsodium))
 $(eval $(call unit,keyvault/age,keyvault common,libsodium))
 $(eval $(call unit,keyvault/files,keyvault common sha256_sodium proto,libsodium msgpack nettle))
 $(eval $(call unit,keyvault/vault,keyvault common sha256_sodium proto,libsodium msgpack nettle))
+# The secret arena, made to fail.
+PKG_LIBS_full := -Wl,--wrap=secret_alloc
+$(eval $(call unit,keyvault/full,keyvault common sha256_sodium proto,libsodium msgpack nettle full))
 $(eval $(call library,core_world,tests/support/core_world.c))
 $(eval $(call unit,keyvault/dispatch,core_world keyvault common sha256_sodium proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/dispatch_fernet,core_world keyvault common sha256_sodium proto,libuv libsodium msgpack nettle))
@@ -25,7 +28,7 @@ EGRESS_SRC := $(addprefix keyvault/egress/,chars.c scrub.c scrub_forms.c replay.
 $(eval $(call library,egress,$(EGRESS_SRC)))
 $(eval $(call program,keyvault-egress,keyvault/egress/main.c,egress common sha256_nettle proto,libuv libsodium nettle msgpack openssl llhttp))
 $(eval $(call unit,keyvault/egress/chars,egress))
-$(eval $(call unit,keyvault/egress/scrub,egress common))
+$(eval $(call unit,keyvault/egress/scrub,egress common,full))
 $(eval $(call unit,keyvault/egress/replay,egress common))
 $(eval $(call unit,keyvault/egress/head,egress common proto,msgpack))
 $(eval $(call unit,keyvault/egress/permit,egress common sha256_nettle proto,libsodium nettle msgpack))

@@ -118,6 +118,8 @@ static void credential_on_reply(void *ctx, enum ipc_outcome outcome, const struc
 			c->state = CREDENTIAL_READY;
 			credential_answer(c, REASON_NONE);
 		} else {
+			if (why == REASON_OVERLOADED)
+				log_event(c->cache->pool_env->log, LOG_ARENA_FULL, LOG_STR("credential", c->id));
 			credential_retire(c, why);
 		}
 	}

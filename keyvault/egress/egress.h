@@ -15,11 +15,15 @@
 #define EGRESS_CREDIT_BYTES    65536
 #define EGRESS_LANE_BYTES_HIGH (1u << 20) /* queued towards the router: streams pause above it */
 #define EGRESS_LANE_BYTES_MAX  (64u << 20)
-#define EGRESS_SPARE_MAX       256
-#define EGRESS_EXCHANGES_MAX   16384
-#define EGRESS_TICK_MS         200
-#define EGRESS_CLOCK_BACK_MS   5000
-#define LANE_BUCKETS           1024
+/* The arena: a record, buffers towards the core, room to make forms in; then a secret of a few hundred bytes with its
+ * forms for each provider. */
+#define EGRESS_ARENA_BYTES_FIXED        ((size_t)96 << 10)
+#define EGRESS_ARENA_BYTES_PER_PROVIDER ((size_t)16 << 10)
+#define EGRESS_SPARE_MAX                256
+#define EGRESS_EXCHANGES_MAX            16384
+#define EGRESS_TICK_MS                  200
+#define EGRESS_CLOCK_BACK_MS            5000
+#define LANE_BUCKETS                    1024
 
 /* The router's connection and its streams, by id. */
 struct lane {

@@ -55,12 +55,23 @@ static int egress_load_trust(struct egress *eg)
 	return 0;
 }
 
+/* What is configured must do for all providers at once, and the kernel must let us lock it: said now, not at the
+ * request that finds no room. */
 static int egress_make_arena(struct egress *eg)
 {
-	int r = secret_arena_new(eg->config.egress.arena_bytes, &eg->arena);
+	size_t bytes = eg->config.egress.arena_bytes;
+	size_t needed = EGRESS_ARENA_BYTES_FIXED + eg->config.n_providers * EGRESS_ARENA_BYTES_PER_PROVIDER;
+	char why[320];
 
-	if (r)
-		return egress_fatal(eg, "egress.arena_bytes", "the memory could not be locked; see `ulimit -l`");
+	if (bytes < needed) {
+		(void)snprintf(why, sizeof(why), "%zu is too small for %zu providers; set it to %zu or more", bytes,
+			       eg->config.n_providers, needed);
+		return egress_fatal(eg, "egress.arena_bytes", why);
+	}
+	if (secret_arena_new(bytes, &eg->arena)) {
+		secret_arena_explain(bytes, why, sizeof(why));
+		return egress_fatal(eg, "egress.arena_bytes", why);
+	}
 	ipc_set_arena(eg->daemon.ipc, eg->arena);
 	return secret_alloc(eg->arena, SEND_RECORD_BYTES, &eg->record) ? err_origin(-ENOMEM) : 0;
 }

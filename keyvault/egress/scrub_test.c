@@ -204,6 +204,33 @@ static void short_secrets_raw_only(void **state)
 	close_all(&f);
 }
 
+static unsigned fail_at; /* that allocation from now on; 0: none */
+
+int __real_secret_alloc(struct secret_arena *a, size_t len, struct secret *ret_secret);
+int __wrap_secret_alloc(struct secret_arena *a, size_t len, struct secret *ret_secret);
+int __wrap_secret_alloc(struct secret_arena *a, size_t len, struct secret *ret_secret)
+{
+	return fail_at > 0 && --fail_at == 0 ? SECRET_E_FULL : __real_secret_alloc(a, len, ret_secret);
+}
+
+static void a_failed_start_keeps_nothing(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_with(&f, key);
+	size_t used = secret_arena_used(f.arena);
+	for (unsigned i = 1; i <= 2; i++) {
+		struct scrub s;
+		fail_at = i;
+		assert_int_equal(scrub_init(&s, f.arena, &SPAN_LIT(key), 1), SCRUB_E_FULL);
+		assert_int_equal(fail_at, 0);
+		scrub_deinit(&s);
+		assert_int_equal(secret_arena_used(f.arena), used);
+	}
+	close_all(&f);
+}
+
 static void refuses_what_the_arena_cannot_hold(void **state)
 {
 	struct secret_arena *arena;
@@ -349,6 +376,7 @@ int main(void)
 		cmocka_unit_test(holds_nothing_needlessly),
 		cmocka_unit_test(repeats_and_overlaps),
 		cmocka_unit_test(short_secrets_raw_only),
+		cmocka_unit_test(a_failed_start_keeps_nothing),
 		cmocka_unit_test(refuses_what_the_arena_cannot_hold),
 		cmocka_unit_test(hides_several),
 		cmocka_unit_test(any_chunking_same_output),

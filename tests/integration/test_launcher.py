@@ -160,19 +160,34 @@ def test_children_die_with_the_launcher():
         gateway.start()  # stale sockets are in the way of nobody
 
 
+def start_with_arena(folder, arena_bytes, providers):
+    """How `bulkhead up` ends when the egress cannot have the arena that it needs."""
+    gateway = Gateway(folder, providers=providers, settings={"egress": {"arena_bytes": arena_bytes}})
+    gateway.port = 0
+    gateway.write_config()
+    done = subprocess.run([os.path.join(BUILD, "bin", "bulkhead"), "up", "-c", gateway.config], capture_output=True, timeout=60,
+                          check=False)
+    if b"ready:" in done.stdout:
+        pytest.skip("this machine locks a gigabyte")
+    assert done.returncode == 1
+    assert b"egress0 does not start" in done.stderr or b"egress1 does not start" in done.stderr
+    return done.stderr
+
+
 def test_gives_up_on_what_cannot_start():
+    """Too little may be locked: how much it takes, how much it is, and what to set."""
     with scratch() as folder:
-        gateway = Gateway(folder, providers=PROVIDERS)
-        gateway.port = 0
-        gateway.write_config()
-        with open(os.path.join(folder, "bulkhead.yaml"), "a", encoding="utf-8") as f:
-            f.write("egress: { arena_bytes: 1073741824 }\n")
-        done = subprocess.run([os.path.join(BUILD, "bin", "bulkhead"), "up", "-c", gateway.config], capture_output=True, timeout=60,
-                              check=False)
-        if b"ready:" in done.stdout:
-            pytest.skip("this machine locks a gigabyte")
-        assert done.returncode == 1
-        assert b"egress0 does not start" in done.stderr or b"egress1 does not start" in done.stderr
+        said = start_with_arena(folder, 1073741824, PROVIDERS)
+        assert b"1048576 KiB cannot be locked, the limit is " in said
+        assert b"LimitMEMLOCK=1048576K" in said and b"ulimit -l 1048576" in said
+
+
+def test_an_arena_too_small_for_the_credentials():
+    """Refused at start, not at the request that finds no room."""
+    with scratch() as folder:
+        providers = [{**PROVIDERS[0], "name": f"p{i}"} for i in range(32)]
+        said = start_with_arena(folder, 131072, providers)
+        assert b"131072 is too small for 32 providers; set it to 622592 or more" in said
 
 
 @needs_root

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The secret arena refuses: each operation of the core is repeated with its first allocation failing, then its second,
+ * and so on until one run is not disturbed. Every disturbed one must answer, change nothing, and keep nothing.
+ */
+#include "keyvault/vault.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sodium.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static const char key[] = "sk-of-a-full-arena";
+
+struct fixture {
+	char dir[64];
+	struct config config;
+	struct secret_arena *arena;
+	struct vault vault;
+	uint8_t blob[SEAL_BYTES_MAX];
+	size_t blob_len;
+	uint64_t now_ms;
+};
+
+static unsigned fail_at; /* that allocation from now on; 0: none */
+static bool failed;
+
+int __real_secret_alloc(struct secret_arena *a, size_t len, struct secret *ret_secret);
+int __wrap_secret_alloc(struct secret_arena *a, size_t len, struct secret *ret_secret);
+int __wrap_secret_alloc(struct secret_arena *a, size_t len, struct secret *ret_secret)
+{
+	if (fail_at == 0 || --fail_at > 0)
+		return __real_secret_alloc(a, len, ret_secret);
+	failed = true;
+	return SECRET_E_FULL;
+}
+
+static int open_key(const struct fixture *f)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/keyvault/root.key", f->dir);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	char path[128];
+
+	strcpy(f->dir, "/tmp/keyvault-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	(void)snprintf(path, sizeof(path), "%s/keyvault", f->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	f->config.bulkhead.state_dir = f->dir;
+	f->config.keyvault.unseal = CONFIG_UNSEAL_KEY_FILE;
+	f->config.keyvault.key_file = "";
+	assert_int_equal(secret_arena_new(65536, &f->arena), 0);
+	assert_int_equal(vault_start(&f->vault, &f->config, f->arena, -1), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	vault_deinit(&f->vault);
+	assert_int_equal(secret_arena_used(f->arena), 0);
+	secret_arena_free(f->arena);
+	(void)snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+	assert_int_equal(system(command), 0);
+	free(f);
+	return 0;
+}
+
+/* Repeats `act` until nothing stood in its way; how often something did. */
+static unsigned disturb(struct fixture *f, int (*act)(struct fixture *f))
+{
+	const char *state = vault_state(&f->vault);
+	size_t used = secret_arena_used(f->arena), n = store_count(&f->vault.store);
+
+	for (unsigned times = 0;; times++) {
+		fail_at = times + 1;
+		failed = false;
+		int r = act(f);
+		fail_at = 0;
+		if (!failed) {
+			assert_int_equal(r, 0);
+			return times;
+		}
+		assert_int_equal(r, VAULT_E_FULL);
+		assert_string_equal(vault_state(&f->vault), state);
+		assert_int_equal(secret_arena_used(f->arena), used);
+		assert_int_equal(store_count(&f->vault.store), n);
+	}
+}
+
+/* A root key that was written stays, though there was no room to use it: the vault is sealed then, as after a start. */
+static void initialise(struct fixture *f)
+{
+	unsigned times = 0;
+
+	for (; times == 0 || (failed && !f->vault.files.initialised); times++) {
+		fail_at = times + 1;
+		failed = false;
+		int r = vault_init(&f->vault, SPAN_NULL);
+		fail_at = 0;
+		assert_int_equal(r, VAULT_E_FULL);
+		assert_false(vault_is_open(&f->vault));
+		assert_int_equal(secret_arena_used(f->arena), 0);
+	}
+	assert_in_range(times, 2, 100);
+	assert_string_equal(vault_state(&f->vault), "sealed");
+}
+
+static int act_unseal(struct fixture *f)
+{
+	return vault_unseal(&f->vault, SPAN_NULL, open_key(f), f->now_ms += VAULT_WAIT_MS_MAX);
+}
+
+static int act_add(struct fixture *f)
+{
+	static const struct proto_binding b = {.tenant = {(const uint8_t *)"*", 1},
+					       .credential = {(const uint8_t *)"openai", 6},
+					       .version = 1,
+					       .provider = {(const uint8_t *)"openai", 6},
+					       .scheme = {(const uint8_t *)"https", 5},
+					       .host = {(const uint8_t *)"api.test", 8},
+					       .port = 443,
+					       .path_prefix = {(const uint8_t *)"/v1", 3},
+					       .methods = 2,
+					       .header = {(const uint8_t *)"authorization", 13},
+					       .prefix = {(const uint8_t *)"Bearer ", 7}};
+	uint8_t packed[SEAL_BINDING_BYTES_MAX];
+	size_t len;
+
+	assert_int_equal(proto_pack_record(&proto_binding_desc, &b, packed, sizeof(packed), &len), 0);
+	return vault_add(&f->vault, span_of(packed, len), span_str(key), f->blob, &f->blob_len);
+}
+
+static int act_load(struct fixture *f)
+{
+	bool replaced;
+
+	return vault_load(&f->vault, SPAN_LIT("openai"), span_of(f->blob, f->blob_len), &replaced);
+}
+
+static int act_fetch(struct fixture *f)
+{
+	struct secret plain = SECRET_NULL;
+	struct span binding;
+
+	int r = vault_fetch(&f->vault, SPAN_LIT("openai"), &binding, &plain);
+	secret_free(f->arena, &plain);
+	return r;
+}
+
+static int act_root(struct fixture *f)
+{
+	struct secret root = SECRET_NULL;
+
+	int r = vault_root(&f->vault, SPAN_NULL, open_key(f), f->now_ms += VAULT_WAIT_MS_MAX, &root);
+	secret_free(f->arena, &root);
+	return r;
+}
+
+static int act_mint(struct fixture *f)
+{
+	return lanes_mint(&f->vault.lanes, 1, 1000) == LANES_E_FULL ? VAULT_E_FULL : 0;
+}
+
+static void every_operation_refuses(void **state)
+{
+	struct fixture *f = *state;
+	int peer;
+
+	initialise(f);
+	assert_in_range(disturb(f, act_unseal), 3, 100);
+	assert_in_range(disturb(f, act_add), 1, 100);
+	assert_in_range(disturb(f, act_load), 1, 100);
+	assert_in_range(disturb(f, act_fetch), 2, 100);
+	assert_in_range(disturb(f, act_root), 1, 100);
+	assert_null(lanes_attach(&f->vault.lanes, 1, &peer));
+	assert_in_range(disturb(f, act_mint), 1, 100);
+	vault_seal(&f->vault);
+	assert_int_equal(secret_arena_used(f->arena), 0);
+	assert_in_range(disturb(f, act_unseal), 3, 100);
+	assert_int_equal(act_fetch(f), 0);
+}
+
+/* At start there is nothing yet that could stay as it was: the process does not start, and says why. */
+static void a_start_refuses(void **state)
+{
+	struct fixture *f = *state;
+	unsigned times = 0;
+
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+	for (;; times++) {
+		vault_deinit(&f->vault);
+		assert_int_equal(secret_arena_used(f->arena), 0);
+		fail_at = times + 1;
+		failed = false;
+		int r = vault_start(&f->vault, &f->config, f->arena, open_key(f));
+		fail_at = 0;
+		if (!failed) {
+			assert_int_equal(r, 0);
+			break;
+		}
+		assert_int_equal(r, VAULT_E_FULL);
+		assert_string_equal(vault_refusal(r)->reason, "arena_full");
+	}
+	assert_in_range(times, 3, 100);
+	assert_string_equal(vault_state(&f->vault), "unsealed");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(every_operation_refuses, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_start_refuses, setup, teardown),
+	};
+
+	return sodium_init() < 0 ? 1 : cmocka_run_group_tests_name("full", tests, NULL, NULL);
+}
