@@ -26,6 +26,7 @@ struct fixture {
 	uint8_t blob[SEAL_BYTES_MAX];
 	size_t blob_len;
 	uint64_t now_ms;
+	struct secret root; /* of another vault */
 };
 
 static unsigned fail_at; /* that allocation from now on; 0: none */
@@ -167,7 +168,7 @@ static int act_root(struct fixture *f)
 {
 	struct secret root = SECRET_NULL;
 
-	int r = vault_root(&f->vault, SPAN_NULL, open_key(f), f->now_ms += VAULT_WAIT_MS_MAX, &root);
+	int r = vault_current_root(&f->vault, SPAN_NULL, open_key(f), f->now_ms += VAULT_WAIT_MS_MAX, &root);
 	secret_free(f->arena, &root);
 	return r;
 }
@@ -194,6 +195,21 @@ static void every_operation_refuses(void **state)
 	assert_int_equal(secret_arena_used(f->arena), 0);
 	assert_in_range(disturb(f, act_unseal), 3, 100);
 	assert_int_equal(act_fetch(f), 0);
+}
+
+static int act_restore(struct fixture *f)
+{
+	return vault_restore(&f->vault, &f->root, SPAN_NULL);
+}
+
+static void a_restore_refuses(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(root_generate(f->arena, &f->root), 0);
+	assert_in_range(disturb(f, act_restore), 2, 100);
+	assert_string_equal(vault_state(&f->vault), "unsealed");
+	secret_free(f->arena, &f->root);
 }
 
 /* At start there is nothing yet that could stay as it was: the process does not start, and says why. */
@@ -225,6 +241,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(every_operation_refuses, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_restore_refuses, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_start_refuses, setup, teardown),
 	};
 
