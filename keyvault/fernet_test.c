@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <ucontext.h>
 #include <jansson.h>
+#include <nettle/aes.h>
 #include <sodium.h>
 #include <cmocka.h>
 
@@ -24,7 +26,11 @@
 #define HELLO_TIME_S 499162800
 
 static const uint8_t iv_0[FERNET_IV_BYTES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-static const uint8_t iv_1[FERNET_IV_BYTES] = {200, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+static const uint8_t iv_1[FERNET_IV_BYTES] = {200, 9, 31, 87, 4, 99, 6, 181, 8, 17, 10, 250, 12, 13, 77, 15};
+
+/* KEY_B */
+static const uint8_t key_b[FERNET_KEY_BYTES] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+						16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
 
 struct fixture {
 	struct secret_arena *arena;
@@ -206,11 +212,11 @@ static struct span hex(const json_t *test, const char *name, uint8_t *to, size_t
 }
 
 /* A token of these parts: of any box at all, which fernet_encrypt() would not make. */
-static struct span make_token(const uint8_t key[FERNET_KEY_BYTES], const uint8_t iv[FERNET_IV_BYTES], struct span box,
-			      char *to, size_t cap)
+static struct span make_token_of(uint8_t version, const uint8_t key[FERNET_KEY_BYTES],
+				 const uint8_t iv[FERNET_IV_BYTES], struct span box, char *to, size_t cap)
 {
 	crypto_auth_hmacsha256_state mac;
-	uint8_t raw[8192] = {0x80};
+	uint8_t raw[8192] = {version};
 
 	memcpy(raw + 9, iv, FERNET_IV_BYTES);
 	memcpy(raw + 25, box.p, box.len);
@@ -219,6 +225,12 @@ static struct span make_token(const uint8_t key[FERNET_KEY_BYTES], const uint8_t
 	(void)crypto_auth_hmacsha256_final(&mac, raw + 25 + box.len);
 	(void)sodium_bin2base64(to, cap, raw, 25 + box.len + 32, sodium_base64_VARIANT_URLSAFE);
 	return span_str(to);
+}
+
+static struct span make_token(const uint8_t key[FERNET_KEY_BYTES], const uint8_t iv[FERNET_IV_BYTES], struct span box,
+			      char *to, size_t cap)
+{
+	return make_token_of(0x80, key, iv, box, to, cap);
 }
 
 static void check_cbc(struct fixture *f, const json_t *test)
@@ -284,6 +296,34 @@ static void every_flipped_bit_is_refused(void **state)
 		assert_true(decrypt(f, span_of(token, len), 0, 0) > 0);
 }
 
+/* Another version, and ciphertext that is not whole blocks, as whoever has the key could make them. */
+static void a_right_hmac_is_not_enough(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t box[64];
+	char token[256];
+	size_t len;
+
+	use_keys(f, KEY_B, NULL);
+	assert_int_equal(fernet_encrypt(&f->keys, SPAN_LIT("plain"), 0, iv_1, f->stored), 0);
+	uint8_t raw[128];
+	assert_int_equal(sodium_base642bin(raw, sizeof(raw), token_of(f), strlen(token_of(f)), NULL, &len, NULL,
+					   sodium_base64_VARIANT_URLSAFE),
+			 0);
+	memcpy(box, raw + 25, 16);
+	memset(box + 16, 16, sizeof(box) - 16);
+	for (unsigned version = 0; version < 256; version++)
+		assert_int_equal(
+			decrypt(f, make_token_of((uint8_t)version, key_b, iv_1, span_of(box, 16), token, sizeof(token)),
+				0, 0),
+			version == 0x80 ? 0 : FERNET_E_FORM);
+	for (len = 0; len < 48; len++)
+		if (len % 16 || len == 0)
+			assert_int_equal(
+				decrypt(f, make_token(key_b, iv_1, span_of(box, len), token, sizeof(token)), 0, 0),
+				FERNET_E_FORM);
+}
+
 /* Python's decoder, for one, takes most of these for the same token. */
 static void a_token_has_one_spelling(void **state)
 {
@@ -343,8 +383,6 @@ static void a_key_has_one_spelling(void **state)
 
 static void every_length_comes_back_and_a_longer_one_is_refused(void **state)
 {
-	static const uint8_t key[FERNET_KEY_BYTES] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
-						      16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
 	static char token[8192];
 	static uint8_t plain[FERNET_PLAIN_BYTES_MAX + 32];
 	struct fixture *f = *state;
@@ -361,7 +399,7 @@ static void every_length_comes_back_and_a_longer_one_is_refused(void **state)
 	assert_int_equal(strlen(f->stored), FERNET_STORED_CHARS_MAX);
 	assert_int_equal(open_any_age(f, f->stored), 0);
 	/* One block more: the box may be anything, its length alone is too much. */
-	struct span longer = make_token(key, iv_1, span_of(plain, FERNET_PLAIN_BYTES_MAX + 32), token, sizeof(token));
+	struct span longer = make_token(key_b, iv_1, span_of(plain, FERNET_PLAIN_BYTES_MAX + 32), token, sizeof(token));
 	assert_int_equal(decrypt(f, longer, 0, 0), FERNET_E_FORM);
 }
 
@@ -453,6 +491,122 @@ static void rotation_keeps_the_time_and_changes_all_else(void **state)
 	assert_int_equal(fernet_rotate(&f->keys, SPAN_LIT("no token"), iv_1, f->stored), FERNET_E_FORM);
 }
 
+/* ---- what stays behind on the stack ---- */
+
+#define STACK_BYTES 262144
+
+/* cmocka and makecontext give a callback no context. */
+static struct {
+	ucontext_t here, there;
+	struct fixture *f;
+	struct span token;
+	int r;
+} own_stack;
+
+static void add_keys_on_own_stack(void)
+{
+	struct fernet_keys *k = &own_stack.f->keys;
+
+	own_stack.r = fernet_keys_add(k, SPAN_LIT(KEY_B)) || fernet_keys_add(k, SPAN_LIT(KEY_A));
+}
+
+static void decrypt_on_own_stack(void)
+{
+	struct fixture *f = own_stack.f;
+
+	own_stack.r = fernet_decrypt(&f->keys, own_stack.token, (struct fernet_limit){0}, &f->plain, &f->origin);
+}
+
+static void encrypt_on_own_stack(void)
+{
+	struct fixture *f = own_stack.f;
+
+	secret_open(f->arena);
+	own_stack.r = fernet_encrypt(&f->keys, span_of(f->plain.p, f->plain.len), 1, iv_1, f->stored);
+	secret_close(f->arena);
+}
+
+static void rotate_on_own_stack(void)
+{
+	own_stack.r = fernet_rotate(&own_stack.f->keys, own_stack.token, iv_1, own_stack.f->stored);
+}
+
+static void run_on_own_stack(uint8_t *stack, void (*work)(void))
+{
+	memset(stack, 0xa5, STACK_BYTES);
+	assert_int_equal(getcontext(&own_stack.there), 0);
+	own_stack.there.uc_stack.ss_sp = stack;
+	own_stack.there.uc_stack.ss_size = STACK_BYTES;
+	own_stack.there.uc_link = &own_stack.here;
+	makecontext(&own_stack.there, work, 0);
+	assert_int_equal(swapcontext(&own_stack.here, &own_stack.there), 0);
+	assert_int_equal(own_stack.r, 0);
+	size_t untouched = 0;
+	while (untouched < STACK_BYTES && stack[untouched] == 0xa5)
+		untouched++;
+	assert_in_range(untouched, 1024, STACK_BYTES - 64); /* it was used, and did not run over */
+}
+
+static void assert_absent(const uint8_t *stack, const void *needle, size_t len, const char *what)
+{
+	if (memmem(stack, STACK_BYTES, needle, len))
+		fail_msg("%s is left on the stack", what);
+}
+
+/* Of a key: its halves, the padded blocks that an HMAC begins with, the first, second and last round keys both ways. */
+static void assert_key_absent(const uint8_t *stack, const char *text)
+{
+	uint8_t key[FERNET_KEY_BYTES], pad[16];
+	struct aes128_ctx aes;
+	size_t len;
+
+	assert_int_equal(sodium_base642bin(key, sizeof(key), text, FERNET_KEY_CHARS, NULL, &len, NULL,
+					   sodium_base64_VARIANT_URLSAFE),
+			 0);
+	for (size_t at = 0; at < sizeof(key); at += 8)
+		assert_absent(stack, key + at, 8, "a piece of a key");
+	for (unsigned with = 0x36; with <= 0x5c; with += 0x5c - 0x36) {
+		for (size_t i = 0; i < sizeof(pad); i++)
+			pad[i] = (uint8_t)(key[i] ^ with);
+		assert_absent(stack, pad, 8, "a padded HMAC key");
+	}
+	for (int decrypting = 0; decrypting < 2; decrypting++) {
+		if (decrypting)
+			aes128_set_decrypt_key(&aes, key + 16);
+		else
+			aes128_set_encrypt_key(&aes, key + 16);
+		for (size_t i = 0; i + 2 <= ARRAY_LEN(aes.keys); i += 2)
+			assert_absent(stack, &aes.keys[i], 8, "a round key");
+	}
+}
+
+/* Each by itself, since the next one would cover its traces. */
+static void nothing_stays_on_the_stack(void **state)
+{
+	static void (*const works[])(void) = {add_keys_on_own_stack, decrypt_on_own_stack, encrypt_on_own_stack,
+					      rotate_on_own_stack};
+	static const char secret[] = "sk-a-plaintext-of-some-length-0123456789-0123456789";
+	struct fixture *f = *state;
+	char token[FERNET_STORED_CHARS_MAX + 1];
+	uint8_t *stack = malloc(STACK_BYTES);
+
+	use_keys(f, KEY_A, NULL);
+	assert_int_equal(fernet_encrypt(&f->keys, span_str(secret), 1, iv_1, token), 0);
+	fernet_keys_deinit(&f->keys);
+	fernet_keys_init(&f->keys, f->arena);
+	own_stack.f = f;
+	own_stack.token = span_str(token);
+	for (size_t w = 0; w < ARRAY_LEN(works); w++) {
+		run_on_own_stack(stack, works[w]);
+		for (size_t i = 0; i + 8 < sizeof(secret); i++)
+			assert_absent(stack, secret + i, 8, "plaintext");
+		assert_key_absent(stack, KEY_A);
+		assert_key_absent(stack, KEY_B);
+		assert_absent(stack, KEY_A, 8, "the text of a key");
+	}
+	free(stack);
+}
+
 static void a_full_arena_refuses(void **state)
 {
 	struct fixture *f = *state;
@@ -481,6 +635,7 @@ int main(void)
 		TEST(spec_invalid),
 		TEST(wycheproof_aes_cbc),
 		TEST(every_flipped_bit_is_refused),
+		TEST(a_right_hmac_is_not_enough),
 		TEST(a_token_has_one_spelling),
 		TEST(a_key_has_one_spelling),
 		TEST(every_length_comes_back_and_a_longer_one_is_refused),
@@ -489,6 +644,9 @@ int main(void)
 		TEST(eight_keys_and_the_last_one_opens),
 		TEST(rotation_keeps_the_time_and_changes_all_else),
 		TEST(a_full_arena_refuses),
+#ifndef BULKHEAD_INSTRUMENTED /* the sanitizers keep copies, and a stack of their own */
+		TEST(nothing_stays_on_the_stack),
+#endif
 	};
 	/* clang-format on */
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests_name("fernet", tests, NULL, NULL);
