@@ -587,6 +587,9 @@ static void nothing_stays_on_the_stack(void **state)
 	static const char secret[] = "sk-a-plaintext-of-some-length-0123456789-0123456789";
 	struct fixture *f = *state;
 	char token[FERNET_STORED_CHARS_MAX + 1];
+#ifdef BULKHEAD_INSTRUMENTED /* the sanitizers keep copies, and a stack of their own */
+	skip();
+#endif
 	uint8_t *stack = malloc(STACK_BYTES);
 
 	use_keys(f, KEY_A, NULL);
@@ -643,9 +646,7 @@ int main(void)
 		TEST(eight_keys_and_the_last_one_opens),
 		TEST(rotation_keeps_the_time_and_changes_all_else),
 		TEST(a_full_arena_refuses),
-#ifndef BULKHEAD_INSTRUMENTED /* the sanitizers keep copies, and a stack of their own */
 		TEST(nothing_stays_on_the_stack),
-#endif
 	};
 	/* clang-format on */
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests_name("fernet", tests, NULL, NULL);
