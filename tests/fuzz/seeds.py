@@ -50,6 +50,11 @@ REQUESTS = [b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A:  padded \t\r\n\r\n",
 HEAD_CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 SECRETS = [b"sk-find-me/with+all=\"sorts\\of%things&0123", b"33333333", b"aaaaaaaaa", b"ab", b"sk-\"\\%/+ <>&'`~"]
 
+# The token and key of the Fernet specification, and a second key; the token without its HMAC.
+FERNET_KEYS = [b"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=", b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="]
+HELLO_TOKEN = b"gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA=="
+HELLO_RAW = base64.urlsafe_b64decode(HELLO_TOKEN)[:-32]
+
 # PeterNeumann of the Go documentation of signed notes, and a key whose seed is 32 zeros.
 PETER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 PETER_NOTE = ("If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n\n— PeterNeumann "
@@ -162,6 +167,8 @@ def all_seeds():
         "classify": [s.encode() for s in PERSONAL + JSON],
         "config": [example, b'providers: [{"name": "openai"}, {"name": "local", "base_url": "https://a.test:1/v1"}]\n'
                    b'models: [{"match": "*", "providers": ["local", "openai"]}]\n', body_of("CONFIG", 0, items=items)],
+        "fernet": [HELLO_TOKEN, b"v1:" + HELLO_TOKEN, *FERNET_KEYS, *(bytes([key]) + HELLO_RAW for key in range(3)),
+                   b"\0" + HELLO_RAW + bytes(16)],
         "frame": [b"\x03" + frame(b"one") + frame(b"two!") + frame(b"3" * 300), b"\x10" + frame(b"x") + b"\0\2\0\1x", b"\x01\0\0\0\0",
                   b"\x20" + frame(b"y")[:3]],
         "grant": [grant, record_of("grant", {**GRANT, "routes": []}), grant + b"\0",
