@@ -187,8 +187,8 @@ int age_encrypt(struct secret_arena *a, const struct age_recipient *to, size_t n
 	int r = age_write((struct age_room *)(void *)memory.p, to, n_to, content, &o);
 	secret_close(a);
 	secret_free(a, &memory);
-	if (!r && !age_armor(span_of(o.bytes, o.len), ret_file, ret_len))
-		assert(!"it fits");
+	bool fits = r || age_armor(span_of(o.bytes, o.len), ret_file, ret_len);
+	assert(fits);
 	return r;
 }
 
