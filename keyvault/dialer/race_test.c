@@ -178,7 +178,7 @@ static void a_silent_one_costs_a_quarter_of_a_second(void **state)
 	(void)race_to(f, to, 3);
 	assert_won(f, "127.0.0.1");
 	assert_true(f->took_ms >= 2 * RACE_STAGGER_MS);
-	assert_true(f->took_ms < RACE_ATTEMPT_MS);
+	assert_true(f->took_ms < 6 * RACE_STAGGER_MS);
 }
 
 /* The winner's rivals are closed: no descriptor is left. */

@@ -266,7 +266,6 @@ static void resolve_reset(struct resolve *q)
 	for (size_t f = 0; f < 2; f++) {
 		struct resolve_query *query = &q->queries[f];
 		query->open = true;
-		query->n = 0;
 		/* A new turn, new ids: a late answer of another server's is not this one's. */
 		(void)!getrandom(query->bytes + 2, 2, 0);
 	}
