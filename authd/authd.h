@@ -33,7 +33,7 @@ MUST_USE int authd_serve(struct authd *a);
 MUST_USE int authd_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg);
 /* To every router: cut what this key has in flight. */
 MUST_USE int authd_tell_revoked(struct authd *a, const char *key_id);
-/* Readiness follows from what the vault has given. */
+/* Readiness follows from what the vault has given; routers are told. */
 void authd_update_ready(struct authd *a);
 struct authorize_now authd_now(const struct authd *a);
 /* A daemon.metrics function. */

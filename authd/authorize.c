@@ -92,7 +92,7 @@ static int authorize_identify(struct authorize *a, struct span credential, struc
 	int r;
 
 	if (!a->pepper.p)
-		return REASON_VAULT_SEALED; /* before all else: the router's /readyz asks with a key that is none */
+		return REASON_VAULT_SEALED;
 	if (!token_plausible(credential))
 		return REASON_KEY_INVALID;
 	secret_open(a->arena);

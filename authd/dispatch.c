@@ -2,7 +2,7 @@
 /*
  * What each peer may say to authd, row by row, and what authd says of its own accord.
  *
- *      router     AUTHORIZE  -> PERMIT | DENY                          <- REVOKED
+ *      router     AUTHORIZE  -> PERMIT | DENY                          <- VAULT_STATE, REVOKED
  *                 MODELS     -> MODELS_REP | DENY
  *                 SETTLE
  *      keyvault   PEPPER, EDGE_KEY, SEALED                             <- CREDENTIAL_LOAD, CREDENTIAL_DROP
@@ -10,7 +10,8 @@
  *
  * The core is told every stored credential when it connects, so neither a restart of it nor one of authd's needs an
  * operator. What the core gave stays in force while it is away: it says SEALED when it is back and closed. A router is
- * told which keys were revoked within the last day when it connects: it may have been away when they were.
+ * told whether the vault is open as soon as that changes. When it connects it is told so too, and which keys were
+ * revoked within the last day: it may have been away when they were.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,11 +41,24 @@ struct authorize_now authd_now(const struct authd *a)
 				      .unix_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000};
 }
 
+static int dispatch_tell_vault(struct authd *a, struct ipc_conn *conn)
+{
+	return authd_send(conn, PROTO_VAULT_STATE, 0,
+			  &(struct proto_vault_state){.open = a->authorize.pepper.p != NULL});
+}
+
+static void on_each_router(void *arg, struct ipc_conn *conn)
+{
+	if (dispatch_tell_vault(arg, conn))
+		ipc_drop(conn, "could not be told of the vault");
+}
+
 void authd_update_ready(struct authd *a)
 {
 	bool open = a->authorize.pepper.p != NULL;
 
 	daemon_set_ready(&a->daemon, open, open ? "" : "the vault is sealed or away");
+	ipc_edge_each(a->routers, on_each_router, a);
 }
 
 /* ---- routers ---- */
@@ -143,10 +157,11 @@ static void on_router_open(void *ctx, struct ipc_conn *conn)
 	struct authd *a = ctx;
 	uint64_t now_s = authd_now(a).unix_ms / 1000;
 	size_t n = 0;
-	int r = 0;
+	int r;
 
 	struct store_key *keys = calloc(DISPATCH_REVOKED_MAX, sizeof(*keys));
-	if (keys)
+	r = dispatch_tell_vault(a, conn);
+	if (!r && keys)
 		r = store_key_revoked_since(a->store, now_s - MIN(now_s, (uint64_t)DISPATCH_REVOKED_S), keys,
 					    DISPATCH_REVOKED_MAX, &n);
 	for (size_t i = 0; r == 0 && i < n; i++)

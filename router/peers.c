@@ -12,7 +12,7 @@ struct peers {
 	struct requests *all;
 	void (*changed)(void *ctx);
 	void *ctx;
-	bool authd_up;
+	bool authd_up, vault_open;
 };
 
 static void peers_tell(struct request *r, const struct event *ev)
@@ -26,7 +26,7 @@ static void peers_tell(struct request *r, const struct event *ev)
 static void on_authd_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd)
 {
 	struct request *r = ctx;
-	bool models = r->ask.endpoint.kind == ENDPOINT_KIND_READYZ || r->ask.endpoint.endpoint == ENDPOINT_MODELS;
+	bool models = r->ask.endpoint.endpoint == ENDPOINT_MODELS;
 	struct event ev = {.kind = EV_PEER_LOST};
 
 	(void)fd;
@@ -66,6 +66,19 @@ static int on_revoked(void *ctx, struct ipc_conn *conn, uint64_t id, const void 
 	return 0;
 }
 
+static int on_vault_state(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct peers *p = ctx;
+	const struct proto_vault_state *state = msg;
+
+	(void)conn;
+	(void)id;
+	(void)fd;
+	p->vault_open = state->open;
+	p->changed(p->ctx);
+	return 0;
+}
+
 static void on_authd_open(void *ctx, struct ipc_conn *conn)
 {
 	struct peers *p = ctx;
@@ -80,12 +93,13 @@ static void on_authd_close(void *ctx, struct ipc_conn *conn)
 	struct peers *p = ctx;
 
 	(void)conn;
-	p->authd_up = false;
+	p->authd_up = p->vault_open = false;
 	p->changed(p->ctx);
 }
 
 static const struct ipc_row authd_rows[] = {
 	{PROTO_REVOKED, on_revoked},
+	{PROTO_VAULT_STATE, on_vault_state},
 };
 
 static const struct ipc_edge_spec authd_spec = {
@@ -129,6 +143,11 @@ struct peers *peers_free(struct peers *p)
 bool peers_authd_up(const struct peers *p)
 {
 	return p->authd_up;
+}
+
+bool peers_vault_open(const struct peers *p)
+{
+	return p->vault_open;
 }
 
 static int peers_ask(struct ipc_edge *edge, struct request *r, enum proto_type type, const void *msg, int fd,

@@ -26,6 +26,8 @@ MUST_USE int peers_new(struct ipc *ipc, struct requests *all, unsigned worker, v
 		       struct peers **ret_peers);
 struct peers *peers_free(struct peers *p);
 bool peers_authd_up(const struct peers *p);
+/* As authd said last; false until it has, and while it is away. */
+bool peers_vault_open(const struct peers *p);
 
 /* 0: the answer will come as EV_PERMIT, EV_DENY or EV_PEER_LOST. PEERS_E_DOWN: it will not. */
 MUST_USE int peers_authorize(struct peers *p, struct request *r, const struct proto_authorize *ask);

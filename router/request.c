@@ -85,7 +85,6 @@ static enum request_state read_head(struct request *r, const struct event *ev)
 
 static enum request_state read_body(struct request *r, const struct event *ev)
 {
-	enum endpoint_kind kind = r->ask.endpoint.kind;
 	bool done;
 
 	switch (ev->kind) {
@@ -97,7 +96,7 @@ static enum request_state read_body(struct request *r, const struct event *ev)
 		if (!done)
 			return REQUEST_READ_BODY;
 		client_read(r->client, false);
-		return kind == ENDPOINT_KIND_API || kind == ENDPOINT_KIND_READYZ ? REQUEST_AUTHORIZE : REQUEST_ANSWER;
+		return r->ask.endpoint.kind == ENDPOINT_KIND_API ? REQUEST_AUTHORIZE : REQUEST_ANSWER;
 	}
 	case EV_SENT: /* 100 Continue */
 		return REQUEST_READ_BODY;
@@ -123,8 +122,7 @@ static enum request_state authorize(struct request *r, const struct event *ev)
 		answer_models(r, ev->models);
 		return REQUEST_ANSWER;
 	case EV_DENY:
-		reason = plan_deny(r, ev->deny);
-		return reason ? refuse(r, reason) : REQUEST_ANSWER;
+		return refuse(r, plan_deny(r, ev->deny));
 	case EV_PEER_LOST:
 		return refuse(r, REASON_AUTHD_GONE);
 	case EV_SENT:
@@ -220,10 +218,12 @@ static enum request_state relay(struct request *r, const struct event *ev)
 
 static enum request_state answer(struct request *r, const struct event *ev)
 {
+	enum reason reason;
+
 	switch (ev->kind) {
 	case EV_ENTER:
-		answer_local(r);
-		return REQUEST_FLUSH;
+		reason = answer_local(r);
+		return reason ? refuse(r, reason) : REQUEST_FLUSH;
 	default:
 		return unexpected(r, ev);
 	}

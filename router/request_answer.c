@@ -2,7 +2,6 @@
 /* Answers that are ours: errors, the list of models, and the pages that say how we are. */
 #include "proto/proto.h"
 #include "router/fields.h"
-#include "router/peers.h"
 #include "router/request_parts.h"
 
 static const char *answer_date(struct requests *all)
@@ -52,17 +51,20 @@ void answer_refusal(struct request *r)
 	answer_end(r, w.r);
 }
 
-void answer_local(struct request *r)
+enum reason answer_local(struct request *r)
 {
+	bool readyz = r->ask.endpoint.kind == ENDPOINT_KIND_READYZ;
+	enum reason unready = readyz ? requests_unready(r->all) : REASON_NONE;
 	struct http_write w;
 
-	if (r->reply.ended) /* the list of models is already there */
-		return;
+	if (unready || r->reply.ended) /* ended: the list of models is already there */
+		return unready;
 	answer_begin(r, 200, &w);
 	http_write_field(&w, "content-type", SPAN_LIT("text/plain"));
 	if (!w.r)
-		w.r = buf_append_str(&r->reply.body, r->ask.endpoint.kind == ENDPOINT_KIND_READYZ ? "ready\n" : "ok\n");
+		w.r = buf_append_str(&r->reply.body, readyz ? "ready\n" : "ok\n");
 	answer_end(r, w.r);
+	return REASON_NONE;
 }
 
 void answer_models(struct request *r, const struct proto_models_rep *models)

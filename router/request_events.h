@@ -18,7 +18,7 @@
 	S(SCAN,      scan_ms,      CLASSIFIER_GONE,  TO(OPEN) | TO(REFUSE) | TO(SETTLE)) \
 	S(OPEN,      reply_ms,     UPSTREAM_TIMEOUT, TO(RELAY) | TO(REFUSE) | TO(SETTLE)) \
 	S(RELAY,     stall_ms,     UPSTREAM_TIMEOUT, TO(REFUSE) | TO(FLUSH) | TO(SETTLE)) \
-	S(ANSWER,    stall_ms,     CLIENT_GONE,      TO(FLUSH)) \
+	S(ANSWER,    stall_ms,     CLIENT_GONE,      TO(REFUSE) | TO(FLUSH)) \
 	S(REFUSE,    stall_ms,     CLIENT_GONE,      TO(FLUSH)) \
 	S(FLUSH,     stall_ms,     CLIENT_GONE,      TO(SETTLE)) \
 	S(SETTLE,    stall_ms,     NONE,             TO(AWAIT) | TO(LINGER) | TO(CLOSED)) \

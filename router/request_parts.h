@@ -37,7 +37,8 @@ bool relay_cut(struct request *r, enum reason reason);
 
 /* ---- request_answer.c: our own answers ---- */
 void answer_refusal(struct request *r);
-void answer_local(struct request *r);
+/* A page, or the list of models; else why it is refused. */
+enum reason answer_local(struct request *r);
 void answer_models(struct request *r, const struct proto_models_rep *models);
 /* Begins a reply; the caller adds fields to *ret_w. */
 void answer_begin(struct request *r, unsigned status, struct http_write *ret_w);

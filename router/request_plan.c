@@ -13,9 +13,6 @@
 #include "router/request_parts.h"
 #include "router/splice.h"
 
-/* A credential of no key: authd's refusal of it shows that it works and that the vault is open. */
-#define PLAN_PROBE "readyz"
-
 static enum reason plan_ask_models(struct request *r, struct span credential)
 {
 	const struct proto_models ask = {
@@ -30,9 +27,6 @@ static enum reason plan_ask_models(struct request *r, struct span credential)
 enum reason plan_ask(struct request *r)
 {
 	struct span words = buf_span(&r->words);
-
-	if (r->ask.endpoint.kind == ENDPOINT_KIND_READYZ) /* without a key, so without words */
-		return lane_up(r->all->lane) ? plan_ask_models(r, SPAN_LIT(PLAN_PROBE)) : REASON_EGRESS_GONE;
 	struct span credential = span_of(words.p + r->ask.fields_bytes, words.len - r->ask.fields_bytes);
 	if (r->ask.endpoint.endpoint == ENDPOINT_MODELS)
 		return plan_ask_models(r, credential);
@@ -75,14 +69,11 @@ enum reason plan_permit(struct request *r, const struct proto_permit *permit)
 	return e ? REASON_INTERNAL : REASON_NONE;
 }
 
-/* REASON_NONE: the refusal of our own probe, which says that all is well. */
 enum reason plan_deny(struct request *r, const struct proto_deny *deny)
 {
 	enum reason reason =
 		deny->reason > REASON_NONE && deny->reason < N_REASONS ? (enum reason)deny->reason : REASON_INTERNAL;
 
-	if (r->ask.endpoint.kind == ENDPOINT_KIND_READYZ)
-		return reason_row(reason)->status < 500 ? REASON_NONE : reason;
 	record_whose(r, deny->tenant, deny->principal);
 	plan_limit(r, deny->limit, deny->remaining, deny->reset_ms);
 	r->record.retry_ms = deny->retry_after_ms;

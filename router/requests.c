@@ -6,6 +6,7 @@
 
 #include "common/err.h"
 #include "router/client.h"
+#include "router/peers.h"
 #include "router/request.h"
 #include "router/request_parts.h"
 #include "router/splice.h"
@@ -105,6 +106,14 @@ uint64_t requests_next_ms(const struct requests *all)
 			next = MIN(next, container_of(l, struct request, in_state)->deadline_ms);
 	}
 	return next;
+}
+
+enum reason requests_unready(const struct requests *all)
+{
+	return !peers_authd_up(all->peers)     ? REASON_AUTHD_GONE
+	       : !peers_vault_open(all->peers) ? REASON_VAULT_SEALED
+	       : !lane_up(all->lane)           ? REASON_EGRESS_GONE
+					       : REASON_NONE;
 }
 
 void requests_shutdown(struct requests *all)

@@ -151,11 +151,13 @@ static void worker_end_turn(void *ctx)
 void worker_update_ready(void *ctx)
 {
 	struct worker *w = ctx;
-	const char *missing = !w->all.peers || !peers_authd_up(w->all.peers) ? "authd is not connected"
-			      : !w->all.lane || !lane_up(w->all.lane)        ? "the egress is not connected"
-									     : NULL;
+	enum reason missing = requests_unready(&w->all);
 
-	daemon_set_ready(&w->daemon, !missing, missing ? missing : "serving");
+	daemon_set_ready(&w->daemon, !missing,
+			 missing == REASON_AUTHD_GONE     ? "authd is not connected"
+			 : missing == REASON_VAULT_SEALED ? "the vault is sealed"
+			 : missing == REASON_EGRESS_GONE  ? "the egress is not connected"
+							  : "serving");
 }
 
 void worker_drain(void *ctx)

@@ -2,6 +2,7 @@
 """R-03, R-06, R-07, R-13: the front under trying conditions: too many clients, proxies, a route that fails, an end in order."""
 import http.client
 import json
+import os
 import signal
 import socket
 
@@ -97,6 +98,25 @@ def test_not_ready_while_the_vault_is_sealed(small):
     assert small.chat("gpt-x").json()["error"]["code"] == "vault_sealed"
     small.cli("vault", "unseal")
     wait_for("ready again", lambda: small.request("GET", "/readyz", key="").status == 200)
+
+
+def front(gateway):
+    """What `bulkhead status` says of the router: (ready, why not)."""
+    listed = json.loads(gateway.cli("status", "--json", check=False).stdout)
+    return next((d["ready"], d["detail"]) for d in listed if d["name"] == "router0")
+
+
+def test_the_front_knows_of_a_seal_without_being_asked(small):
+    """Told, not found out: no request comes in between. Whoever starts again is told as well."""
+    for change, known in (("seal", (False, "the vault is sealed")), ("unseal", (True, "serving"))):
+        small.cli("vault", change)
+        wait_for("the router to know", lambda k=known: front(small) == k, 2)
+        assert small.request("GET", "/readyz", key="").status == (200 if known[0] else 503)
+        for daemon in ("router", "authd"):
+            victim = small.pids(daemon)[0]
+            os.kill(victim, signal.SIGKILL)
+            wait_for(f"{daemon} to be back", lambda d=daemon, v=victim: small.pids(d) not in ([], [v]))
+            wait_for("the router to know again", lambda k=known: front(small) == k)
 
 
 def test_a_stream_in_flight_is_finished_at_the_end(new_gateway):
