@@ -26,7 +26,7 @@ $(eval $(call unit,keyvault/dispatch_fernet,core_world keyvault common sha256_so
 $(eval $(call fuzz,fernet,keyvault common,libsodium nettle))
 $(eval $(call fuzz,sealed_credential,keyvault common sha256_sodium proto,libsodium msgpack))
 # Egress and dialer: their own programs, libraries and packages; the core shares nothing with them but common/ and proto/.
-EGRESS_SRC := $(addprefix keyvault/egress/,chars.c scrub.c scrub_forms.c replay.c head.c reply.c permit.c request.c tls.c pool.c credential.c \
+EGRESS_SRC := $(addprefix keyvault/egress/,chars.c scrub.c scrub_forms.c replay.c head.c reply.c permit.c request.c spare.c tls.c pool.c credential.c \
 	exchange.c send.c relay.c record.c serve.c)
 $(eval $(call library,egress,$(EGRESS_SRC)))
 $(eval $(call program,keyvault-egress,keyvault/egress/main.c,egress common sha256_nettle proto,libuv libsodium nettle msgpack openssl llhttp))

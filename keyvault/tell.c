@@ -5,6 +5,8 @@
  * While the vault is open authd has the pepper and the edge key of every connected egress, and each egress its own.
  * When it closes all of them get SEALED and wipe what they have; keys are minted anew when it opens again. A peer that
  * connects is told what it would know by now. So no peer ever has to ask, and none can be left with an old answer.
+ * authd is told of an edge key before its egress is: who hears from that egress that a grant is of an older epoch can
+ * get one of the new epoch from authd at once.
  */
 #include <stdio.h>
 #include <time.h>
@@ -140,15 +142,20 @@ static int core_say_pepper_and_edge_keys(struct core *c, struct ipc_conn *conn, 
 	return r;
 }
 
-/* A fresh key for one egress; authd is told by the caller. An arena without room is the operator's to enlarge: the lane
- * stays without a key, so without grants. */
+/* A fresh key for one egress; the caller tells authd and then the egress. An arena without room is the operator's to
+ * enlarge: the lane stays without a key, so without grants. */
 static int core_mint(struct core *c, struct ipc_conn *conn, unsigned worker)
 {
 	(void)worker;
-	if (lanes_mint(&c->vault.lanes, ipc_conn_worker(conn), core_unix_ms())) {
+	if (lanes_mint(&c->vault.lanes, ipc_conn_worker(conn), core_unix_ms()))
 		log_event(&c->daemon.log, LOG_VAULT_REFUSED, LOG_STR("why", "no room in the arena for an edge key"));
-		return 0;
-	}
+	return 0;
+}
+
+/* An egress: its own. */
+static int core_say_own_edge_key(struct core *c, struct ipc_conn *conn, unsigned worker)
+{
+	(void)worker;
 	return core_say_edge_key(c, conn, ipc_conn_worker(conn));
 }
 
@@ -167,6 +174,8 @@ int core_opened(struct core *c, const char *actor)
 	int r = core_tell(c, c->egress, core_mint, 0);
 	if (!r)
 		r = core_tell(c, c->authd, core_say_pepper_and_edge_keys, 0);
+	if (!r)
+		r = core_tell(c, c->egress, core_say_own_edge_key, 0);
 	if (!r)
 		r = core_tell(c, c->auditd, core_say_signed_size, 0);
 	log_event(&c->daemon.log, LOG_VAULT_OPENED, LOG_STR("actor", actor));
@@ -216,6 +225,8 @@ void core_meet_egress(struct core *c, struct ipc_conn *conn)
 		r = core_mint(c, conn, worker);
 		if (!r)
 			r = core_tell(c, c->authd, core_say_edge_key, worker);
+		if (!r)
+			r = core_say_own_edge_key(c, conn, worker);
 	} else {
 		r = core_say_sealed(c, conn, worker);
 	}

@@ -21,6 +21,7 @@
 #define EGRESS_ARENA_BYTES_PER_PROVIDER ((size_t)16 << 10)
 #define EGRESS_SPARE_MAX                256
 #define EGRESS_EXCHANGES_MAX            16384
+#define EGRESS_KEYLESS_MAX              512 /* exchanges at once, up to which one without a key may wait for it */
 #define EGRESS_TICK_MS                  200
 #define EGRESS_CLOCK_BACK_MS            5000
 #define LANE_BUCKETS                    1024
@@ -51,6 +52,7 @@ struct egress {
 
 	struct secret record;   /* where requests are composed, one at a time */
 	struct secret edge_key; /* null: no grant can be checked */
+	bool sealed;            /* so said the core: none will come */
 	uint64_t epoch;
 	struct replay replay;
 	int64_t clock_ms; /* Unix time minus monotonic, when the key came */
@@ -81,6 +83,11 @@ void egress_wake(struct egress *eg);
 /* The drain is over when the last stream is. */
 void egress_note_end(struct egress *eg);
 void egress_metrics(void *ctx, char *to, size_t cap);
+
+/* spare.c: memory of exchanges, kept for the next ones. Not initialised; NULL: there is none left. */
+struct exchange *spare_take(struct egress *eg);
+void spare_keep(struct egress *eg, struct exchange *x);
+void spare_free(struct egress *eg);
 
 /* record.c: the second witness. */
 void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32]);

@@ -13,7 +13,6 @@
 #include "keyvault/egress/exchange.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "common/err.h"
@@ -22,7 +21,7 @@
 #include "keyvault/egress/relay.h"
 #include "keyvault/egress/send.h"
 
-enum exchange_event_kind { EV_ENTER, EV_CREDENTIAL, EV_CONNECTED, EV_READABLE, EV_WRITABLE, EV_CREDIT };
+enum exchange_event_kind { EV_ENTER, EV_KEY, EV_CREDENTIAL, EV_CONNECTED, EV_READABLE, EV_WRITABLE, EV_CREDIT };
 
 struct exchange_event {
 	enum exchange_event_kind kind;
@@ -58,13 +57,24 @@ static void exchange_copy_text(char *to, size_t cap, struct span s)
 
 /* ---- GRANT ---- */
 
+/* Without a key nothing can be checked. It comes within moments of a start, unless the vault is sealed. */
+static bool exchange_waits_for_key(const struct egress *eg)
+{
+	return !eg->edge_key.p && !eg->sealed && eg->n_exchanges <= EGRESS_KEYLESS_MAX;
+}
+
 static enum exchange_state exchange_grant(struct exchange *x, const struct exchange_event *ev)
 {
 	struct egress *eg = x->eg;
+	struct exchange_request *q = &x->request;
 	struct proto_grant grant;
 	struct proto_grant_route route;
 
-	assert(ev->kind == EV_ENTER);
+	assert(ev->kind == EV_ENTER || ev->kind == EV_KEY);
+	if (exchange_waits_for_key(eg))
+		return request_keep(q) ? exchange_fail(x, REASON_OVERLOADED) : EXCHANGE_GRANT;
+	const struct proto_open open = {
+		.grant = q->grant, .route = q->route, .method = q->method, .path = q->path, .body_bytes = q->body.len};
 	struct permit_env env = {.key = eg->edge_key.p,
 				 .epoch = eg->epoch,
 				 .lane = eg->daemon.worker,
@@ -72,7 +82,7 @@ static enum exchange_state exchange_grant(struct exchange *x, const struct excha
 				 .now_ms = ipc_now_ms(eg->daemon.ipc),
 				 .replay = &eg->replay};
 	secret_open(eg->arena);
-	enum reason why = permit_open(&env, x->request.open, &x->authentic, &grant, &route);
+	enum reason why = permit_open(&env, &open, &x->authentic, &grant, &route);
 	secret_close(eg->arena);
 	if (x->authentic) {
 		exchange_copy_text(x->request_id, sizeof(x->request_id), grant.request_id);
@@ -83,6 +93,7 @@ static enum exchange_state exchange_grant(struct exchange *x, const struct excha
 		exchange_copy_text(x->credential_id, sizeof(x->credential_id), route.credential);
 		exchange_copy_text(x->host, sizeof(x->host), route.host);
 		x->port = (uint16_t)route.port;
+		q->grant = SPAN_NULL;
 		return EXCHANGE_CREDENTIAL;
 	}
 	return exchange_refuse(x, why);
@@ -275,34 +286,6 @@ static void exchange_count(struct exchange *x)
 		c->broken++;
 }
 
-/* Memory of exchanges is kept for the next ones: malloc(3) would sort and merge it each time. */
-static struct exchange *exchange_acquire(struct egress *eg)
-{
-	struct list *spare = list_first(&eg->spare);
-
-	if (!spare)
-		return malloc(sizeof(struct exchange));
-	list_unlink(spare);
-	eg->n_spare--;
-	return container_of(spare, struct exchange, in_state);
-}
-
-static void exchange_release(struct egress *eg, struct exchange *x)
-{
-	if (eg->n_spare >= EGRESS_SPARE_MAX) {
-		free(x);
-		return;
-	}
-	list_push(&eg->spare, &x->in_state);
-	eg->n_spare++;
-}
-
-void exchange_free_spare(struct egress *eg)
-{
-	while (eg->n_spare > 0)
-		free(exchange_acquire(eg));
-}
-
 /* Frees everything. The connection serves on only when both sides said all they had to say. */
 static void exchange_end(struct exchange *x)
 {
@@ -332,7 +315,7 @@ static void exchange_end(struct exchange *x)
 	list_unlink(&x->in_stalled);
 	x->lane->n--;
 	eg->n_exchanges--;
-	exchange_release(eg, x);
+	spare_keep(eg, x);
 	egress_note_end(eg);
 }
 
@@ -396,7 +379,7 @@ static int exchange_check(const struct proto_open *open, const struct lane *lane
 
 static struct exchange *exchange_new(struct egress *eg, struct lane *lane, uint64_t id, const struct proto_open *open)
 {
-	struct exchange *x = exchange_acquire(eg);
+	struct exchange *x = spare_take(eg);
 
 	if (!x)
 		return NULL;
@@ -406,7 +389,8 @@ static struct exchange *exchange_new(struct egress *eg, struct lane *lane, uint6
 	x->id = id;
 	x->credit = EGRESS_CREDIT_BYTES;
 	x->began_us = egress_now_us();
-	x->request = (struct exchange_request){.open = open,
+	x->request = (struct exchange_request){.grant = open->grant,
+					       .route = open->route,
 					       .method = (enum proto_method)open->method,
 					       .path = open->path,
 					       .body = open->body,
@@ -432,7 +416,7 @@ int exchange_open(struct egress *eg, struct lane *lane, uint64_t id, const struc
 	struct exchange *x = r || full || eg->draining ? NULL : exchange_new(eg, lane, id, open);
 
 	if (x && fd >= 0 && !request_map(&x->request, open->body_bytes, fd)) {
-		exchange_release(eg, TAKE(x));
+		spare_keep(eg, TAKE(x));
 		r = IPC_E_VIOLATION;
 	}
 	if (fd >= 0)
@@ -448,6 +432,14 @@ int exchange_open(struct egress *eg, struct lane *lane, uint64_t id, const struc
 	exchange_enter(x, EXCHANGE_GRANT);
 	exchange_event(x, &(struct exchange_event){.kind = EV_ENTER});
 	return 0;
+}
+
+void exchange_key(struct egress *eg)
+{
+	assert(!exchange_waits_for_key(eg));
+	while (!list_empty(&eg->states[EXCHANGE_GRANT])) /* each leaves the state */
+		exchange_event(container_of(eg->states[EXCHANGE_GRANT].next, struct exchange, in_state),
+			       &(struct exchange_event){.kind = EV_KEY});
 }
 
 void exchange_credit(struct exchange *x, uint64_t bytes)
@@ -482,7 +474,7 @@ void exchange_break(struct exchange *x, enum reason why)
 void exchange_timeout(struct exchange *x)
 {
 	static const enum reason why[] = {
-		[EXCHANGE_GRANT] = REASON_INTERNAL,           [EXCHANGE_CREDENTIAL] = REASON_VAULT_SEALED,
+		[EXCHANGE_GRANT] = REASON_GRANT_STALE,        [EXCHANGE_CREDENTIAL] = REASON_VAULT_SEALED,
 		[EXCHANGE_CONNECT] = REASON_UPSTREAM_TIMEOUT, [EXCHANGE_SEND] = REASON_UPSTREAM_TIMEOUT,
 		[EXCHANGE_HEAD] = REASON_UPSTREAM_TIMEOUT,    [EXCHANGE_BODY] = REASON_UPSTREAM_TIMEOUT,
 	};

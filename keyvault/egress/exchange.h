@@ -4,6 +4,9 @@
  *
  *   GRANT -> CREDENTIAL -> CONNECT -> SEND -> HEAD -> BODY -> OVER
  *
+ * GRANT waits for the key that grants are checked with, when the egress or the core has just started; CREDENTIAL for
+ * one that is not there yet.
+ *
  * From every state to OVER when something fails, the router cancels, or a deadline passes. CONNECT comes again after
  * SEND at most once: when a connection that had been idle turns out dead before it took a byte of the request.
  */
@@ -71,6 +74,8 @@ struct exchange {
 
 /* OPEN. Takes fd, if any. 0, IPC_E_VIOLATION or negative. */
 MUST_USE int exchange_open(struct egress *eg, struct lane *lane, uint64_t id, const struct proto_open *open, int fd);
+/* The edge key has come: whoever waited for it goes on. */
+void exchange_key(struct egress *eg);
 void exchange_credit(struct exchange *x, uint64_t bytes);
 /* The router is no longer interested: ends at once and says nothing. */
 void exchange_cancel(struct exchange *x);
@@ -79,5 +84,3 @@ void exchange_break(struct exchange *x, enum reason why);
 void exchange_timeout(struct exchange *x);
 /* The lane's queue is empty again. */
 void exchange_resume(struct exchange *x);
-/* Memory that was kept for the next ones. */
-void exchange_free_spare(struct egress *eg);

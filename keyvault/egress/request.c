@@ -42,17 +42,18 @@ static void request_move(struct span *s, uint8_t **to)
 
 int request_keep(struct exchange_request *q)
 {
-	if (!q->open)
+	if (q->kept)
 		return 0;
-	q->owned = malloc(q->path.len + q->fields.raw.len + (q->map ? 0 : q->body.len));
+	q->owned = malloc(q->grant.len + q->path.len + q->fields.raw.len + (q->map ? 0 : q->body.len));
 	if (!q->owned)
 		return err_origin(-ENOMEM);
 	uint8_t *to = q->owned;
+	request_move(&q->grant, &to);
 	request_move(&q->path, &to);
 	request_move(&q->fields.raw, &to);
 	if (!q->map)
 		request_move(&q->body, &to);
-	q->open = NULL;
+	q->kept = true;
 	return 0;
 }
 

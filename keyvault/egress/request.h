@@ -8,7 +8,9 @@
 #include "proto/proto.h"
 
 struct exchange_request {
-	const struct proto_open *open; /* NULL once copied */
+	bool kept;         /* copied */
+	struct span grant; /* as long as it is to be checked */
+	uint64_t route;
 	enum proto_method method;
 	struct span path, body;
 	struct proto_list fields; /* of proto_header */

@@ -182,8 +182,10 @@ static int handle_edge_key(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 	hmac_prepare(key->key, eg->edge_key.p);
 	eg->epoch = key->epoch;
 	eg->clock_ms = (int64_t)egress_unix_ms() - (int64_t)ipc_now_ms(eg->daemon.ipc);
+	eg->sealed = false;
 	replay_reset(&eg->replay);
 	egress_note_ready(eg);
+	exchange_key(eg);
 	return 0;
 }
 
@@ -196,6 +198,7 @@ static int handle_sealed(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	(void)id;
 	(void)msg;
 	(void)fd;
+	eg->sealed = true;
 	egress_forget_key(eg);
 	credential_drop_all(&eg->credentials, REASON_VAULT_SEALED);
 	for (size_t i = 0; i < N_EXCHANGE_STATES; i++)
@@ -222,6 +225,7 @@ static void keyvault_on_close(void *ctx, struct ipc_conn *conn)
 	struct egress *eg = ctx;
 
 	(void)conn;
+	eg->sealed = false;
 	egress_forget_key(eg);
 	credential_drop_all(&eg->credentials, REASON_VAULT_SEALED);
 }
@@ -379,6 +383,6 @@ int egress_serve(struct egress *eg)
 void egress_close(struct egress *eg)
 {
 	(void)handle_sealed(eg, NULL, 0, NULL, -1);
-	exchange_free_spare(eg);
+	spare_free(eg);
 	uv_close((uv_handle_t *)&eg->tick, NULL);
 }
