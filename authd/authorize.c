@@ -6,8 +6,6 @@
 
 #include "common/err.h"
 
-#define AUTHORIZE_GRANT_ID_BYTES 16
-
 static const struct authorize_endpoint {
 	enum proto_method method;
 	bool goes_upstream; /* else it is answered here, and AUTHORIZE is not how one asks for it */
@@ -32,28 +30,10 @@ int authorize_set_pepper(struct authorize *a, struct span pepper)
 	return 0;
 }
 
-int authorize_set_lane(struct authorize *a, unsigned lane, uint64_t epoch, struct span key)
-{
-	struct authorize_lane *l = &a->lanes[lane];
-
-	assert(lane < AUTHORIZE_LANES_MAX && key.len == GRANT_KEY_BYTES);
-	int r = l->key.p ? 0 : secret_alloc(a->arena, HMAC_SCHEDULE_BYTES, &l->key);
-	if (r)
-		return r;
-	secret_open(a->arena);
-	hmac_prepare(key, l->key.p);
-	secret_close(a->arena);
-	l->epoch = epoch;
-	return 0;
-}
-
 void authorize_seal(struct authorize *a)
 {
 	secret_free(a->arena, &a->pepper);
-	for (size_t i = 0; i < AUTHORIZE_LANES_MAX; i++) {
-		secret_free(a->arena, &a->lanes[i].key);
-		a->lanes[i].epoch = 0;
-	}
+	grants_wipe(&a->grants);
 	cache_clear(a->cache);
 }
 
@@ -137,20 +117,10 @@ static int authorize_routes(const struct authorize *a, const struct proto_author
 
 /* ---- the permission ---- */
 
-static struct span authorize_grant_id(struct authorize *a)
-{
-	if (a->random_left < AUTHORIZE_GRANT_ID_BYTES) {
-		randombytes_buf(a->random, sizeof(a->random));
-		a->random_left = sizeof(a->random);
-	}
-	a->random_left -= AUTHORIZE_GRANT_ID_BYTES;
-	return span_of(a->random + a->random_left, AUTHORIZE_GRANT_ID_BYTES);
-}
-
 /* A grant does not outlive its key. */
 static uint64_t authorize_grant_end(const struct store_key *key, uint64_t unix_ms)
 {
-	uint64_t end_ms = unix_ms + AUTHORIZE_GRANT_MS;
+	uint64_t end_ms = unix_ms + GRANTS_LIFE_MS;
 
 	return key->expires_s ? MIN(end_ms, key->expires_s * 1000) : end_ms;
 }
@@ -171,21 +141,16 @@ static int authorize_mint(struct authorize *a, const struct proto_authorize *q, 
 						       .method = authorize_endpoints[q->endpoint].method,
 						       .path = span_of(route->path, route->path_len)};
 	}
-	struct proto_grant grant = {.grant_id = authorize_grant_id(a),
-				    .epoch = a->lanes[lane].epoch,
-				    .lane = lane,
-				    .request_id = q->request_id,
+	struct proto_grant grant = {.request_id = q->request_id,
 				    .tenant = span_str(key->tenant),
 				    .principal = span_str(key->id),
 				    .body_bytes_max = q->body_bytes,
 				    .expires_ms = authorize_grant_end(key, unix_ms),
 				    .routes = {.items = routes, .count = answer->plan.n}};
 
-	secret_open(a->arena);
-	int r = grant_mint(a->lanes[lane].key.p, &grant, answer->grant, sizeof(answer->grant), &len);
-	secret_close(a->arena);
+	int r = grants_mint(&a->grants, lane, &grant, answer->grant, &len);
 	if (r)
-		return err_fold(r);
+		return r;
 	answer->permit.grant = span_of(answer->grant, len);
 	return 0;
 }
@@ -233,7 +198,7 @@ static int authorize_call(struct authorize *a, const struct proto_authorize *q, 
 	r = authorize_routes(a, q, key, &answer->plan);
 	if (r)
 		return r;
-	if (lane >= AUTHORIZE_LANES_MAX || !a->lanes[lane].key.p)
+	if (!grants_lane_up(&a->grants, lane))
 		return REASON_EGRESS_GONE;
 	r = ratelimit_take(a->limits, span_str(key->id), limit, now.monotonic_ms, &v);
 	if (r)
@@ -279,4 +244,20 @@ int authorize(struct authorize *a, const struct proto_authorize *q, unsigned lan
 	if (r == 0 && ret_answer->reason == REASON_NONE)
 		a->permits++;
 	return r;
+}
+
+int authorize_renew(struct authorize *a, struct span stale, unsigned lane, struct authorize_now now,
+		    struct authorize_answer *ret_answer)
+{
+	size_t len;
+
+	ret_answer->key = NULL;
+	ret_answer->deny = (struct proto_deny){0};
+	int r = a->pepper.p ? grants_renew(&a->grants, lane, stale, now.unix_ms, ret_answer->grant, &len)
+			    : REASON_VAULT_SEALED;
+	if (r == REASON_NONE) {
+		ret_answer->permit.grant = span_of(ret_answer->grant, len);
+		a->renewals++;
+	}
+	return authorize_conclude(a, r, ret_answer);
 }

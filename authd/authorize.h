@@ -13,21 +13,19 @@
  *   rate limit, taken; grant, minted    PERMIT
  *
  * What is refused for any reason takes nothing from the limit. What cannot be evaluated is refused as 503, never as a
- * wrong key. Pepper and edge keys lie in the secret arena, which is open only around the two computations that need
- * them.
+ * wrong key. Pepper and edge keys lie in the secret arena, which is open only around the computations that need them.
+ *
+ * A permit that came to nothing because its egress has started anew is renewed (grants.h): that is no new call.
  */
 #pragma once
 
 #include "authd/cache.h"
+#include "authd/grants.h"
 #include "authd/models.h"
 #include "authd/ratelimit.h"
-#include "common/grant.h"
-#include "common/secret.h"
 
-#define AUTHORIZE_LANES_MAX 256 /* EDGE_KEY.lane */
-#define AUTHORIZE_GRANT_MS  60000
-/* What the secret arena must hold for this module. */
-#define AUTHORIZE_ARENA_BYTES (AUTHORIZE_LANES_MAX * (HMAC_SCHEDULE_BYTES + 96))
+/* What the secret arena must hold for this module: the pepper, besides. */
+#define AUTHORIZE_ARENA_BYTES (GRANTS_ARENA_BYTES + 1024)
 
 struct authorize_now {
 	uint64_t monotonic_ms; /* for windows and the cache */
@@ -46,14 +44,9 @@ struct authorize {
 	uint64_t guard; /* as in PERMIT */
 
 	struct secret pepper; /* prepared; SECRET_NULL: the vault is closed */
-	struct authorize_lane {
-		uint64_t epoch;
-		struct secret key; /* SECRET_NULL: that egress is not there */
-	} lanes[AUTHORIZE_LANES_MAX];
-	uint8_t random[4096]; /* for grant ids: a system call for 256 of them */
-	size_t random_left;
+	struct grants grants;
 
-	uint64_t permits, denials[N_REASONS], cache_hits, cache_misses;
+	uint64_t permits, renewals, denials[N_REASONS], cache_hits, cache_misses;
 };
 
 /* Either message, and the memory that its spans view; valid until the credentials, the cache or the answer change. */
@@ -71,13 +64,15 @@ struct authorize_answer {
 
 /* The vault speaks. 0, SECRET_E_FULL (a defect of sizes). The bytes may lie in an open arena. */
 MUST_USE int authorize_set_pepper(struct authorize *a, struct span pepper);
-MUST_USE int authorize_set_lane(struct authorize *a, unsigned lane, uint64_t epoch, struct span key);
 /* The vault is closed: wipes pepper and edge keys, empties the cache. Idempotent. */
 void authorize_seal(struct authorize *a);
 
 /* 0 and *ret_answer, or negative. `lane`: the router's worker number. */
 MUST_USE int authorize(struct authorize *a, const struct proto_authorize *q, unsigned lane, struct authorize_now now,
 		       struct authorize_answer *ret_answer);
+/* The same permission for the epoch that is: `permit.grant`, and nothing else of it; or a reason. 0 or negative. */
+MUST_USE int authorize_renew(struct authorize *a, struct span stale, unsigned lane, struct authorize_now now,
+			     struct authorize_answer *ret_answer);
 /* Whose key is this? The first four lines of the table only: for GET /v1/models. On reason NONE, ret_answer->key is
  * set. */
 MUST_USE int authorize_key(struct authorize *a, struct span credential, struct authorize_now now,

@@ -110,8 +110,9 @@ static int setup(void **state)
 	    ratelimit_new(RATELIMIT_BYTES_MAX, &f.a.limits) || secret_arena_new(AUTHORIZE_ARENA_BYTES, &f.a.arena))
 		return -1;
 	f.a.models = f.models;
+	f.a.grants.arena = f.a.arena;
 	return authorize_set_pepper(&f.a, span_of(pepper, sizeof(pepper))) ||
-	       authorize_set_lane(&f.a, 0, 7, span_of(edge_keys[0], GRANT_KEY_BYTES));
+	       grants_set_lane(&f.a.grants, 0, 7, span_of(edge_keys[0], GRANT_KEY_BYTES), NOW_MS);
 }
 
 static int teardown(void **state)
@@ -207,22 +208,6 @@ static void test_the_answers_can_be_packed(void **state)
 	assert_true(span_eq_str(f.answer.deny.principal, "key_1"));
 }
 
-static void test_grant_ids_differ(void **state)
-{
-	(void)state;
-	static uint8_t ids[600][16];
-	struct proto_grant g;
-
-	f.store.keys[0].rpm = 1000;
-	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
-		assert_int_equal(ask(), REASON_NONE);
-		assert_int_equal(open_with(edge_keys[0], f.answer.permit.grant, &g), 0);
-		memcpy(ids[i], g.grant_id.p, 16);
-		for (size_t j = 0; j < i; j++)
-			assert_memory_not_equal(ids[i], ids[j], 16);
-	}
-}
-
 static void test_each_lane_has_its_own_key(void **state)
 {
 	(void)state;
@@ -232,23 +217,12 @@ static void test_each_lane_has_its_own_key(void **state)
 	assert_int_equal(ask_of(&q, 1), REASON_EGRESS_GONE);
 	assert_int_equal(ask_of(&q, 255), REASON_EGRESS_GONE);
 	assert_int_equal(ask_of(&q, 256), REASON_EGRESS_GONE);
-	assert_int_equal(authorize_set_lane(&f.a, 1, 9, span_of(edge_keys[1], GRANT_KEY_BYTES)), 0);
+	assert_int_equal(grants_set_lane(&f.a.grants, 1, 9, span_of(edge_keys[1], GRANT_KEY_BYTES), NOW_MS), 0);
 	assert_int_equal(ask_of(&q, 1), REASON_NONE);
 	assert_int_equal(open_with(edge_keys[0], f.answer.permit.grant, &g), GRANT_E_FORGED);
 	assert_int_equal(open_with(edge_keys[1], f.answer.permit.grant, &g), 0);
 	assert_int_equal(g.lane, 1);
 	assert_int_equal(g.epoch, 9);
-}
-
-static void test_the_arena_has_room_for_every_lane(void **state)
-{
-	(void)state;
-	struct proto_authorize q = question();
-
-	for (unsigned lane = 0; lane < AUTHORIZE_LANES_MAX; lane++)
-		assert_int_equal(authorize_set_lane(&f.a, lane, 7, span_of(edge_keys[1], GRANT_KEY_BYTES)), 0);
-	assert_int_equal(ask_of(&q, AUTHORIZE_LANES_MAX - 1), REASON_NONE);
-	assert_int_equal(ask_of(&q, AUTHORIZE_LANES_MAX), REASON_EGRESS_GONE);
 }
 
 static void test_a_grant_does_not_outlive_its_key(void **state)
@@ -260,6 +234,33 @@ static void test_a_grant_does_not_outlive_its_key(void **state)
 	assert_int_equal(ask(), REASON_NONE);
 	assert_int_equal(open_with(edge_keys[0], f.answer.permit.grant, &g), 0);
 	assert_int_equal(g.expires_ms, NOW_MS + 5000);
+}
+
+/* Nor is a full window its concern: it was permitted before. */
+static void test_a_renewal_takes_nothing(void **state)
+{
+	(void)state;
+	struct authorize_now now = {.monotonic_ms = 1000, .unix_ms = NOW_MS};
+	uint8_t stale[GRANT_BYTES_MAX];
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(ask(), REASON_NONE);
+	size_t len = f.answer.permit.grant.len;
+	memcpy(stale, f.answer.grant, len);
+	assert_int_equal(grants_set_lane(&f.a.grants, 0, 8, span_of(edge_keys[1], GRANT_KEY_BYTES), NOW_MS), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(authorize_renew(&f.a, span_of(stale, len), 0, now, &f.answer), 0);
+		assert_int_equal(f.answer.reason, REASON_NONE);
+	}
+	assert_int_equal(f.a.permits, 3);
+	assert_int_equal(f.a.renewals, 3);
+	f.ms = 60000;
+	assert_int_equal(ask(), REASON_NONE);
+	assert_int_equal(f.answer.permit.remaining, 2);
+	authorize_seal(&f.a);
+	assert_int_equal(authorize_renew(&f.a, span_of(stale, len), 0, now, &f.answer), 0);
+	assert_int_equal(f.answer.reason, REASON_VAULT_SEALED);
+	assert_int_equal(f.answer.deny.retry_after_ms, 5000);
 }
 
 /* ---- refusals, in their order ---- */
@@ -292,7 +293,7 @@ static void test_sealed(void **state)
 	assert_int_equal(secret_arena_used(f.a.arena), 0);
 	assert_int_equal(authorize_set_pepper(&f.a, span_of(pepper, sizeof(pepper))), 0);
 	assert_int_equal(ask(), REASON_EGRESS_GONE);
-	assert_int_equal(authorize_set_lane(&f.a, 0, 8, span_of(edge_keys[0], GRANT_KEY_BYTES)), 0);
+	assert_int_equal(grants_set_lane(&f.a.grants, 0, 8, span_of(edge_keys[0], GRANT_KEY_BYTES), NOW_MS), 0);
 	assert_int_equal(ask(), REASON_NONE);
 }
 
@@ -475,10 +476,9 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(test_a_permit_and_its_grant),
 		T(test_the_answers_can_be_packed),
-		T(test_grant_ids_differ),
 		T(test_each_lane_has_its_own_key),
-		T(test_the_arena_has_room_for_every_lane),
 		T(test_a_grant_does_not_outlive_its_key),
+		T(test_a_renewal_takes_nothing),
 		T(test_garbage_is_refused_without_a_lookup),
 		T(test_sealed),
 		T(test_an_unknown_key_is_asked_for_once),

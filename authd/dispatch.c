@@ -3,6 +3,7 @@
  * What each peer may say to authd, row by row, and what authd says of its own accord.
  *
  *      router     AUTHORIZE  -> PERMIT | DENY                          <- VAULT_STATE, REVOKED
+ *                 RENEW      -> RENEWED | DENY
  *                 MODELS     -> MODELS_REP | DENY
  *                 SETTLE
  *      keyvault   PEPPER, EDGE_KEY, SEALED                             <- CREDENTIAL_LOAD, CREDENTIAL_DROP
@@ -89,6 +90,20 @@ static int handle_authorize(void *ctx, struct ipc_conn *conn, uint64_t id, const
 	if (a->answer.reason != REASON_NONE)
 		return authd_send(conn, PROTO_DENY, id, &a->answer.deny);
 	return authd_send(conn, PROTO_PERMIT, id, &a->answer.permit);
+}
+
+static int handle_renew(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_renew *m = msg;
+	struct authd *a = ctx;
+
+	(void)fd;
+	int r = authorize_renew(&a->authorize, m->grant, ipc_conn_worker(conn), authd_now(a), &a->answer);
+	if (r)
+		return r;
+	if (a->answer.reason != REASON_NONE)
+		return authd_send(conn, PROTO_DENY, id, &a->answer.deny);
+	return authd_send(conn, PROTO_RENEWED, id, &(struct proto_renewed){.grant = a->answer.permit.grant});
 }
 
 /* A key's models do not count against its limit. */
@@ -210,7 +225,8 @@ static int handle_edge_key(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 	(void)conn;
 	(void)id;
 	(void)fd;
-	return err_fold(authorize_set_lane(&a->authorize, (unsigned)m->lane, m->epoch, m->key));
+	return err_fold(
+		grants_set_lane(&a->authorize.grants, (unsigned)m->lane, m->epoch, m->key, authd_now(a).unix_ms));
 }
 
 static int handle_sealed(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
@@ -232,6 +248,7 @@ int authd_serve(struct authd *a)
 {
 	static const struct ipc_row router_rows[] = {
 		{PROTO_AUTHORIZE, handle_authorize},
+		{PROTO_RENEW, handle_renew},
 		{PROTO_MODELS, handle_models},
 		{PROTO_SETTLE, handle_settle},
 	};
@@ -281,11 +298,12 @@ void authd_metrics(void *ctx, char *to, size_t cap)
 		"# TYPE bulkhead_tokens_total counter\nbulkhead_tokens_total{direction=\"in\"} %llu\n"
 		"bulkhead_tokens_total{direction=\"out\"} %llu\n"
 		"# TYPE bulkhead_permits_total counter\nbulkhead_permits_total %llu\n"
+		"# TYPE bulkhead_renewals_total counter\nbulkhead_renewals_total %llu\n"
 		"# TYPE bulkhead_denials_total counter\n",
 		(unsigned long long)live, cache_known(z->cache), cache_unknown(z->cache),
 		(unsigned long long)z->cache_hits, (unsigned long long)z->cache_misses, ratelimit_windows(z->limits),
 		(unsigned long long)a->settled, (unsigned long long)a->tokens_in, (unsigned long long)a->tokens_out,
-		(unsigned long long)z->permits);
+		(unsigned long long)z->permits, (unsigned long long)z->renewals);
 	for (size_t i = 0; i < N_REASONS && at < cap; i++) {
 		if (z->denials[i])
 			at += (size_t)snprintf(to + at, cap - at, "bulkhead_denials_total{reason=\"%s\"} %llu\n",

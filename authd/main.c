@@ -66,6 +66,7 @@ static int authd_prepare(struct authd *a)
 				.models = a->models,
 				.credentials = &a->credentials,
 				.arena = a->arena,
+				.grants.arena = a->arena,
 				.rpm_default = a->config.authd.rpm_default,
 				.guard = (uint64_t)a->config.authd.guard_email << (2 * CLASS_EMAIL) |
 					 (uint64_t)a->config.authd.guard_phone << (2 * CLASS_PHONE) |

@@ -4,7 +4,8 @@ SRC_router := router/http_head.c router/http_body.c router/http_write.c router/r
 	router/request_record.c router/requests.c router/upstream.c router/peers.c router/client.c router/worker.c
 $(eval $(call library,router,$(SRC_router)))
 $(eval $(call program,router,router/main.c,router common proto,libuv msgpack llhttp))
-$(eval $(call unit,router/request,router common proto,llhttp msgpack))
+$(eval $(call library,router_world,tests/support/router_world.c))
+$(eval $(call unit,router/request,router_world router common proto,llhttp msgpack))
 $(eval $(call unit,router/http_head,router,llhttp))
 $(eval $(call unit,router/http_body,router,llhttp))
 $(eval $(call unit,router/http_write,router proto common,msgpack))

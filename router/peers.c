@@ -22,22 +22,36 @@ static void peers_tell(struct request *r, const struct event *ev)
 	request_event(r, ev);
 }
 
-/* Answers of authd. One of another type than was asked for makes no sense: as good as none. */
-static void on_authd_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd)
+/* An answer of authd: `wanted`, which becomes `ev`, or DENY. One of another type makes no sense: as good as none. */
+static void peers_authd_reply(struct request *r, enum ipc_outcome outcome, const struct proto_desc *desc,
+			      const void *msg, enum proto_type wanted, struct event ev)
 {
-	struct request *r = ctx;
-	bool models = r->ask.endpoint.endpoint == ENDPOINT_MODELS;
-	struct event ev = {.kind = EV_PEER_LOST};
-
-	(void)fd;
 	if (outcome == IPC_REPLY && desc->type == PROTO_DENY)
 		ev = (struct event){.kind = EV_DENY, .deny = msg};
-	else if (outcome == IPC_REPLY && desc->type == (models ? PROTO_MODELS_REP : PROTO_PERMIT))
-		ev = models ? (struct event){.kind = EV_MODELS, .models = msg}
-			    : (struct event){.kind = EV_PERMIT, .permit = msg};
-	else if (outcome == IPC_REPLY)
+	else if (outcome != IPC_REPLY || desc->type != wanted)
+		ev = (struct event){.kind = EV_PEER_LOST};
+	if (outcome == IPC_REPLY && ev.kind == EV_PEER_LOST)
 		ipc_drop(r->call.conn, "an answer to another question");
 	peers_tell(r, &ev);
+}
+
+static void on_authorize_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg,
+			       int fd)
+{
+	(void)fd;
+	peers_authd_reply(ctx, outcome, desc, msg, PROTO_PERMIT, (struct event){.kind = EV_PERMIT, .permit = msg});
+}
+
+static void on_renew_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd)
+{
+	(void)fd;
+	peers_authd_reply(ctx, outcome, desc, msg, PROTO_RENEWED, (struct event){.kind = EV_RENEWED, .renewed = msg});
+}
+
+static void on_models_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd)
+{
+	(void)fd;
+	peers_authd_reply(ctx, outcome, desc, msg, PROTO_MODELS_REP, (struct event){.kind = EV_MODELS, .models = msg});
 }
 
 static void on_classifier_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg,
@@ -163,12 +177,17 @@ static int peers_ask(struct ipc_edge *edge, struct request *r, enum proto_type t
 
 int peers_authorize(struct peers *p, struct request *r, const struct proto_authorize *ask)
 {
-	return peers_ask(p->authd, r, PROTO_AUTHORIZE, ask, -1, r->all->limits.authorize_ms, on_authd_reply);
+	return peers_ask(p->authd, r, PROTO_AUTHORIZE, ask, -1, r->all->limits.authorize_ms, on_authorize_reply);
+}
+
+int peers_renew(struct peers *p, struct request *r, const struct proto_renew *ask)
+{
+	return peers_ask(p->authd, r, PROTO_RENEW, ask, -1, r->all->limits.authorize_ms, on_renew_reply);
 }
 
 int peers_models(struct peers *p, struct request *r, const struct proto_models *ask)
 {
-	return peers_ask(p->authd, r, PROTO_MODELS, ask, -1, r->all->limits.authorize_ms, on_authd_reply);
+	return peers_ask(p->authd, r, PROTO_MODELS, ask, -1, r->all->limits.authorize_ms, on_models_reply);
 }
 
 int peers_scan(struct peers *p, struct request *r, const struct proto_scan *ask, int fd)

@@ -12,6 +12,7 @@ struct ipc;
 struct peers;
 struct proto_authorize;
 struct proto_models;
+struct proto_renew;
 struct proto_scan;
 struct proto_settle;
 struct request;
@@ -31,6 +32,8 @@ bool peers_vault_open(const struct peers *p);
 
 /* 0: the answer will come as EV_PERMIT, EV_DENY or EV_PEER_LOST. PEERS_E_DOWN: it will not. */
 MUST_USE int peers_authorize(struct peers *p, struct request *r, const struct proto_authorize *ask);
+/* EV_RENEWED, EV_DENY, EV_PEER_LOST. */
+MUST_USE int peers_renew(struct peers *p, struct request *r, const struct proto_renew *ask);
 /* EV_MODELS, EV_DENY, EV_PEER_LOST. */
 MUST_USE int peers_models(struct peers *p, struct request *r, const struct proto_models *ask);
 /* EV_VERDICT, EV_PEER_LOST. `fd`: the body's, consumed in every case, or -1. */

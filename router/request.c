@@ -10,6 +10,7 @@
  *   AUTHORIZE  authd was asked; PERMIT brings routes and a grant
  *   SCAN       the classifier was asked, if the tenant's policy cares
  *   OPEN       the egress was asked; a route that failed before a byte reached its provider is followed by the next
+ *   RENEW      the egress has started anew since authd permitted it: authd was asked for the same under the new key
  *   RELAY      the answer has begun
  *   ANSWER     ours: a page, the list of models      REFUSE  ours: an error
  *   FLUSH      everything is said; the client takes it
@@ -163,6 +164,8 @@ static enum request_state open_exchange(struct request *r, const struct event *e
 		reason = plan_open(r);
 		return reason ? refuse(r, reason) : REQUEST_OPEN;
 	case EV_BROKEN:
+		if (plan_may_renew(r, ev->broken.reason, ev->broken.sent))
+			return REQUEST_RENEW;
 		if (ev->broken.sent || !plan_next_route(r))
 			return refuse(r, ev->broken.reason);
 		reason = plan_open(r);
@@ -174,6 +177,30 @@ static enum request_state open_exchange(struct request *r, const struct event *e
 		return refuse(r, REASON_CANCELLED_REVOKED);
 	case EV_SENT:
 		return REQUEST_OPEN;
+	default:
+		return unexpected(r, ev);
+	}
+}
+
+static enum request_state renew(struct request *r, const struct event *ev)
+{
+	enum reason reason;
+
+	switch (ev->kind) {
+	case EV_ENTER:
+		reason = plan_renew(r);
+		return reason ? refuse(r, reason) : REQUEST_RENEW;
+	case EV_RENEWED:
+		reason = plan_renewed(r, ev->renewed);
+		return reason ? refuse(r, reason) : REQUEST_OPEN;
+	case EV_DENY:
+		return refuse(r, plan_deny(r, ev->deny));
+	case EV_PEER_LOST:
+		return refuse(r, REASON_AUTHD_GONE);
+	case EV_REVOKED:
+		return refuse(r, REASON_CANCELLED_REVOKED);
+	case EV_SENT:
+		return REQUEST_RENEW;
 	default:
 		return unexpected(r, ev);
 	}
@@ -297,9 +324,9 @@ typedef enum request_state request_step(struct request *r, const struct event *e
 static request_step *const steps[N_REQUEST_STATES] = {
 	[REQUEST_AWAIT] = await,         [REQUEST_READ_HEAD] = read_head, [REQUEST_READ_BODY] = read_body,
 	[REQUEST_AUTHORIZE] = authorize, [REQUEST_SCAN] = scan,           [REQUEST_OPEN] = open_exchange,
-	[REQUEST_RELAY] = relay,         [REQUEST_ANSWER] = answer,       [REQUEST_REFUSE] = refusal,
-	[REQUEST_FLUSH] = flush,         [REQUEST_SETTLE] = settle,       [REQUEST_LINGER] = linger,
-	[REQUEST_CLOSED] = closed,
+	[REQUEST_RENEW] = renew,         [REQUEST_RELAY] = relay,         [REQUEST_ANSWER] = answer,
+	[REQUEST_REFUSE] = refusal,      [REQUEST_FLUSH] = flush,         [REQUEST_SETTLE] = settle,
+	[REQUEST_LINGER] = linger,       [REQUEST_CLOSED] = closed,
 };
 
 #define TO(NAME) BIT(REQUEST_##NAME)

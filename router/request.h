@@ -30,11 +30,11 @@ struct request_ask {
 
 /* What authd said. */
 struct request_plan {
-	bool permitted;
+	bool permitted, renewed; /* renewed: its grant was, which happens once */
 	uint64_t guard;
 	struct http_limit limit;
-	struct buf bytes; /* the grant, then the packed routes */
-	size_t grant_bytes, n_routes, route;
+	struct buf bytes; /* the packed routes, then the grant */
+	size_t routes_bytes, n_routes, route;
 };
 
 /* What will be recorded. */

@@ -16,7 +16,8 @@
 	S(READ_BODY, body_ms,      TIMEOUT_REQUEST,  TO(AUTHORIZE) | TO(ANSWER) | TO(REFUSE) | TO(SETTLE)) \
 	S(AUTHORIZE, authorize_ms, AUTHD_GONE,       TO(SCAN) | TO(OPEN) | TO(ANSWER) | TO(REFUSE) | TO(SETTLE)) \
 	S(SCAN,      scan_ms,      CLASSIFIER_GONE,  TO(OPEN) | TO(REFUSE) | TO(SETTLE)) \
-	S(OPEN,      reply_ms,     UPSTREAM_TIMEOUT, TO(RELAY) | TO(REFUSE) | TO(SETTLE)) \
+	S(OPEN,      reply_ms,     UPSTREAM_TIMEOUT, TO(RENEW) | TO(RELAY) | TO(REFUSE) | TO(SETTLE)) \
+	S(RENEW,     authorize_ms, AUTHD_GONE,       TO(OPEN) | TO(REFUSE) | TO(SETTLE)) \
 	S(RELAY,     stall_ms,     UPSTREAM_TIMEOUT, TO(REFUSE) | TO(FLUSH) | TO(SETTLE)) \
 	S(ANSWER,    stall_ms,     CLIENT_GONE,      TO(REFUSE) | TO(FLUSH)) \
 	S(REFUSE,    stall_ms,     CLIENT_GONE,      TO(FLUSH)) \
@@ -43,6 +44,7 @@ enum event_kind {
 	EV_OVERLOAD, /* the connection is one too many */
 	EV_PERMIT,   /* authd's answers */
 	EV_DENY,
+	EV_RENEWED,
 	EV_MODELS,
 	EV_VERDICT,    /* the classifier's */
 	EV_PEER_LOST,  /* whoever was asked cannot answer */
@@ -59,6 +61,7 @@ struct event {
 	union {
 		const struct proto_permit *permit;
 		const struct proto_deny *deny;
+		const struct proto_renewed *renewed;
 		const struct proto_models_rep *models;
 		const struct proto_verdict *verdict;
 		const struct proto_reply_head *reply_head;

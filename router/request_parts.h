@@ -19,6 +19,11 @@ enum reason ask_body(struct request *r, bool *ret_done);
 enum reason plan_ask(struct request *r);
 enum reason plan_permit(struct request *r, const struct proto_permit *permit);
 enum reason plan_deny(struct request *r, const struct proto_deny *deny);
+/* Can authd help when an exchange broke so? Once a request, and only while no byte has reached a provider. */
+bool plan_may_renew(const struct request *r, enum reason reason, bool sent);
+/* Asks for the same permission under the egress's new key; takes it. */
+enum reason plan_renew(struct request *r);
+enum reason plan_renewed(struct request *r, const struct proto_renewed *renewed);
 /* Which classes of findings matter; 0: no need to scan. */
 uint64_t plan_classes(const struct request *r);
 enum reason plan_scan(struct request *r);

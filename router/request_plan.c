@@ -56,17 +56,44 @@ enum reason plan_permit(struct request *r, const struct proto_permit *permit)
 	record_whose(r, permit->tenant, permit->principal);
 	plan_limit(r, permit->limit, permit->remaining, permit->reset_ms);
 	plan->permitted = true;
+	plan->renewed = false;
 	plan->guard = permit->guard;
-	plan->grant_bytes = permit->grant.len;
+	plan->routes_bytes = permit->routes.raw.len;
 	plan->n_routes = permit->routes.count;
 	plan->route = 0;
-	if (plan->n_routes == 0 || plan->grant_bytes == 0)
+	if (plan->n_routes == 0 || permit->grant.len == 0)
 		return REASON_NO_CREDENTIAL;
 	buf_reset(&plan->bytes);
-	int e = buf_append(&plan->bytes, permit->grant.p, permit->grant.len);
+	int e = buf_append(&plan->bytes, permit->routes.raw.p, permit->routes.raw.len);
 	if (!e)
-		e = buf_append(&plan->bytes, permit->routes.raw.p, permit->routes.raw.len);
+		e = buf_append(&plan->bytes, permit->grant.p, permit->grant.len);
 	return e ? REASON_INTERNAL : REASON_NONE;
+}
+
+static struct span plan_grant(const struct request *r)
+{
+	struct span all = buf_span(&r->plan.bytes);
+
+	return span_of(all.p + r->plan.routes_bytes, all.len - r->plan.routes_bytes);
+}
+
+bool plan_may_renew(const struct request *r, enum reason reason, bool sent)
+{
+	return reason == REASON_GRANT_STALE && !sent && !r->plan.renewed;
+}
+
+enum reason plan_renew(struct request *r)
+{
+	const struct proto_renew ask = {.grant = plan_grant(r)};
+
+	r->plan.renewed = true;
+	return peers_renew(r->all->peers, r, &ask) ? REASON_AUTHD_GONE : REASON_NONE;
+}
+
+enum reason plan_renewed(struct request *r, const struct proto_renewed *renewed)
+{
+	buf_truncate(&r->plan.bytes, r->plan.routes_bytes);
+	return buf_append(&r->plan.bytes, renewed->grant.p, renewed->grant.len) ? REASON_INTERNAL : REASON_NONE;
 }
 
 enum reason plan_deny(struct request *r, const struct proto_deny *deny)
@@ -74,8 +101,10 @@ enum reason plan_deny(struct request *r, const struct proto_deny *deny)
 	enum reason reason =
 		deny->reason > REASON_NONE && deny->reason < N_REASONS ? (enum reason)deny->reason : REASON_INTERNAL;
 
-	record_whose(r, deny->tenant, deny->principal);
-	plan_limit(r, deny->limit, deny->remaining, deny->reset_ms);
+	if (!r->plan.permitted) { /* of what was permitted all that is known */
+		record_whose(r, deny->tenant, deny->principal);
+		plan_limit(r, deny->limit, deny->remaining, deny->reset_ms);
+	}
 	r->record.retry_ms = deny->retry_after_ms;
 	return reason;
 }
@@ -145,7 +174,7 @@ static bool plan_route(const struct request *r, struct proto_route *ret_route)
 	struct span all = buf_span(&r->plan.bytes);
 	struct proto_list list = {
 		.count = r->plan.n_routes,
-		.raw = span_of(all.p + r->plan.grant_bytes, all.len - r->plan.grant_bytes),
+		.raw = span_of(all.p, r->plan.routes_bytes),
 	};
 
 	for (size_t i = 0; i <= r->plan.route; i++)
@@ -173,7 +202,7 @@ static enum reason plan_send(struct request *r, const struct proto_route *route,
 {
 	struct span text = body_span(body);
 	struct proto_open open = {
-		.grant = span_of(buf_span(&r->plan.bytes).p, r->plan.grant_bytes),
+		.grant = plan_grant(r),
 		.route = r->plan.route,
 		.method = PROTO_POST,
 		.path = route->path,

@@ -125,7 +125,7 @@ void requests_shutdown(struct requests *all)
 
 void requests_revoke(struct requests *all, struct span principal)
 {
-	static const enum request_state in_flight[] = {REQUEST_SCAN, REQUEST_OPEN, REQUEST_RELAY};
+	static const enum request_state in_flight[] = {REQUEST_SCAN, REQUEST_OPEN, REQUEST_RENEW, REQUEST_RELAY};
 
 	for (size_t i = 0; i < ARRAY_LEN(in_flight); i++)
 		list_for_each_safe (l, &all->in_state[in_flight[i]]) {

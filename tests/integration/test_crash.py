@@ -2,11 +2,13 @@
 """O-06: kill -9 of each daemon in turn under load. The others live, clients get the documented answer, service comes back."""
 import os
 import signal
+import threading
 import time
 
 import pytest
 
-from gateway import DAEMONS, is_alive, wait_for
+from gateway import DAEMONS, SLOWER, is_alive, wait_for
+from ipc import metrics
 from load import Load
 
 SERVICE_SECONDS = 15
@@ -48,6 +50,59 @@ def test_kill(gateway, daemon):
     done = gateway.verify()
     assert done.returncode == 0, done.stdout + done.stderr
     assert gateway.audit(event="key.create", resource=made["id"]), "an acknowledged record is there"
+
+
+def test_an_egress_that_starts_anew_makes_no_grant_stale_to_a_client(gateway):
+    """A lane that is away is 503; one that is back serves what authd had permitted before."""
+    with Load(gateway, threads=8) as load:
+        for _ in range(6):
+            seen = load.outcomes["200"]
+            wait_for("load", lambda s=seen: load.outcomes["200"] > s + 20, SERVICE_SECONDS)
+            kill_one(gateway, "egress")
+    assert not load.wrong, load.outcomes
+    assert "503 grant_stale" not in load.outcomes, load.outcomes
+
+
+@pytest.fixture(scope="module")
+def one_lane(new_gateway):
+    return new_gateway(workers=1)
+
+
+def test_what_was_permitted_before_an_egress_died_is_renewed(one_lane):
+    """The egress is back, and the core, which alone can give it a key for grants, is not there yet."""
+    key = one_lane.make_key(rpm=100)["key"]
+    assert one_lane.chat("gpt-x", key=key).headers["x-ratelimit-remaining"] == "99"
+    core, replies = one_lane.pids("keyvault")[0], []
+    os.kill(core, signal.SIGSTOP)
+    try:
+        kill_one(one_lane, "egress")
+        wait_for("the lane", lambda: one_lane.request("GET", "/readyz", key="").status == 200)
+        threads = [threading.Thread(target=lambda: replies.append(one_lane.chat("gpt-x", key=key))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        wait_for("all to wait for a key", lambda: metrics(one_lane, "egress0")["bulkhead_egress_exchanges"] == 8, step=0.005)
+    finally:
+        os.kill(core, signal.SIGCONT)
+    for thread in threads:
+        thread.join()
+    assert [reply.status for reply in replies] == [200] * 8, [reply.body for reply in replies]
+    assert metrics(one_lane, "authd")["bulkhead_renewals_total"] == 8
+    assert one_lane.chat("gpt-x", key=key).headers["x-ratelimit-remaining"] == "90", "each was counted once"
+
+
+def test_a_key_for_grants_that_does_not_come_is_not_waited_for_without_end(one_lane):
+    core = one_lane.pids("keyvault")[0]
+    os.kill(core, signal.SIGSTOP)
+    try:
+        kill_one(one_lane, "egress")
+        wait_for("the lane", lambda: one_lane.request("GET", "/readyz", key="").status == 200)
+        began = time.monotonic()
+        reply = one_lane.chat("gpt-x")
+        assert reply.status == 503 and reply.json()["error"]["code"] == "grant_stale" and "retry-after" in reply.headers
+        assert time.monotonic() - began < 5 * SLOWER
+    finally:
+        os.kill(core, signal.SIGCONT)
+    wait_for("service", lambda: one_lane.chat("gpt-x").status == 200, SERVICE_SECONDS)
 
 
 def test_acknowledged_records_survive_auditd(gateway):

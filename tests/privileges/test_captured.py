@@ -7,12 +7,13 @@ import hashlib
 import hmac
 import json
 import os
+import signal
 import struct
 
 import msgpack
 import pytest
 
-from gateway import wait_for
+from gateway import proc_read, wait_for
 from ipc import FIELDS, MESSAGES, Peer, ROLES, body_of, read_record, reason_code, record_of, role_of, uid_of
 
 PATH = "/v1/chat/completions"
@@ -84,6 +85,38 @@ def test_replay(gateway, router, provider):
         assert refused(open_exchange(gateway, egress, allowed["grant"])) == "grant_used"
     assert len(provider.journal()) == 1
     wait_for("the record", lambda: gateway.audit(event="egress.refuse", reason="grant_used", request_id="captured-replay"))
+
+
+def test_renewal(gateway, provider):
+    """An egress has started anew. What authd permitted before is good once more: however often it is renewed, once."""
+    with Peer(gateway, "authd", "router1") as authd, Peer(gateway, "authd", "router0") as stranger:
+
+        def renew(grant, by=authd):
+            ident = Ids.next()
+            by.send("RENEW", ident, grant=grant)
+            name, fields = by.expect("RENEWED", "DENY", ident=ident)
+            return fields["grant"] if name == "RENEWED" else reason_code(fields["reason"])
+
+        with Peer(gateway, "egress1", "router1") as egress:
+            unused, used = permit(gateway, authd)["grant"], permit(gateway, authd)["grant"]
+            assert open_exchange(gateway, egress, used)[0] == "REPLY_HEAD"
+            assert renew(unused) == "grant_stale", "nothing has changed"
+        victim = next(pid for pid in gateway.pids("egress") if proc_read(pid, "cmdline").split(b"\0")[-2] == b"1")
+        os.kill(victim, signal.SIGKILL)
+        wait_for("it to be back", lambda: len(gateway.pids("egress")) == 2 and victim not in gateway.pids("egress"))
+        wait_for("its key", lambda: renew(unused) != "grant_stale")
+        provider.reset()
+        with Peer(gateway, "egress1", "router1") as egress:
+            assert refused(open_exchange(gateway, egress, unused)) == "grant_stale"
+            assert renew(unused, by=stranger) == "grant_stale"
+            for at in range(len(unused)):
+                assert renew(unused[:at] + bytes([unused[at] ^ 0x01]) + unused[at + 1:]) == "grant_stale", at
+            for grant in (unused, used):  # that one had been used, only the egress that died knew: THREATS.md
+                first, second = renew(grant), renew(grant)
+                assert open_exchange(gateway, egress, first)[0] == "REPLY_HEAD"
+                assert refused(open_exchange(gateway, egress, second)) == "grant_used"
+                assert renew(first) == "grant_stale"
+        assert len(provider.journal()) == 2
 
 
 # What does not verify and names another epoch is called stale: that is what every live grant is after a restart.

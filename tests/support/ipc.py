@@ -125,6 +125,8 @@ def as_user(uid):
 
 
 def uid_of(gateway, role):
+    if role == "cli":
+        return os.geteuid()
     with open(f"/proc/{gateway.pids(role)[0]}/status", encoding="ascii") as f:
         return int(next(line for line in f if line.startswith("Uid:")).split()[1])
 
@@ -133,7 +135,7 @@ class Peer:
     """A connection to an edge, from the client's side."""
 
     def __init__(self, gateway, server, client, hello=True, uid=None):
-        self.path = os.path.join(gateway.run_dir, f"{server}.{client}.sock")
+        self.path = os.path.join(gateway.run_dir, f"{server}.{'admin' if client == 'cli' else client}.sock")
         self.server, self.client = server, client
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(10 * SLOWER)
@@ -199,3 +201,11 @@ class Peer:
             return True
         except socket.timeout:
             return False
+
+
+def metrics(gateway, instance):
+    """{'name{label="value"}': number} of a daemon."""
+    with Peer(gateway, instance, "cli") as peer:
+        peer.send("METRICS", 1)
+        text = peer.expect("METRICS_REP")["text"]
+    return {name: int(value) for name, value in (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))}
