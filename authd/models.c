@@ -9,9 +9,10 @@
 #define MODELS_NAME_BYTES_MAX 256
 #define MODELS_PROVIDERS_MAX  32 /* config.def */
 
-/* `providers` are indices, in order of preference. */
+/* `providers` are indices, in order of preference; `names`, comma-separated, are examples for the listing. */
 struct models_rule {
 	struct span pattern;
+	const char *names;
 	uint8_t providers[MODELS_PROVIDERS_MAX];
 	size_t n_providers;
 };
@@ -137,14 +138,18 @@ static int models_add_rule(struct models *m, const struct log *log, const struct
 {
 	struct models_rule *rule = &m->rules[m->n_rules++];
 	const char *at = configured->providers;
-	struct span provider;
+	struct span provider, name;
 	int r = 0;
 
-	*rule = (struct models_rule){.pattern = span_str(configured->match)};
+	*rule = (struct models_rule){.pattern = span_str(configured->match),
+				     .names = configured->names ? configured->names : ""};
 	if (!models_pattern_valid(rule->pattern))
 		return models_invalid(log, "match", rule->pattern);
 	while (r == 0 && config_list_next(&at, &provider))
 		r = models_rule_add(m, log, rule, provider);
+	for (at = rule->names; r == 0 && config_list_next(&at, &name);)
+		r = models_name_valid(name) && models_covers(rule->pattern, name) ? 0
+										  : models_invalid(log, "names", name);
 	return r;
 }
 
@@ -238,38 +243,43 @@ static const struct models_provider *models_first_provider(const struct models *
 	return NULL;
 }
 
-/* What both match: of two patterns of this form, one covers the other or they have nothing in common. */
-static struct span models_common(struct span a, struct span b)
-{
-	return models_covers(a, b) ? b : models_covers(b, a) ? a : SPAN_NULL;
-}
+struct models_listing {
+	const struct models *m;
+	const char *scope;
+	struct proto_model *to;
+	size_t n, cap;
+};
 
-static bool models_listed(const struct proto_model *models, size_t n, struct span name)
+/* Where an earlier rule decides, or the key has no say, this rule has nothing to show. */
+static void models_show(struct models_listing *l, const struct models_rule *rule,
+			const struct models_provider *provider, struct span name)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (span_eq(models[i].name, name))
-			return true;
-	}
-	return false;
+	if (l->n == l->cap || models_open_ended(name) || !models_in_scope(l->scope, name) ||
+	    models_rule_of(l->m, name) != rule)
+		return;
+	for (size_t i = 0; i < l->n; i++)
+		if (span_eq(l->to[i].name, name))
+			return;
+	l->to[l->n++] = (struct proto_model){.name = name, .provider = span_str(provider->name)};
 }
 
 size_t models_list(const struct models *m, const struct credentials *credentials, struct span tenant, const char *scope,
 		   struct proto_model *to, size_t cap)
 {
-	size_t n = 0;
+	struct models_listing l = {.m = m, .scope = scope, .to = to, .cap = cap};
+	struct span name;
 
 	for (size_t i = 0; i < m->n_rules; i++) {
-		const struct models_provider *provider = models_first_provider(m, &m->rules[i], credentials, tenant);
-		const char *at = scope;
-		struct span item;
+		const struct models_rule *rule = &m->rules[i];
+		const struct models_provider *provider = models_first_provider(m, rule, credentials, tenant);
 
-		while (provider && n < cap && config_list_next(&at, &item)) {
-			struct span name = models_common(m->rules[i].pattern, item);
-
-			/* where an earlier rule decides, this one has nothing to say */
-			if (name.len && models_rule_of(m, name) == &m->rules[i] && !models_listed(to, n, name))
-				to[n++] = (struct proto_model){.name = name, .provider = span_str(provider->name)};
-		}
+		if (!provider)
+			continue;
+		models_show(&l, rule, provider, rule->pattern);
+		for (const char *at = rule->names; config_list_next(&at, &name);)
+			models_show(&l, rule, provider, name);
+		for (const char *at = scope; config_list_next(&at, &name);)
+			models_show(&l, rule, provider, name);
 	}
-	return n;
+	return l.n;
 }

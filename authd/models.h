@@ -59,7 +59,8 @@ MUST_USE int models_plan(const struct models *m, const struct credentials *crede
 /* The first half of that question: FORBIDDEN or 0. */
 MUST_USE int models_permit(const struct models *m, const char *scope, struct span model);
 
-/* What a key with `scope` may name, in the order of the rules, each once: names and patterns that view `scope` or the
+/* Names that a key with `scope` may use, in the order of the rules, each once: those that rules match exactly or give
+ * as examples, and those in the key's own scope. No patterns: what is listed can be asked for. They view `scope` or the
  * configuration. Providers are those that would serve it first; a rule without credential is left out. The number
  * filled in. */
 size_t models_list(const struct models *m, const struct credentials *credentials, struct span tenant, const char *scope,

@@ -22,9 +22,9 @@ static struct config_provider providers[] = {
 
 static struct config_model rules[] = {
 	{.match = "gpt-4", .providers = "bare"},
-	{.match = "gpt-*", .providers = "openai,local"},
+	{.match = "gpt-*", .providers = "openai,local", .names = "gpt-4o,gpt-4,gpt-4o-mini,gpt-4o"},
 	{.match = "lonely-*", .providers = "p4"},
-	{.match = "*", .providers = "local,openai,bare,p4,p5"},
+	{.match = "*", .providers = "local,openai,bare,p4,p5", .names = "llama3"},
 };
 
 struct fixture {
@@ -212,7 +212,9 @@ static void test_a_wrong_configuration_is_refused(void **state)
 {
 	(void)state;
 	static struct config_model wrong[] = {{.match = "*", .providers = "openai,nobody"},
-					      {.match = "a*b", .providers = "openai"}};
+					      {.match = "a*b", .providers = "openai"},
+					      {.match = "gpt-*", .providers = "openai", .names = "o1"},
+					      {.match = "gpt-*", .providers = "openai", .names = "gpt-4*"}};
 	struct config_provider no_url = {.name = "openai", .base_url = "http://api.openai.com"};
 	struct config config = {.providers = providers, .n_providers = 1, .n_models = 1};
 	struct models *m = NULL;
@@ -246,10 +248,11 @@ static void test_listing(void **state)
 	expect_list("*", "");
 	store_for("openai", "*", "openai");
 	store_for("local", "*", "local");
-	expect_list("*", "gpt-*@openai *@local");
-	expect_list("gpt-*", "gpt-*@openai");
-	expect_list("gpt-4o,claude-*", "gpt-4o@openai claude-*@local");
-	expect_list("g*", "gpt-*@openai g*@local");
+	expect_list("*", "gpt-4o@openai gpt-4o-mini@openai llama3@local"); /* of gpt-4 the first rule decides */
+	expect_list("gpt-*", "gpt-4o@openai gpt-4o-mini@openai");
+	expect_list("gpt-4o,claude-*", "gpt-4o@openai");
+	expect_list("claude-2,gpt-9", "gpt-9@openai claude-2@local");
+	expect_list("claude-*", "");       /* patterns are not names */
 	expect_list("lonely-1,gpt-4", ""); /* the rules that decide have no credential */
 	assert_int_equal(models_list(fixture.models, &fixture.credentials, TENANT, "*", one, 1), 1);
 }

@@ -198,6 +198,14 @@ static bool complete_has_provider(const struct config_tree *t, struct span name)
 	return false;
 }
 
+static bool complete_is_matched(const char *match, struct span name)
+{
+	size_t len = strcspn(match, "*");
+
+	return match[len] ? name.len >= len && strncmp((const char *)name.p, match, len) == 0
+			  : span_eq_str(name, match);
+}
+
 static int complete_check_model(struct config_tree *t, size_t i)
 {
 	const char *match = complete_get(t, CONFIG_MODELS, i, "match");
@@ -212,6 +220,10 @@ static int complete_check_model(struct config_tree *t, size_t i)
 		if (!complete_has_provider(t, name))
 			return config_tree_wrong(t, line,
 						 "match '%s' names provider '%.*s', which is not in `providers`", match,
+						 SPAN_ARG(name));
+	for (at = complete_get(t, CONFIG_MODELS, i, "names"); config_list_next(&at, &name);)
+		if (!complete_is_matched(match, name))
+			return config_tree_wrong(t, line, "match '%s' does not match '%.*s' of its `names`", match,
 						 SPAN_ARG(name));
 	if (n > COMPLETE_ROUTES_MAX)
 		return config_tree_wrong(t, line, "match '%s' has more than %d providers", match, COMPLETE_ROUTES_MAX);

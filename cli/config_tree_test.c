@@ -148,6 +148,8 @@ static void test_wrong_files(void **state)
 		{"providers: [{ name: x, base_url: 'https://x.test', auth: header, header: host }]",
 		 "header of provider"},
 		{"models: [{ match: '*', providers: [openai] }]", "not in `providers`"},
+		{"providers: [{ name: openai }]\nmodels: [{ match: 'a*', providers: [openai], names: [ab, b] }]",
+		 "'b' of its"},
 		{"models: [{ match: 'a*b', providers: [] }]", "providers must be a text"},
 		{"providers: [{ name: openai }]\nmodels: [{ match: 'a*b', providers: [openai] }]", "only be the last"},
 		{"providers: [{ name: openai }]\nmodels: [{ match: a, providers: [openai, 'x,y'] }]", "plain texts"},

@@ -199,8 +199,12 @@ def test_models(gateway):
     reply = gateway.request("GET", "/v1/models")
     assert reply.status == 200
     value = reply.json()
-    assert value["object"] == "list" and value["data"]
-    assert all(m["object"] == "model" and m["id"] for m in value["data"])
+    assert value["object"] == "list" and [m["id"] for m in value["data"]] == ["gpt-x", "gpt-y"], "names, never patterns"
+    assert all(m["object"] == "model" and m["owned_by"] == "local" for m in value["data"])
+    for model in value["data"]:
+        assert gateway.chat(model["id"]).status == 200
+    mine = gateway.make_key(models="gpt-y,gpt-z,local*")["key"]
+    assert [m["id"] for m in gateway.request("GET", "/v1/models", key=mine).json()["data"]] == ["gpt-y", "gpt-z"]
 
 
 def test_health_needs_no_key(gateway):

@@ -246,7 +246,8 @@ class Gateway:
     def models(self):
         """The provider's name before a colon chooses it; anything else goes to the first."""
         names = [p["name"] for p in self.providers or self.all_providers()]
-        return [{"match": f"{name}:*", "providers": [name]} for name in names[1:]] + [{"match": "*", "providers": names[:1]}]
+        return [{"match": f"{name}:*", "providers": [name]} for name in names[1:]] + \
+            [{"match": "*", "providers": names[:1], "names": ["gpt-x", "gpt-y"]}]
 
     def __enter__(self):
         self.port = self.port or free_port()
