@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every system call that the ledger makes while it commits, rotates and publishes is made to fail in turn: the n-th
- * call fails with EIO or ENOSPC, writes short, or is the last thing the process does; n grows until a run meets no
- * fault. After each, the log is opened again: every acknowledged entry is there, none twice, and the whole verifies
- * (or, where nothing had been signed yet, reads back whole).
+ * call fails with EIO or ENOSPC, writes short, is the last thing the process does, or that and the machine's power goes
+ * (tests/support/power.h); n grows until a run meets no fault. After each, the log is opened again: every acknowledged
+ * entry is there, none twice, and the whole verifies (or, where nothing had been signed yet, reads back whole).
  *
  * The calls are replaced by the linker (--wrap); the work runs in a child process, which tells through shared memory
  * how many entries it was told are durable.
@@ -17,11 +17,12 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "tests/support/power.h"
 #include "tests/support/test_log.h"
 
 #define FAULT_CALLS_MAX 2000
 
-enum fault { FAULT_EIO, FAULT_ENOSPC, FAULT_EINTR, FAULT_SHORT, FAULT_KILL, N_FAULTS };
+enum fault { FAULT_EIO, FAULT_ENOSPC, FAULT_EINTR, FAULT_SHORT, FAULT_KILL, FAULT_POWER, N_FAULTS };
 
 /* The wrappers have no context to be given; there is one run at a time. */
 static struct {
@@ -36,43 +37,63 @@ static struct shared {
 	bool met;
 } * shared;
 
-/* True when this call is the one. FAULT_KILL does not come back. */
+/* True when this call is the one. FAULT_KILL and FAULT_POWER do not come back. */
 static bool fault_now(void)
 {
 	if (!plan.armed || plan.calls++ != plan.at)
 		return false;
 	shared->met = true;
-	if (plan.fault == FAULT_KILL)
+	if (plan.fault == FAULT_POWER)
+		power_fail();
+	if (plan.fault == FAULT_KILL || plan.fault == FAULT_POWER)
 		_exit(99);
 	errno = plan.fault == FAULT_ENOSPC ? ENOSPC : plan.fault == FAULT_EINTR ? EINTR : EIO;
 	return true;
 }
 
-#define WRAP(ret, name, params, args)                              \
-	ret __real_##name params;                                  \
-	ret __wrap_##name params;                                  \
-	ret __wrap_##name params                                   \
-	{                                                          \
-		return fault_now() ? (ret)-1 : __real_##name args; \
+static bool powered(void)
+{
+	return plan.armed && plan.fault == FAULT_POWER;
+}
+
+/* `before` is told to the power supply before the call, `after` when it has succeeded. */
+#define WRAP(ret, name, params, args, before, after) \
+	ret __real_##name params;                    \
+	ret __wrap_##name params;                    \
+	ret __wrap_##name params                     \
+	{                                            \
+		if (fault_now())                     \
+			return (ret)-1;              \
+		if (powered())                       \
+			before;                      \
+		ret r = __real_##name args;          \
+		if (powered() && r == 0)             \
+			after;                       \
+		return r;                            \
 	}
+#define NOTHING ((void)0)
 
 /* clang-format off */
-WRAP(int, fsync, (int fd), (fd))
-WRAP(int, fdatasync, (int fd), (fd))
-WRAP(int, syncfs, (int fd), (fd))
-WRAP(int, fstat, (int fd, struct stat *st), (fd, st))
-WRAP(int, fstatat, (int fd, const char *path, struct stat *st, int flags), (fd, path, st, flags))
-WRAP(int, renameat, (int d1, const char *from, int d2, const char *to), (d1, from, d2, to))
-WRAP(int, mkdirat, (int d, const char *path, mode_t mode), (d, path, mode))
-WRAP(int, ftruncate, (int fd, off_t len), (fd, len))
-WRAP(int, fallocate, (int fd, int mode, off_t at, off_t len), (fd, mode, at, len))
+WRAP(int, fsync, (int fd), (fd), NOTHING, power_synced(fd))
+WRAP(int, fdatasync, (int fd), (fd), NOTHING, power_synced(fd))
+WRAP(int, syncfs, (int fd), (fd), NOTHING, power_synced_all())
+WRAP(int, fstat, (int fd, struct stat *st), (fd, st), NOTHING, NOTHING)
+WRAP(int, fstatat, (int fd, const char *path, struct stat *st, int flags), (fd, path, st, flags), NOTHING, NOTHING)
+WRAP(int, renameat, (int d1, const char *from, int d2, const char *to), (d1, from, d2, to), power_rename(d1, from, to), NOTHING)
+WRAP(int, mkdirat, (int d, const char *path, mode_t mode), (d, path, mode), power_create(d, path, false), NOTHING)
+WRAP(int, ftruncate, (int fd, off_t len), (fd, len), power_resize(fd), NOTHING)
+WRAP(int, fallocate, (int fd, int mode, off_t at, off_t len), (fd, mode, at, len), NOTHING, NOTHING)
 /* clang-format on */
 
 int __real_openat(int dir, const char *path, int flags, ...);
 int __wrap_openat(int dir, const char *path, int flags, ...);
 int __wrap_openat(int dir, const char *path, int flags, ...)
 {
-	return fault_now() ? -1 : __real_openat(dir, path, flags, 0600);
+	if (fault_now())
+		return -1;
+	if (powered() && flags & O_CREAT)
+		power_create(dir, path, flags & O_TRUNC);
+	return __real_openat(dir, path, flags, 0600);
 }
 
 ssize_t __real_pwrite(int fd, const void *p, size_t len, off_t at);
@@ -88,7 +109,11 @@ ssize_t __wrap_pwrite(int fd, const void *p, size_t len, off_t at)
 		shared->met = true;
 		return (ssize_t)len;
 	}
-	return fault_now() ? -1 : __real_pwrite(fd, p, len, at);
+	if (fault_now())
+		return -1;
+	if (powered())
+		power_write(fd, at, len);
+	return __real_pwrite(fd, p, len, at);
 }
 
 /* ---- the work ---- */
@@ -205,12 +230,14 @@ FAULT_TEST(test_enospc, FAULT_ENOSPC)
 FAULT_TEST(test_eintr, FAULT_EINTR)
 FAULT_TEST(test_short_writes, FAULT_SHORT)
 FAULT_TEST(test_kill, FAULT_KILL)
+FAULT_TEST(test_power, FAULT_POWER)
 
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(test_eio), CASE(test_enospc), CASE(test_eintr), CASE(test_short_writes), CASE(test_kill),
+		CASE(test_eio),          CASE(test_enospc), CASE(test_eintr),
+		CASE(test_short_writes), CASE(test_kill),   CASE(test_power),
 	};
 
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

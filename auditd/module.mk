@@ -13,5 +13,6 @@ $(eval $(call unit,auditd/verify,testlog auditd auditlog common sha256_nettle pr
 $(eval $(call fuzz,segment_recovery,auditlog common sha256_nettle proto,libsodium nettle msgpack))
 # The system calls that this test makes fail.
 PKG_LIBS_faults := $(foreach c,fsync fdatasync syncfs fstat fstatat renameat mkdirat ftruncate fallocate openat pwrite,-Wl,--wrap=$(c))
-$(eval $(call unit,auditd/fault,testlog auditd auditlog common sha256_nettle proto,libuv libsodium nettle msgpack faults))
+$(eval $(call library,power,tests/support/power.c))
+$(eval $(call unit,auditd/fault,testlog power auditd auditlog common sha256_nettle proto,libuv libsodium nettle msgpack faults))
 $(eval $(call fuzz,log_proof,auditlog common sha256_nettle proto,libsodium nettle msgpack))

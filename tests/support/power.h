@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A power failure, for tests of what claims to be durable: whatever was written, made, renamed or cut since the last
+ * sync that covers it is undone. The strictest reading of POSIX: fsync() of a file says nothing about its name, which
+ * needs its folder synced; and nothing at all reaches the disk of its own accord.
+ *
+ * The test wraps the system calls and tells of each: before a change, after a sync that succeeded. There is one disk,
+ * so there is one state.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Before the change. */
+void power_write(int fd, off_t at, size_t len);
+void power_resize(int fd);
+void power_create(int dir, const char *path, bool truncate);
+void power_rename(int dir, const char *from, const char *to);
+/* After it. */
+void power_synced(int fd);
+void power_synced_all(void);
+
+/* The power fails. What the process has open it must not use any more. */
+void power_fail(void);
