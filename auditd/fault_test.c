@@ -51,9 +51,10 @@ static bool fault_now(void)
 	return true;
 }
 
+/* Of an error, too, comes what comes of a power failure when it is not heeded. */
 static bool powered(void)
 {
-	return plan.armed && plan.fault == FAULT_POWER;
+	return plan.armed && (plan.fault == FAULT_POWER || plan.fault == FAULT_EIO);
 }
 
 /* `before` is told to the power supply before the call, `after` when it has succeeded. */
@@ -74,8 +75,6 @@ static bool powered(void)
 #define NOTHING ((void)0)
 
 /* clang-format off */
-WRAP(int, fsync, (int fd), (fd), NOTHING, power_synced(fd))
-WRAP(int, fdatasync, (int fd), (fd), NOTHING, power_synced(fd))
 WRAP(int, syncfs, (int fd), (fd), NOTHING, power_synced_all())
 WRAP(int, fstat, (int fd, struct stat *st), (fd, st), NOTHING, NOTHING)
 WRAP(int, fstatat, (int fd, const char *path, struct stat *st, int flags), (fd, path, st, flags), NOTHING, NOTHING)
@@ -84,6 +83,32 @@ WRAP(int, mkdirat, (int d, const char *path, mode_t mode), (d, path, mode), powe
 WRAP(int, ftruncate, (int fd, off_t len), (fd, len), power_resize(fd), NOTHING)
 WRAP(int, fallocate, (int fd, int mode, off_t at, off_t len), (fd, mode, at, len), NOTHING, NOTHING)
 /* clang-format on */
+
+static int sync_one(int fd, int (*real)(int fd))
+{
+	bool fault = fault_now();
+	int r = fault ? -1 : real(fd);
+
+	if (powered() && fault)
+		power_unsynced(fd);
+	if (powered() && r == 0)
+		power_synced(fd);
+	return r;
+}
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd)
+{
+	return sync_one(fd, __real_fsync);
+}
+
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+int __wrap_fdatasync(int fd)
+{
+	return sync_one(fd, __real_fdatasync);
+}
 
 int __real_openat(int dir, const char *path, int flags, ...);
 int __wrap_openat(int dir, const char *path, int flags, ...);
@@ -159,6 +184,8 @@ static void work(struct fixture *f)
 		if (!r && round % 3 == 1)
 			r = try_sign(f);
 	}
+	if (powered())
+		power_fail();
 	_exit(r ? 1 : 0);
 }
 

@@ -27,6 +27,7 @@ static struct change {
 	dev_t dev; /* of what must be synced: the file, or the folder of the name */
 	ino_t ino;
 	int fd; /* the same, ours */
+	bool lost;
 	off_t at;
 	size_t len;
 	void *was;
@@ -146,12 +147,21 @@ void power_synced(int fd)
 
 	assert(CALL(fstat)(fd, &st) == 0);
 	for (size_t i = 0; i < n_changes; i++) {
-		if (changes[i].dev == st.st_dev && changes[i].ino == st.st_ino)
+		if (changes[i].dev == st.st_dev && changes[i].ino == st.st_ino && !changes[i].lost)
 			power_forget(&changes[i]);
 		else
 			changes[n++] = changes[i];
 	}
 	n_changes = n;
+}
+
+void power_unsynced(int fd)
+{
+	struct stat st;
+
+	assert(CALL(fstat)(fd, &st) == 0);
+	for (size_t i = 0; i < n_changes; i++)
+		changes[i].lost |= changes[i].dev == st.st_dev && changes[i].ino == st.st_ino;
 }
 
 static void power_undo(struct change *c)

@@ -21,6 +21,8 @@ void power_rename(int dir, const char *from, const char *to);
 /* After it. */
 void power_synced(int fd);
 void power_synced_all(void);
+/* After a sync that failed: what it was to save is lost, whatever later syncs say (as Linux has it). */
+void power_unsynced(int fd);
 
 /* The power fails. What the process has open it must not use any more. */
 void power_fail(void);
