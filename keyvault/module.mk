@@ -22,6 +22,9 @@ PKG_LIBS_full := -Wl,--wrap=secret_alloc
 $(eval $(call unit,keyvault/full,keyvault common sha256_sodium proto,libsodium msgpack nettle full))
 $(eval $(call library,core_world,tests/support/core_world.c))
 $(eval $(call unit,keyvault/dispatch,core_world keyvault common sha256_sodium proto,libuv libsodium msgpack nettle))
+# The system calls that this test watches.
+PKG_LIBS_watched := $(foreach c,pwrite fsync fdatasync sendmsg,-Wl,--wrap=$(c))
+$(eval $(call unit,keyvault/durable,core_world power keyvault common sha256_sodium proto,libuv libsodium msgpack nettle watched))
 $(eval $(call unit,keyvault/dispatch_fernet,core_world keyvault common sha256_sodium proto,libuv libsodium msgpack nettle))
 $(eval $(call fuzz,fernet,keyvault common,libsodium nettle))
 $(eval $(call fuzz,sealed_credential,keyvault common sha256_sodium proto,libsodium msgpack))

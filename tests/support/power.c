@@ -186,6 +186,11 @@ static void power_undo(struct change *c)
 	power_forget(c);
 }
 
+size_t power_unsaved(void)
+{
+	return n_changes;
+}
+
 void power_fail(void)
 {
 	while (n_changes > 0)

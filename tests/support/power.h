@@ -24,5 +24,7 @@ void power_synced_all(void);
 /* After a sync that failed: what it was to save is lost, whatever later syncs say (as Linux has it). */
 void power_unsynced(int fd);
 
+/* How much would be lost now. */
+size_t power_unsaved(void);
 /* The power fails. What the process has open it must not use any more. */
 void power_fail(void);
