@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The smuggling corpus: every head below is refused, or read in the one way that is written beside it. */
+/*
+ * The smuggling corpus: every head below is refused, or read in the one way that is written beside it. Twice: with
+ * llhttp as it is, and with one in its place that believes everything, since the rules must not depend on which is
+ * linked. A third one lies, and is found out.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,9 +13,92 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <llhttp.h>
+
 #include "router/http_head.h"
 
 #define H "Host: a\r\n"
+
+/* ---- in the place of llhttp ---- */
+
+enum lie {
+	NO_LIE,
+	LIE_LENGTH,
+	LIE_CHUNKED,
+	LIE_NO_FRAMING,
+	LIE_METHOD,
+	LIE_MINOR,
+	LIE_MAJOR,
+	LIE_UPGRADE,
+	LIE_FIELD,
+	LIE_END,
+	N_LIES
+};
+
+/* The wrapper has no context to be given. */
+static struct {
+	bool credulous;
+	enum lie lie;
+} reader;
+
+static void believe_field(llhttp_t *p, const char *line, size_t len)
+{
+	const llhttp_settings_t *settings = p->settings;
+	const char *colon = memchr(line, ':', len);
+	struct span name = span_of(line, colon ? (size_t)(colon - line) : len);
+	struct span value = span_of(line + name.len + (colon != NULL), len - name.len - (colon != NULL));
+
+	while (value.len > 0 && (value.p[0] == ' ' || value.p[0] == '\t'))
+		value = span_of(value.p + 1, value.len - 1);
+	(void)settings->on_header_field(p, (const char *)name.p, name.len);
+	(void)settings->on_header_value(p, (const char *)value.p, value.len);
+	(void)settings->on_header_value_complete(p);
+	if (http_name_is(name, "content-length")) {
+		p->flags = F_CONTENT_LENGTH;
+		p->content_length = strtoull((const char *)value.p, NULL, 10);
+	} else if (http_name_is(name, "transfer-encoding")) {
+		p->flags = F_CHUNKED;
+	}
+}
+
+static void believe(llhttp_t *p, const char *data, size_t len)
+{
+	const char *end = data + len, *line = data;
+
+	p->method = data[0] == 'G' ? HTTP_GET : data[0] == 'H' ? HTTP_HEAD : HTTP_POST;
+	p->http_major = 1;
+	p->flags = 0;
+	for (const char *cr; line < end && (cr = memchr(line, '\r', (size_t)(end - line))) && cr > line;
+	     line = cr + 2) {
+		if (line == data)
+			p->http_minor = cr[-1] == '1';
+		else
+			believe_field(p, line, (size_t)(cr - line));
+	}
+}
+
+static void tell_lie(llhttp_t *p)
+{
+	p->content_length += reader.lie == LIE_LENGTH;
+	p->flags = reader.lie == LIE_CHUNKED ? F_CHUNKED : reader.lie == LIE_NO_FRAMING ? 0 : p->flags;
+	p->method = reader.lie == LIE_METHOD ? HTTP_GET : p->method;
+	p->http_minor ^= reader.lie == LIE_MINOR;
+	p->http_major ^= reader.lie == LIE_MAJOR;
+	p->upgrade = reader.lie == LIE_UPGRADE;
+	if (reader.lie == LIE_FIELD)
+		believe_field(p, "x: y", 4);
+}
+
+llhttp_errno_t __real_llhttp_execute(llhttp_t *p, const char *data, size_t len);
+llhttp_errno_t __wrap_llhttp_execute(llhttp_t *p, const char *data, size_t len);
+llhttp_errno_t __wrap_llhttp_execute(llhttp_t *p, const char *data, size_t len)
+{
+	if (!reader.credulous)
+		return __real_llhttp_execute(p, data, len);
+	believe(p, data, len);
+	tell_lie(p);
+	return reader.lie == LIE_END ? HPE_OK : HPE_PAUSED;
+}
 
 /* Scans byte by byte and at once, which must agree, then parses. */
 static int read_head(struct span in, struct http_head *h)
@@ -163,6 +250,37 @@ static void test_corpus_is_refused(void **state)
 	}
 }
 
+static void test_corpus_is_refused_by_our_rules_alone(void **state)
+{
+	static struct http_head h;
+
+	(void)state;
+	reader.credulous = true;
+	for (size_t i = 0; i < ARRAY_LEN(corpus); i++) {
+		int r = read_head(corpus[i].head, &h);
+		if (r != corpus[i].expect)
+			fail_msg("%s: got %d", corpus[i].what, r);
+	}
+	reader.credulous = false;
+}
+
+static void test_two_readings_are_refused(void **state)
+{
+	static const char head[] = "POST / HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\n";
+	static struct http_head h;
+
+	(void)state;
+	reader.credulous = true;
+	for (enum lie lie = NO_LIE; lie < N_LIES; lie++) {
+		reader.lie = lie;
+		int r = read_head(SPAN_LIT(head), &h);
+		if (r != (lie == NO_LIE ? 0 : HTTP_HEAD_E_BAD))
+			fail_msg("lie %d: got %d", lie, r);
+	}
+	reader.lie = NO_LIE;
+	reader.credulous = false;
+}
+
 static void test_good_head(void **state)
 {
 	static const char text[] = "POST /v1/chat/completions?beta=true HTTP/1.1\r\nHOST: api.test:8080\r\n"
@@ -268,8 +386,12 @@ static void test_every_single_byte_changed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_corpus_is_refused),         cmocka_unit_test(test_good_head),
-		cmocka_unit_test(test_framing_and_connection),    cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_corpus_is_refused_by_our_rules_alone),
+		cmocka_unit_test(test_two_readings_are_refused),
+		cmocka_unit_test(test_corpus_is_refused),
+		cmocka_unit_test(test_good_head),
+		cmocka_unit_test(test_framing_and_connection),
+		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_every_single_byte_changed),
 	};
 
