@@ -36,6 +36,11 @@ class Load:
             if outcome != "200":
                 self.stopping.wait(0.02)
 
+    def without_a_word(self):
+        """Clients whose connection ended without an answer, or whose stream ended without saying why."""
+        said = ("200", "503 ", "cut: error event")
+        return {outcome: n for outcome, n in self.outcomes.items() if not outcome.startswith(said)}
+
     def refused(self, status, headers, body):
         """Any refusal must be a documented one; a temporary one says when to come back."""
         try:
@@ -70,10 +75,13 @@ class Load:
         except OSError as e:
             self.wrong.append(f"hung: {e}")
             return "hung"
+        events = []
         try:
             if stream.status != 200:
                 return self.refused(stream.status, stream.headers, stream.response.read())
-            events = list(stream.events())
+            events.extend(stream.events())
+        except http.client.IncompleteRead as e:
+            return "cut: error event" if events and "error" in json.loads(events[-1]) else "cut: " + type(e).__name__
         except (ConnectionError, http.client.HTTPException, ValueError) as e:
             return "cut: " + type(e).__name__
         except OSError as e:

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""O-06: what clients get while a daemon is dead. The launcher is frozen meanwhile, so that it stays dead: nothing here is a matter of
+luck, as it is under load (test_crash.py)."""
+import contextlib
+import http.client
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from gateway import SLOWER, wait_for
+from ipc import Peer
+
+SERVICE_SECONDS = 15
+
+
+@pytest.fixture(scope="module")
+def gateway(new_gateway):
+    return new_gateway(settings={"authd": {"guard_email": "flag"}})
+
+
+def steady(gateway):
+    return all(gateway.chat("gpt-x").status == 200 for _ in range(20))
+
+
+@contextlib.contextmanager
+def nobody_restarts(gateway):
+    """Service is back at the end, of itself."""
+    os.kill(gateway.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in (gateway.process.pid, *gateway.pids()):
+            os.kill(pid, signal.SIGCONT)
+    wait_for("service", lambda: len(gateway.pids()) == 4 + 3 * gateway.workers and steady(gateway), SERVICE_SECONDS, 0.2)
+    assert gateway.verify().returncode == 0
+
+
+def kill_all(gateway, daemon):
+    for pid in gateway.pids(daemon):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(f"{daemon} to be gone", lambda: not gateway.pids(daemon))
+
+
+def assert_refused(reply, code):
+    """The documented answer: 503, why, and when to come back."""
+    assert (reply.status, reply.json()["error"]["code"]) == (503, code)
+    assert int(reply.headers["retry-after"]) >= 1 and reply.headers["x-request-id"]
+
+
+DOWN = {"authd": "auth_unavailable", "egress": "egress_unavailable", "classifier": "classifier_unavailable", "keyvault": "grant_stale"}
+
+
+@pytest.mark.parametrize("daemon", DOWN)
+def test_refused_while_it_is_dead(gateway, daemon):
+    with nobody_restarts(gateway):
+        kill_all(gateway, daemon)
+        for _ in range(6):
+            began = time.monotonic()
+            assert_refused(gateway.chat("gpt-x"), DOWN[daemon])
+            assert time.monotonic() - began < 2 * SLOWER
+        assert_refused(gateway.chat("gpt-x", stream=True), DOWN[daemon])
+
+
+def test_without_the_dialer_there_are_no_new_connections(gateway):
+    """Those that are open serve on."""
+    assert gateway.chat("gpt-x").status == 200
+    with nobody_restarts(gateway):
+        kill_all(gateway, "dialer")
+        assert {gateway.chat("gpt-x").status for _ in range(8)} <= {200, 503}
+        assert_refused(gateway.chat("wrong-ca:x"), "egress_unavailable")
+
+
+def test_without_the_log_requests_go_on(gateway):
+    """And are in it afterwards; what an operator changes waits for the log, and is refused."""
+    with nobody_restarts(gateway):
+        kill_all(gateway, "auditd")
+        ids = {gateway.chat("gpt-x").headers["x-request-id"] for _ in range(20)}
+        done = gateway.cli("key", "create", check=False)
+        assert done.returncode == 1 and b"audit_unavailable" in done.stderr
+    for event in ("request.complete", "egress.use"):
+        wait_for(event, lambda event=event: ids <= {e["request_id"] for e in gateway.audit(event=event)})
+    assert not gateway.audit(event="log.gap")
+
+
+def waiting(gateway, worker, state):
+    with Peer(gateway, f"router{worker}", "admin", uid=0, hello=False) as peer:
+        peer.said, peer.client = peer.expect("HELLO"), "cli"
+        peer.hello()
+        peer.send("METRICS", 1)
+        text = peer.expect("METRICS_REP")["text"]
+    return sum(int(line.split()[-1]) for line in text.splitlines() if f'state="{state}"' in line)
+
+
+IN_HAND = {"authd": ("gpt-x", "AUTHORIZE", "auth_unavailable"), "classifier": ("gpt-x", "SCAN", "classifier_unavailable"),
+           "egress": ("gpt-x", "OPEN", "egress_unavailable"), "dialer": ("wrong-ca:x", "OPEN", "egress_unavailable")}
+
+
+@pytest.mark.parametrize("daemon", IN_HAND)
+def test_what_it_had_in_hand_is_answered_at_once(gateway, daemon):
+    """Frozen first, so that a request waits for it; its death ends the wait, not a deadline."""
+    model, state, code = IN_HAND[daemon]
+    replies = []
+    with nobody_restarts(gateway):
+        for pid in gateway.pids(daemon):
+            os.kill(pid, signal.SIGSTOP)
+        client = threading.Thread(target=lambda: replies.append(gateway.chat(model)))
+        client.start()
+        wait_for("the request to wait", lambda: any(waiting(gateway, w, state) for w in range(gateway.workers)))
+        began = time.monotonic()
+        kill_all(gateway, daemon)
+        client.join()
+        assert time.monotonic() - began < 1 * SLOWER
+        assert_refused(replies[0], code)
+
+
+def last_of(events):
+    """Of a stream that is cut: the end of its chunks never comes, so that nobody takes it for complete."""
+    last = None
+    with pytest.raises(http.client.IncompleteRead):
+        for last in events:
+            pass
+    return last
+
+
+@pytest.mark.parametrize("daemon", ["egress", "authd", "keyvault", "dialer", "auditd", "classifier"])
+def test_streams_in_flight(gateway, daemon):
+    """Without an egress they are cut, and say so. Whoever else dies, they go on."""
+    streams = [gateway.stream("test:slow:50:2000") for _ in range(3 * gateway.workers)]
+    events = [stream.events() for stream in streams]
+    for each in events:
+        next(each)
+    with nobody_restarts(gateway):
+        kill_all(gateway, daemon)
+        if daemon == "egress":
+            for each in events:
+                assert json.loads(last_of(each))["error"]["code"] == "egress_unavailable"
+        else:
+            for each in events:
+                assert all("error" not in json.loads(next(each)) for _ in range(10))
+        for stream in streams:
+            stream.close()
