@@ -178,16 +178,100 @@ static void test_a_rewritten_history(void **state)
 	(void)nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	assert_int_equal(mkdir(f->dir, 0700), 0);
 	f->signed_size = 0;
-	f->seq = 100; /* other request ids */
+	f->seq = 0;
+	f->request = "another"; /* and nothing else that could be noticed */
 	assert_int_equal(reopen(f), 0);
 	ledger_batch_clear(&f->batch);
 	for (size_t i = 0; i < TAMPER_ENTRIES; i++)
 		add(f);
 	assert_int_equal(ledger_append(f->l, &f->batch), 0);
 	sign(f);
+	assert_true(verifies(f, f->dir, &report));
 	store(&genuine, genuine.bytes, genuine.len);
 	assert_false(verifies(f, f->dir, &report));
+	assert_non_null(strstr(report.why, "not those that were signed"));
 	free(genuine.bytes);
+}
+
+/* What the key signed for another log: a genuine signature, and of the right size and root. */
+static void test_another_log(void **state)
+{
+	struct fixture *f = *state;
+	struct checkpoint cp;
+	struct file file;
+	struct span text;
+	uint8_t sig[NOTE_SIG_BYTES];
+	char other[512], note[1024];
+	size_t len, note_len;
+
+	make_log(f);
+	load(f, "checkpoint", &file);
+	assert_int_equal(note_verify(span_of(file.bytes, file.len), &f->key, &text), 0);
+	assert_int_equal(checkpoint_parse(text, &cp), 0);
+	cp.origin = SPAN_LIT("bulkhead.other/audit");
+	assert_int_equal(checkpoint_format(&cp, other, sizeof(other), &len), 0);
+	crypto_sign_detached(sig, NULL, (const uint8_t *)other, len, f->secret);
+	assert_int_equal(note_format(span_of(other, len), &f->key, sig, note, sizeof(note), &note_len), 0);
+	store(&file, (const uint8_t *)note, note_len);
+	expect(f, false, "another origin", 0);
+	free(file.bytes);
+}
+
+/* Entries where no commit could have put them; their leaves, and so the tree, are as they were. */
+static void test_every_place(void **state)
+{
+	struct fixture *f = *state;
+	struct file file;
+	struct entry entry;
+	size_t at = SEGMENT_HEAD_BYTES;
+
+	make_log(f);
+	load(f, SEGMENT, &file);
+	uint8_t *moved = malloc(file.len);
+	for (uint64_t i = 0; i < TAMPER_ENTRIES; i++, at += entry.bytes) {
+		assert_int_equal(entry_read(span_of(file.bytes + at, file.len - at), i, &entry), 0);
+		for (uint32_t place = 1; place <= i; place++) {
+			memcpy(moved, file.bytes, file.len);
+			(void)entry_seal(moved + at, entry.leaf.len, i, place);
+			store(&file, moved, file.len);
+			expect(f, place == entry.place, "place", i * TAMPER_ENTRIES + place);
+		}
+	}
+	free(moved);
+	free(file.bytes);
+}
+
+/* A later segment's head says what the tree and the producers were before it. */
+static void test_heads(void **state)
+{
+	struct fixture *f = *state;
+	struct segment_head head;
+	struct file file;
+	char name[SEGMENT_NAME_BYTES + 4] = "seg/";
+
+	assert_int_equal(reopen(f), 0);
+	while (f->l->segments < 2)
+		commit(f, 50);
+	sign(f);
+	(void)snprintf(name + 4, sizeof(name) - 4, "%s", f->l->segment.name);
+	f->l = ledger_close(f->l);
+	expect(f, true, "untouched", 0);
+	load(f, name, &file);
+	for (int what = 0; what < 5; what++) {
+		uint8_t *changed = malloc(file.len);
+		memcpy(changed, file.bytes, file.len);
+		assert_int_equal(segment_head_read(span_of(changed, file.len), &head), 0);
+		head.root.b[0] ^= what == 0;
+		head.last_leaf.b[0] ^= what == 1;
+		head.log_id[0] ^= what == 2;
+		head.sources.all[0].last_seq += what == 3;
+		head.sources.n -= what == 4;
+		segment_head_write(&head, changed);
+		store(&file, changed, file.len);
+		expect(f, false, "head", (size_t)what);
+		free(changed);
+	}
+	free(file.bytes);
 }
 
 static void test_another_key(void **state)
@@ -244,9 +328,11 @@ int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(test_every_bit),           CASE(test_every_length), CASE(test_every_swap),
-		CASE(test_a_rewritten_history), CASE(test_another_key),  CASE(test_a_silent_loss),
-		CASE(test_missing_files),
+		CASE(test_every_bit),     CASE(test_every_length),
+		CASE(test_every_swap),    CASE(test_a_rewritten_history),
+		CASE(test_another_key),   CASE(test_a_silent_loss),
+		CASE(test_missing_files), CASE(test_another_log),
+		CASE(test_every_place),   CASE(test_heads),
 	};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,7 +54,7 @@ void add(struct fixture *f)
 	char request[32], model[200];
 
 	f->seq++;
-	(void)snprintf(request, sizeof(request), "request-%" PRIu64, f->seq);
+	(void)snprintf(request, sizeof(request), "%s-%" PRIu64, f->request ? f->request : "request", f->seq);
 	memset(model, 'm', sizeof(model));
 	const struct proto_leaf leaf = {
 		.version = LEAF_VERSION,
