@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """L-01, L-03: what the log holds, and that nobody can change it unnoticed."""
 import hashlib
+import json
 import os
 import shutil
 
@@ -25,6 +26,18 @@ def test_both_witnesses_know_the_bytes(gateway):
     events = wait_for("both records", lambda: (found := gateway.audit(**match)) and len(found) == 2 and found)
     assert {e["event"] for e in events} == {"request.complete", "egress.use"}
     assert {e["digest"] for e in events} == {hashlib.sha256(reply.body).hexdigest()}
+
+
+def test_the_digest_is_of_what_the_provider_sent(gateway):
+    """Of its own bytes, an echoed key among them, not of what the scrubber let through."""
+    reply = gateway.chat("test:unauthorized")
+    said = {"message": f"Incorrect API key provided: {gateway.provider.key}.", "type": "invalid_request_error", "param": None, "code": None}
+    sent = json.dumps({"error": said}).encode()
+    assert len(sent) == len(reply.body) and sent != reply.body
+    wanted = hashlib.blake2b(sent, digest_size=32).hexdigest()
+    for event in ("request.complete", "egress.use"):
+        found = wait_for(event, lambda event=event: gateway.audit(event=event, request_id=reply.headers["x-request-id"]))
+        assert [e["digest"] for e in found] == [wanted]
 
 
 def test_operations_are_recorded(gateway):

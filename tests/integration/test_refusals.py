@@ -104,6 +104,15 @@ def test_too_large_is_refused_by_its_length_alone(gateway):
     assert got.startswith(b"HTTP/1.1 413")
 
 
+def test_too_large_in_chunks(gateway):
+    """Without a length: only the counting tells."""
+    conn = gateway.connect()
+    conn.request("POST", "/v1/chat/completions", (b"[" * 65536 for _ in range(161)), gateway.headers(), encode_chunked=True)
+    response = conn.getresponse()
+    assert response.status == 413 and json.loads(response.read())["error"]["code"] == "request_too_large"
+    conn.close()
+
+
 def test_head_too_large(gateway):
     got = gateway.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X-A: " + b"y" * 40000 + b"\r\n\r\n", 5)
     assert got.startswith(b"HTTP/1.1 431")
