@@ -17,7 +17,7 @@
 /* The wrappers have no context to be given. */
 static struct {
 	bool armed;
-	int fault; /* errno of the next sync; 0: it works */
+	int fault;                    /* errno of the next sync; 0: it works */
 	unsigned syncs, words, early; /* early: said before what was written was safe */
 } disk;
 
