@@ -48,7 +48,7 @@ def test_stream_helper(client):
 def test_abort_mid_stream(client, gateway, provider, scenario):
     """While tokens come, when a write would tell too; and while none comes."""
     before = gateway.pids()
-    assert client(scenario)["pieces"] == 3
+    assert client(scenario)["pieces"] >= 3, "and those that it had when it left"
     wait_for("the provider to be left", lambda: provider.journal()[0]["ended"] == "peer left")
     assert gateway.pids() == before
 
