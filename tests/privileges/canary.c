@@ -43,6 +43,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/sandbox.h"
@@ -70,7 +71,8 @@ struct fixture {
 	struct __user_cap_header_struct cap_head;
 	struct __user_cap_data_struct cap_data[2];
 	char *argv[2], own_file[64];
-	char scratch[4096];
+	char scratch[4096], ones[4096];
+	unsigned long aio; /* aio_context_t */
 	socklen_t scratch_len;
 	struct stat stat;
 	struct itimerval timer;
@@ -169,6 +171,7 @@ static void fixture_own(struct fixture *f)
 	f->iov = (struct iovec){.iov_base = f->page, .iov_len = 8};
 	f->argv[0] = (char *)(uintptr_t) "true";
 	f->one = 1;
+	memset(f->ones, 0xff, sizeof(f->ones));
 	f->scratch_len = sizeof(f->any);
 	f->clone.exit_signal = SIGCHLD;
 	f->cap_head.version = _LINUX_CAPABILITY_VERSION_3;

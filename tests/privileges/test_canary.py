@@ -37,7 +37,8 @@ UNFILTERED = {"335", "336", "uretprobe", "uprobe"}
 # Attempts that succeed for an ordinary process here, at least; otherwise the canary proves nothing.
 REAL = {"tcp4", "udp6", "unix_stream", "connect_abstract", "connect_inherited", "datagram", "bind", "open_passwd", "open_mem",
         "create_tmp", "open_beneath", "unlink", "execve", "execveat", "fork", "memfd", "map_exec", "map_write_exec",
-        "protect_exec", "memfd_sealable", "tcp_facts", "stat_path", "punch_hole", "kill_sibling", "ptrace_sibling", "read_sibling", "pidfd_getfd", "io_uring_setup", "dumpable"}
+        "protect_exec", "memfd_sealable", "tcp_facts", "stat_path", "punch_hole", "kill_sibling", "ptrace_sibling", "read_sibling", "pidfd_getfd", "io_uring_setup", "dumpable", "open_tree", "remap_exec",
+        "tkill_sibling", "pin_sibling", "kill_self", "core_limit", "asynchronous_io", "semaphores", "messages", "shared_memory"}
 
 
 def attempts():
