@@ -2,13 +2,14 @@
 """O-06: kill -9 of each daemon in turn under load. The others live, clients get the documented answer, service comes back."""
 import json
 import os
+import shutil
 import signal
 import threading
 import time
 
 import pytest
 
-from gateway import DAEMONS, SLOWER, is_alive, wait_for
+from gateway import BUILD, DAEMONS, SLOWER, is_alive, program_for_all, scratch, wait_for
 from ipc import metrics
 from load import Load
 
@@ -158,3 +159,17 @@ def test_a_frozen_daemon_is_not_waited_for_without_end(gateway):
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_for("service", lambda: steady(gateway), SERVICE_SECONDS, 0.2)
+
+
+def test_a_classifier_that_does_not_come_to_an_end_is_killed(new_gateway):
+    """Its own watchdog does it, the launcher starts another: the real program, linked with a defect."""
+    with scratch() as folder:
+        program = program_for_all(folder)
+        shutil.copy(os.path.join(BUILD, "hanging_classifier"), os.path.join(folder, "bin", "classifier"))
+        gateway = new_gateway(workers=1, settings={"authd": {"guard_email": "flag"}}, program=program)
+        victim = gateway.pids("classifier")[0]
+        reply = gateway.chat("gpt-x", text="please hang")
+        assert reply.status == 503 and reply.json()["error"]["code"] == "classifier_unavailable"
+        wait_for("another", lambda: gateway.pids("classifier") not in ([], [victim]), SERVICE_SECONDS)
+        wait_for("service", lambda: steady(gateway), SERVICE_SECONDS, 0.2)
+    assert "classifier0" in gateway.log() and "killed by SIGALRM" in gateway.log()

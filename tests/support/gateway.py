@@ -214,7 +214,8 @@ def lower(headers):
 class Gateway:
     """`bulkhead up` in a folder of its own."""
 
-    def __init__(self, folder, provider=None, settings=None, workers=2, providers=None, prefix=()):
+    def __init__(self, folder, provider=None, settings=None, workers=2, providers=None, prefix=(), program=None):
+        self.program = program or os.path.join(BIN, "bulkhead")
         self.folder, self.provider = folder, provider
         self.config = os.path.join(folder, "bulkhead.yaml")
         self.state, self.run_dir = os.path.join(folder, "state"), os.path.join(folder, "run")
@@ -264,7 +265,7 @@ class Gateway:
     def start(self, seconds=20):
         self.log_file = open(os.path.join(self.folder, "log"), "ab")  # pylint: disable=consider-using-with
         with uninterrupted():
-            self.process = subprocess.Popen([*self.prefix, os.path.join(BUILD, "bin", "bulkhead"), "up", "-c", self.config],
+            self.process = subprocess.Popen([*self.prefix, self.program, "up", "-c", self.config],
                                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file,
                                             cwd=self.folder, start_new_session=True)
         self.ready_line = self.read_line("ready:", seconds)
@@ -328,7 +329,7 @@ class Gateway:
 
     # ---- operator ----
     def cli(self, *args, stdin=b"", check=True):
-        done = subprocess.run([os.path.join(BUILD, "bin", "bulkhead"), *args, "-c", self.config], input=stdin, capture_output=True,
+        done = subprocess.run([self.program, *args, "-c", self.config], input=stdin, capture_output=True,
                               timeout=30 * SLOWER, cwd=self.folder, check=False)
         if check and done.returncode != 0:
             raise AssertionError(f"bulkhead {' '.join(args)}: {done.returncode}\n{done.stdout.decode()}{done.stderr.decode()}")
