@@ -82,6 +82,7 @@ int cmd_vault_seal(struct cli *cli);
 int cmd_vault_status(struct cli *cli);
 int cmd_vault_backup(struct cli *cli);
 int cmd_vault_restore(struct cli *cli);
+int cmd_vault_sync(struct cli *cli);
 int cmd_vault_add(struct cli *cli);
 int cmd_vault_list(struct cli *cli);
 int cmd_vault_rm(struct cli *cli);

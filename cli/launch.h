@@ -6,7 +6,7 @@
  *   launch_place.c     folders, the lock, where programs are, who owns what
  *   launch_listen.c    every socket of edges.def, and the HTTP port
  *   launch_config.c    which sections a role is given, as a sealed memfd
- *   launch_key.c       the root key's descriptor, where it is in a file
+ *   launch_key.c, launch_source.c   files with keys (launch_files.h)
  *   launch_exec.c      fork, descriptors, limits, uid, exec: all between fork and exec
  *   launch_control.c   LINK and READY: the switchboard
  *   launch_watch.c     deaths, restarts, draining
@@ -25,6 +25,7 @@
 
 struct launcher;
 struct launch_control;
+struct launch_sources;
 
 struct launch_child {
 	struct launcher *l;
@@ -71,6 +72,8 @@ struct launcher {
 	uv_signal_t on_child, on_int, on_term, on_hup;
 	uv_timer_t deadline; /* of draining */
 	unsigned stage;
+	bool vault_open; /* as the core said last */
+	struct launch_sources *sources;
 	int exit_code;
 };
 
@@ -93,13 +96,6 @@ void launch_unlisten(struct launcher *l);
 /* ---- launch_config.c ---- */
 /* A sealed memfd with the CONFIG frame of this role. 0 or negative; positive: `problem` of the tree. */
 MUST_USE int launch_config(struct launcher *l, enum role role, int *ret_fd);
-
-/* ---- launch_key.c ---- */
-/* Before anything starts: a key file that cannot be used is told in one line. CLI_DONE or CLI_FAILED. */
-MUST_USE int launch_check_key(struct launcher *l);
-/* For a core that starts; -1: it is to start sealed, or has no key yet. */
-int launch_open_key(struct launcher *l);
-void launch_forget_seal(struct launcher *l);
 
 /* ---- launch_exec.c ---- */
 /* 0 or negative. */

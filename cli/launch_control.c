@@ -5,7 +5,7 @@
  * and for edges of no other instance. Whoever floods us, sends what is no message, or does not read its answers, is
  * killed: it is either captured or broken, and restarting mends the latter.
  */
-#include "cli/launch.h"
+#include "cli/launch_files.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -134,6 +134,8 @@ static int control_message(struct launch_child *c, struct span body)
 		return control_link(c, id, msg.link.edge);
 	if (desc->type != PROTO_READY)
 		return -EPROTO;
+	if (c->role == ROLE_KEYVAULT)
+		launch_sources_heard(c->l, msg.ready.ready);
 	launch_heard(c);
 	return 0;
 }

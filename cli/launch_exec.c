@@ -7,7 +7,7 @@
  * core, and when we are root has a uid of its own, no groups and an empty capability bounding set. The environment is
  * made anew.
  */
-#include "cli/launch.h"
+#include "cli/launch_files.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The root key for a core that starts. The core reads it and closes it before its first peer speaks. */
-#include "cli/launch.h"
+#include "cli/launch_files.h"
 
 #include <errno.h>
 #include <unistd.h>

@@ -10,7 +10,7 @@
  * serves them, then the log, and last the core, which signs the log's final checkpoint. Whoever is left at the deadline
  * is killed.
  */
-#include "cli/launch.h"
+#include "cli/launch_files.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -72,6 +72,7 @@ void launch_drain(struct launcher *l, int exit_code)
 		return;
 	}
 	l->phase = LAUNCH_DRAINING;
+	launch_sources_stop(l);
 	l->exit_code = exit_code;
 	for (size_t i = 0; i < l->n_children; i++)
 		uv_timer_stop(&l->children[i].restart);

@@ -12,6 +12,7 @@
 
 #include "cli/admin.h"
 #include "cli/launch.h"
+#include "cli/launch_files.h"
 
 static int up_child(struct launcher *l, enum role role, unsigned worker)
 {
@@ -132,7 +133,9 @@ static int up_prepare(struct launcher *l)
 		r = launch_check_key(l);
 	if (!r)
 		r = launch_listen(l);
-	return r ? r : launch_watch(l);
+	if (!r)
+		r = launch_watch(l);
+	return r ? r : launch_sources_start(l);
 }
 
 static void up_leave(struct launcher *l)
@@ -143,6 +146,7 @@ static void up_leave(struct launcher *l)
 	if (l->run_fd >= 0)
 		close(l->run_fd);
 	launch_close(l);
+	launch_sources_free(l);
 }
 
 static int up(struct cli *cli, bool whole)

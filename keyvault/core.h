@@ -52,7 +52,7 @@ void core_reject(struct core *c, const char *actor, struct span credential, int 
 struct core_answer {
 	struct ipc_conn *conn; /* NULL: the operator has gone */
 	uint64_t id;
-	enum proto_type type; /* VAULT_ADDED, VAULT_FERNET or VAULT_BACKED_UP */
+	enum proto_type type; /* VAULT_ADDED, VAULT_SOURCED, VAULT_FERNET or VAULT_BACKED_UP */
 	size_t len;
 	uint8_t bytes[SEAL_BYTES_MAX];
 	struct secret_arena *arena;
@@ -83,6 +83,10 @@ MUST_USE int core_restore(void *ctx, struct ipc_conn *conn, uint64_t id, const v
 MUST_USE int core_refuse_proof(struct core *c, struct ipc_conn *conn, uint64_t id, int e);
 /* VAULT_BACKED_UP. 0 or negative. */
 MUST_USE int core_backup_send(const struct core_answer *a);
+
+/* ---- dispatch_source.c: the same ---- */
+
+MUST_USE int core_source(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
 
 /* ---- dispatch.c, the tables ---- */
 

@@ -208,6 +208,8 @@ static int core_answer_send(struct core_answer *a)
 
 	if (a->type == PROTO_VAULT_BACKED_UP)
 		return core_backup_send(a);
+	if (a->type == PROTO_VAULT_SOURCED)
+		return core_send(a->conn, a->type, a->id, &(struct proto_vault_sourced){.blob = bytes});
 	if (a->type == PROTO_VAULT_FERNET)
 		return core_send(a->conn, a->type, a->id, &(struct proto_vault_fernet){.token = bytes});
 	return core_send(a->conn, a->type, a->id, &(struct proto_vault_added){.blob = bytes});
@@ -331,6 +333,7 @@ int core_serve(struct core *c)
 		{PROTO_VAULT_ROTATE_FERNET, core_rotate_fernet},
 		{PROTO_VAULT_BACKUP, core_backup},
 		{PROTO_VAULT_RESTORE, core_restore},
+		{PROTO_VAULT_SOURCE, core_source},
 	};
 	static const struct ipc_edge_spec authd = {.peer = ROLE_AUTHD,
 						   .rows = authd_rows,

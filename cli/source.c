@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `bulkhead vault sync`: provider keys that are kept in files by somebody else (providers: key_file). What crosses to
+ * the core is the open file; a key that is in force already makes no new version. The launcher of `up` runs this
+ * command whenever such a file changes; where daemons have containers of their own, an operator's container runs it.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "cli/credential.h"
+#include "cli/key_file.h"
+#include "cli/output.h"
+#include "cli/source.h"
+
+int source_open(const struct cli *cli, size_t provider, int *ret_fd, char why[KEY_FILE_WHY_BYTES])
+{
+	struct key_file_owner core = key_file_core(cli);
+
+	return key_file_open(config_tree_get(cli->config, CONFIG_PROVIDERS, provider, "key_file"), &core,
+			     SOURCE_BYTES_MAX, ret_fd, why);
+}
+
+bool source_is_configured(const struct cli *cli, size_t provider)
+{
+	return config_tree_get(cli->config, CONFIG_PROVIDERS, provider, "key_file")[0] != 0;
+}
+
+/* *ret_len 0: it is in force. */
+static int source_seal(struct cli *cli, const struct proto_binding *binding, int fd, uint8_t blob[BLOB_BYTES_MAX],
+		       size_t *ret_len)
+{
+	struct proto_vault_source source = {0};
+	uint8_t packed[BINDING_BYTES_MAX];
+	const union proto_any *answer;
+	struct admin *core = NULL;
+	int r = credential_pack(cli, binding, packed, &source.binding);
+
+	if (!r)
+		r = admin_open(cli, ROLE_KEYVAULT, 0, &core);
+	if (!r)
+		r = admin_call_fd(core, PROTO_VAULT_SOURCE, &source, fd, PROTO_VAULT_SOURCED, ADMIN_DEADLINE_MS,
+				  &answer);
+	if (!r) {
+		*ret_len = answer->vault_sourced.blob.len;
+		memcpy(blob, answer->vault_sourced.blob.p, *ret_len);
+	}
+	admin_close(core);
+	return r;
+}
+
+static int source_sync(struct cli *cli, struct admin *authd, const char *name, int fd)
+{
+	struct proto_binding binding = {0};
+	uint8_t blob[BLOB_BYTES_MAX];
+	struct config_url url;
+	size_t len = 0;
+	int r = credential_binding(cli, name, &url, &binding);
+
+	if (!r)
+		r = credential_version(authd, name, &binding.version);
+	binding.version++;
+	if (!r)
+		r = source_seal(cli, &binding, fd, blob, &len);
+	if (r || len == 0)
+		return r;
+	r = credential_put(authd, &binding, span_of(blob, len));
+	return r ? r : credential_added(cli, &binding);
+}
+
+static int source_sync_one(struct cli *cli, struct admin *authd, size_t provider)
+{
+	const char *name = config_tree_get(cli->config, CONFIG_PROVIDERS, provider, "name");
+	char why[KEY_FILE_WHY_BYTES];
+	int fd;
+
+	if (source_open(cli, provider, &fd, why))
+		return cli_fail(cli, "the key of %s stays as it was: %s", name, why);
+	int r = source_sync(cli, authd, name, fd);
+	close(fd);
+	return r;
+}
+
+static bool source_is_asked_for(const struct cli *cli, const char *name)
+{
+	bool asked = cli->n_args == 0;
+
+	for (size_t i = 0; i < cli->n_args; i++)
+		asked |= strcmp(cli->args[i], name) == 0;
+	return asked;
+}
+
+/* Each is tried, whatever became of those before it. */
+int cmd_vault_sync(struct cli *cli)
+{
+	struct admin *authd = NULL;
+	int r = cli_config(cli), worst = CLI_DONE;
+	size_t n = 0;
+
+	if (!r)
+		r = admin_open(cli, ROLE_AUTHD, 0, &authd);
+	for (size_t i = 0; !r && i < cli->config->sections[CONFIG_PROVIDERS].n; i++) {
+		if (!source_is_configured(cli, i) ||
+		    !source_is_asked_for(cli, config_tree_get(cli->config, CONFIG_PROVIDERS, i, "name")))
+			continue;
+		n++;
+		if (source_sync_one(cli, authd, i))
+			worst = CLI_FAILED;
+	}
+	admin_close(authd);
+	if (!r && n == 0)
+		return cli_fail(cli, "no such provider has a key_file in %s", cli->config->file);
+	return r ? r : worst;
+}
