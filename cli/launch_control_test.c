@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The switchboard, played against by a child that is no process: what it connects, what it refuses, whom it hangs up
  * on. */
-#include "cli/launch.h"
+#include "cli/launch_files.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +25,12 @@ struct world {
 	unsigned heard;
 };
 
-/* up.c is not linked: the one function that the switchboard calls there. */
+/* up.c and launch_source.c are not linked: what the switchboard calls there. */
+void launch_sources_heard(struct launcher *l, bool vault_open)
+{
+	l->vault_open = vault_open;
+}
+
 void launch_heard(struct launch_child *c)
 {
 	container_of(c, struct world, child)->heard++;

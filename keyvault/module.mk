@@ -27,6 +27,7 @@ PKG_LIBS_watched := $(foreach c,pwrite fsync fdatasync sendmsg,-Wl,--wrap=$(c))
 $(eval $(call unit,keyvault/durable,core_world power keyvault common sha256_sodium proto,libuv libsodium msgpack nettle watched))
 $(eval $(call unit,keyvault/dispatch_fernet,core_world keyvault common sha256_sodium proto,libuv libsodium msgpack nettle))
 $(eval $(call fuzz,fernet,keyvault common,libsodium nettle))
+$(eval $(call fuzz,age,keyvault common,libsodium))
 $(eval $(call fuzz,sealed_credential,keyvault common sha256_sodium proto,libsodium msgpack))
 # Egress and dialer: their own programs, libraries and packages; the core shares nothing with them but common/ and proto/.
 EGRESS_SRC := $(addprefix keyvault/egress/,chars.c scrub.c scrub_forms.c replay.c head.c reply.c permit.c request.c spare.c tls.c pool.c credential.c \
