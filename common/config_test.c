@@ -39,6 +39,7 @@ static const struct pair good[] = {
 	{"providers.0.auth", "header"},
 	{"providers.0.header", "x-api-key"},
 	{"providers.0.connect_within", "10.0.0.0/8,fd00::/8"},
+	{"providers.0.key_file", ""},
 	{"dialer.resolvers", ""},
 };
 
