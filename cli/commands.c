@@ -30,7 +30,7 @@ const struct cli_command cli_commands[] = {
 	{ "vault status", "", 0, 0, "Whether the vault is open, and how its memory is protected.", cmd_vault_status, { { 0 } } },
 	{ "vault add", "PROVIDER", 1, 1, "Seal a provider's key, read from standard input; replaces the one before.", cmd_vault_add, {
 		{ "--file", "FILE", "Read the key from here." } } },
-	{ "vault sync", "[PROVIDER...]", 0, 16, "Seal the keys in files (providers: key_file) that are new; `up` does it by itself.", cmd_vault_sync, { { 0 } } },
+	{ "vault sync", "[PROVIDER...]", 0, 16, "Seal the new keys in providers' key_files; `up` does so by itself.", cmd_vault_sync, { { 0 } } },
 	{ "vault list", "", 0, 0, "Sealed provider keys, without the keys.", cmd_vault_list, { { 0 } } },
 	{ "vault rm", "PROVIDER", 1, 1, "Remove a provider's key everywhere.", cmd_vault_rm, { { 0 } } },
 	{ "vault import-fernet", "[PROVIDER]", 0, 1, "Seal what is in a Fernet token; without a name: in lines `PROVIDER TOKEN`.", cmd_vault_import_fernet, {
