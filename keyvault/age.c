@@ -95,7 +95,7 @@ static void age_wrap_key(struct age_room *room, const uint8_t *share, const uint
 
 static void age_header_mac(struct age_room *room, struct span header, uint8_t ret_mac[AGE_MAC_BYTES])
 {
-	age_hkdf(room, span_of(room->file_key, AGE_FILE_KEY_BYTES), SPAN_NULL, "header");
+	age_hkdf(room, span_of(room->file_key, AGE_FILE_KEY_BYTES), SPAN_LIT(""), "header");
 	age_hmac(room, span_of(room->key, sizeof(room->key)), header, ret_mac);
 }
 
