@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "cli/catalogue.h"
+#include "cli/config_auth.h"
 #include "cli/config_tree.h"
 #include "cli/listen.h"
 #include "common/address.h"
@@ -48,13 +49,19 @@ static int complete_provider(struct config_tree *t, size_t i)
 			"give its base_url",
 			name);
 	if (!row)
-		return 0;
+		return config_auth_complete(t, i);
+	if (strpbrk(row->base_url, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") &&
+	    !config_tree_get(t, CONFIG_PROVIDERS, i, "base_url"))
+		return config_tree_wrong(t, t->sections[CONFIG_PROVIDERS].elements[i].line,
+					 "provider '%s' needs a base_url, of the form %s", name, row->base_url);
 	r = complete_set(t, CONFIG_PROVIDERS, i, "base_url", row->base_url);
 	if (!r)
 		r = complete_set(t, CONFIG_PROVIDERS, i, "dialect", row->dialect);
 	if (!r && !config_tree_get(t, CONFIG_PROVIDERS, i, "auth"))
 		r = complete_set(t, CONFIG_PROVIDERS, i, "header", row->header);
-	return r ? r : complete_set(t, CONFIG_PROVIDERS, i, "auth", row->auth);
+	if (!r)
+		r = complete_set(t, CONFIG_PROVIDERS, i, "auth", row->auth);
+	return r ? r : config_auth_complete(t, i);
 }
 
 /* ---- defaults ---- */
@@ -187,7 +194,9 @@ static int complete_check_provider(struct config_tree *t, size_t i)
 		return config_tree_wrong(
 			t, line, "header of provider '%s' must be a lower-case header that may carry a key", name);
 	int r = complete_check_connect(t, i, name, line);
-	return r ? r : complete_check_origin(t, i, &url);
+	if (!r)
+		r = complete_check_origin(t, i, &url);
+	return r ? r : config_auth_check(t, i);
 }
 
 static bool complete_has_provider(const struct config_tree *t, struct span name)

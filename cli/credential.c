@@ -4,45 +4,15 @@
  *
  * Adding is three steps, and the key itself takes part in one: ask authd for the version in force, have the core seal
  * the key with a binding of the next version, hand the sealed blob to authd. The binding is made here from the
- * configuration; what it says about host, path and header is what the key can ever be used for.
+ * configuration (binding.c); what it says about host, path and header is what the key can ever be used for.
  */
 #include "cli/credential.h"
 
 #include "cli/locked.h"
 #include "cli/output.h"
 
-#define CREDENTIAL_TENANT "*"
-#define SECRET_BYTES_MAX  4096 /* as in VAULT_ADD */
-
-int credential_binding(struct cli *cli, const char *name, struct config_url *url, struct proto_binding *ret)
-{
-	struct config_tree *t = cli->config;
-	size_t i = 0;
-
-	while (i < t->sections[CONFIG_PROVIDERS].n &&
-	       strcmp(config_tree_get(t, CONFIG_PROVIDERS, i, "name"), name) != 0)
-		i++;
-	if (i == t->sections[CONFIG_PROVIDERS].n)
-		return cli_fail(cli, "no provider '%s' in %s: add `- name: %s` to `providers` there and restart", name,
-				t->file, name);
-	if (config_url_parse(config_tree_get(t, CONFIG_PROVIDERS, i, "base_url"), url))
-		return cli_fail(cli, "the base_url of provider '%s' is wrong: run `bulkhead config check`", name);
-	bool bearer = strcmp(config_tree_get(t, CONFIG_PROVIDERS, i, "auth"), "bearer") == 0;
-	*ret = (struct proto_binding){
-		.tenant = SPAN_LIT(CREDENTIAL_TENANT),
-		.credential = span_str(name),
-		.provider = span_str(name),
-		.scheme = SPAN_LIT("https"),
-		.host = span_str(url->host),
-		.port = url->port,
-		.path_prefix = url->prefix[0] ? span_str(url->prefix) : SPAN_LIT("/"),
-		.methods = BIT(PROTO_GET) | BIT(PROTO_POST),
-		.header = bearer ? SPAN_LIT("authorization")
-				 : span_str(config_tree_get(t, CONFIG_PROVIDERS, i, "header")),
-		.prefix = bearer ? SPAN_LIT("Bearer ") : SPAN_NULL,
-	};
-	return CLI_DONE;
-}
+#define SECRET_BYTES_MAX 4096 /* as in VAULT_ADD */
+#define LINES_BYTES_MAX  16384
 
 int credential_version(struct admin *authd, const char *name, uint64_t *ret)
 {
@@ -114,31 +84,55 @@ int credential_added(struct cli *cli, const struct proto_binding *binding)
 	return CLI_DONE;
 }
 
+/* From file, pipe or terminal, in the form that is sealed. A service account's name goes into the binding. */
+static int credential_secret(struct cli *cli, struct binding *b, struct locked *ret_secret)
+{
+	const char *file = cli_option(cli, "--file");
+	struct locked text = LOCKED_NULL, secret = LOCKED_NULL;
+	struct secret_form_result result;
+	int r = secret_form_has_lines(b->form.auth)
+			? locked_read_lines(cli, "secret", "First line of the secret (not shown)", file,
+					    LINES_BYTES_MAX, &text)
+			: locked_read(cli, "key", "Provider key (not shown)", file, SECRET_BYTES_MAX, &text);
+
+	if (!r)
+		r = locked_new(cli, SECRET_BYTES_MAX, &secret);
+	if (!r && secret_form_read(&b->form, span_of(text.p, text.len), secret.p, secret.cap, &result))
+		r = cli_fail(cli, "%s; nothing was done (docs/providers.md)", result.why);
+	locked_wipe(&text);
+	if (r) {
+		locked_wipe(&secret);
+		return r;
+	}
+	binding_set_client(b, result.client_id);
+	secret.len = result.len;
+	*ret_secret = secret;
+	return CLI_DONE;
+}
+
 int cmd_vault_add(struct cli *cli)
 {
 	const char *name = cli->args[0];
-	struct proto_binding binding = {0};
+	struct binding binding;
 	struct proto_vault_add add = {0};
 	struct locked secret = LOCKED_NULL;
 	uint8_t packed[BINDING_BYTES_MAX], blob[BLOB_BYTES_MAX];
 	struct admin *authd = NULL;
-	struct config_url url;
 	uint64_t version;
 	size_t len = 0;
 	int r = cli_config(cli);
 
 	if (!r)
-		r = credential_binding(cli, name, &url, &binding);
+		r = binding_make(cli, name, &binding);
 	if (!r)
 		r = admin_open(cli, ROLE_AUTHD, 0, &authd);
 	if (!r)
 		r = credential_version(authd, name, &version);
 	if (!r)
-		r = locked_read(cli, "key", "Provider key (not shown)", cli_option(cli, "--file"), SECRET_BYTES_MAX,
-				&secret);
+		r = credential_secret(cli, &binding, &secret);
 	if (!r) {
-		binding.version = version + 1;
-		r = credential_pack(cli, &binding, packed, &add.binding);
+		binding.proto.version = version + 1;
+		r = credential_pack(cli, &binding.proto, packed, &add.binding);
 	}
 	if (!r) {
 		add.secret = span_of(secret.p, secret.len);
@@ -146,9 +140,9 @@ int cmd_vault_add(struct cli *cli)
 	}
 	locked_wipe(&secret);
 	if (!r)
-		r = credential_put(authd, &binding, span_of(blob, len));
+		r = credential_put(authd, &binding.proto, span_of(blob, len));
 	if (!r)
-		r = credential_added(cli, &binding);
+		r = credential_added(cli, &binding.proto);
 	admin_close(authd);
 	return r;
 }

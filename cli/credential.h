@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The steps of storing a provider key, for all commands that do: bind, seal, put. All return CLI_DONE, or CLI_FAILED
- * with the line printed. */
+/* The steps of storing a provider key, for all commands that do: bind (binding.h), seal, put. All return CLI_DONE, or
+ * CLI_FAILED with the line printed. */
 #pragma once
 
 #include "cli/admin.h"
-#include "cli/config_tree.h"
+#include "cli/binding.h"
 
-#define BINDING_BYTES_MAX 1280 /* as in VAULT_ADD and VAULT_ADDED */
+#define BINDING_BYTES_MAX 2560 /* as in VAULT_ADD and VAULT_ADDED */
 #define BLOB_BYTES_MAX    8192
 
-/* The element of `providers` with this name, as the binding wants it, but for the version. `url` keeps the host. After
- * cli_config(). */
-MUST_USE int credential_binding(struct cli *cli, const char *name, struct config_url *url, struct proto_binding *ret);
 /* The version in force, 0 when there is none. */
 MUST_USE int credential_version(struct admin *authd, const char *name, uint64_t *ret);
 /* *ret views `packed`. */

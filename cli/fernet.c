@@ -81,57 +81,56 @@ struct fernet_import {
 
 /* Bind, have the core decrypt and seal, put. */
 static int fernet_import_one(struct cli *cli, const struct fernet_import *i, const char *provider, struct span token,
-			     struct config_url *url, struct proto_binding *ret_binding)
+			     struct binding *ret_binding)
 {
 	struct proto_vault_import_fernet msg = {.token = token, .keys = i->keys, .ttl_s = i->ttl_s};
 	uint8_t packed[BINDING_BYTES_MAX], blob[BLOB_BYTES_MAX];
 	struct admin *authd = NULL;
 	uint64_t version = 0;
 	size_t len = 0;
-	int r = credential_binding(cli, provider, url, ret_binding);
+	int r = binding_make(cli, provider, ret_binding);
+	struct proto_binding *proto = &ret_binding->proto;
 
 	if (!r)
 		r = admin_open(cli, ROLE_AUTHD, 0, &authd);
 	if (!r)
 		r = credential_version(authd, provider, &version);
-	ret_binding->version = version + 1;
+	proto->version = version + 1;
 	if (!r)
-		r = credential_pack(cli, ret_binding, packed, &msg.binding);
+		r = credential_pack(cli, proto, packed, &msg.binding);
 	if (!r)
 		r = credential_seal(cli, PROTO_VAULT_IMPORT_FERNET, &msg, blob, &len);
 	if (!r)
-		r = credential_put(authd, ret_binding, span_of(blob, len));
+		r = credential_put(authd, proto, span_of(blob, len));
 	admin_close(authd);
 	return r;
 }
 
 static int fernet_import_line(struct cli *cli, void *ctx, const struct fernet_line *line, json_t **ret_done)
 {
-	struct proto_binding binding = {0};
-	struct config_url url;
+	struct binding binding;
 
 	if (!*line->before)
 		return cli_fail(cli, "not `PROVIDER TOKEN`");
-	int r = fernet_import_one(cli, ctx, line->before, span_str(line->token), &url, &binding);
+	int r = fernet_import_one(cli, ctx, line->before, span_str(line->token), &binding);
 	if (r)
 		return r;
 	*ret_done = json_pack("{s:I,s:o,s:I}", "line", (json_int_t)line->number, "credential",
-			      json_span(binding.credential), "version", (json_int_t)binding.version);
-	return cli->json ? CLI_DONE : credential_added(cli, &binding);
+			      json_span(binding.proto.credential), "version", (json_int_t)binding.proto.version);
+	return cli->json ? CLI_DONE : credential_added(cli, &binding.proto);
 }
 
 /* A single token, which may stand on a line of its own. */
 static int fernet_import_single(struct cli *cli, const struct fernet_import *i, const char *provider)
 {
 	struct locked token = LOCKED_NULL;
-	struct proto_binding binding = {0};
-	struct config_url url;
+	struct binding binding;
 	int r = locked_read(cli, "token", "Fernet token (not shown)", NULL, FERNET_TOKEN_MAX, &token);
 
 	if (!r)
-		r = fernet_import_one(cli, i, provider, span_of(token.p, token.len), &url, &binding);
+		r = fernet_import_one(cli, i, provider, span_of(token.p, token.len), &binding);
 	locked_wipe(&token);
-	return r ? r : credential_added(cli, &binding);
+	return r ? r : credential_added(cli, &binding.proto);
 }
 
 int cmd_vault_import_fernet(struct cli *cli)

@@ -268,16 +268,6 @@ void config_deinit(struct config *c)
 	*c = CONFIG_NULL;
 }
 
-const char *config_provider_header(const struct config_provider *p)
-{
-	return p->auth == CONFIG_AUTH_BEARER ? "authorization" : p->header;
-}
-
-const char *config_provider_prefix(const struct config_provider *p)
-{
-	return p->auth == CONFIG_AUTH_BEARER ? "Bearer " : "";
-}
-
 bool config_list_next(const char **at, struct span *ret_item)
 {
 	size_t len = strcspn(*at, ",");

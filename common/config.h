@@ -45,7 +45,16 @@ enum config_section {
 /* The words of WORD rows that code decides by, in their order there. */
 enum { CONFIG_UNSEAL_PASSPHRASE, CONFIG_UNSEAL_KEY_FILE, CONFIG_UNSEAL_CREDENTIAL };
 enum { CONFIG_MODE_DEFAULT, CONFIG_MODE_STRICT };
-enum { CONFIG_AUTH_BEARER, CONFIG_AUTH_HEADER };
+enum {
+	CONFIG_AUTH_BEARER,
+	CONFIG_AUTH_HEADER,
+	CONFIG_AUTH_BASIC,
+	CONFIG_AUTH_SIGV4,
+	CONFIG_AUTH_GOOGLE,
+	CONFIG_AUTH_OAUTH_REFRESH,
+	CONFIG_AUTH_OAUTH_CLIENT
+};
+enum { CONFIG_CLIENT_AUTH_BASIC, CONFIG_CLIENT_AUTH_FORM };
 enum { CONFIG_DIALECT_OPENAI };
 
 struct config {
@@ -77,18 +86,14 @@ MUST_USE int config_read(int fd, enum role role, uint64_t sections, struct confi
 MUST_USE int config_bind(struct span body, enum role role, uint64_t sections, struct config *ret_config);
 void config_deinit(struct config *c);
 
-/* base_url taken apart. Only https, a lower-case host, no user, query or fragment; port 443 when none; no final slash
- * in `prefix`. */
+/* base_url or token_url taken apart. Only https, a lower-case host, no user, query or fragment; port 443 when none; no
+ * final slash in `prefix`. */
 struct config_url {
 	char host[254]; /* IPv6 without brackets */
 	uint16_t port;
 	char prefix[257]; /* "" or "/v1" */
 };
 MUST_USE int config_url_parse(const char *base_url, struct config_url *ret_url);
-
-/* How a provider wants its key: lower-case header and the text before the secret. */
-const char *config_provider_header(const struct config_provider *p);
-const char *config_provider_prefix(const struct config_provider *p);
 
 /* Takes the next item of a comma-separated list such as config_model.providers; false at the end. */
 bool config_list_next(const char **at, struct span *ret_item);

@@ -41,6 +41,13 @@ static const struct pair good[] = {
 	{"providers.0.connect_within", "10.0.0.0/8,fd00::/8"},
 	{"providers.0.key_file", ""},
 	{"dialer.resolvers", ""},
+	{"providers.0.pins", ""},
+	{"providers.0.scope", ""},
+	{"providers.0.client_id", ""},
+	{"providers.0.client_auth", "form"},
+	{"providers.0.token_url", "https://login.test/token"},
+	{"providers.0.token_connect_to", ""},
+	{"providers.0.token_pins", ""},
 };
 
 static int bind(const struct pair *pairs, size_t n)
@@ -66,8 +73,9 @@ static void test_binds(void **state)
 	assert_string_equal(config.providers[0].connect_to, "127.0.0.1");
 	assert_string_equal(config.providers[0].ca_file, "");
 	assert_int_equal(config.providers[0].auth, CONFIG_AUTH_HEADER);
-	assert_string_equal(config_provider_header(&config.providers[0]), "x-api-key");
-	assert_string_equal(config_provider_prefix(&config.providers[0]), "");
+	assert_string_equal(config.providers[0].header, "x-api-key");
+	assert_int_equal(config.providers[0].client_auth, CONFIG_CLIENT_AUTH_FORM);
+	assert_string_equal(config.providers[0].token_url, "https://login.test/token");
 	config_deinit(&config);
 }
 

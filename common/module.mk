@@ -1,4 +1,4 @@
-SRC_common := common/err.c common/buf.c common/crc32c.c common/grant.c common/json_value.c common/json_scan.c common/secret.c
+SRC_common := common/err.c common/buf.c common/crc32c.c common/grant.c common/binding_auth.c common/json_value.c common/json_scan.c common/json_member.c common/secret.c
 SRC_common += common/sandbox.c common/sandbox_table.c common/seccomp_bpf.c common/landlock.c
 SRC_common += common/address.c common/config.c common/config_rows.c common/config_url.c
 SRC_common += common/log.c common/edges.c common/daemon.c

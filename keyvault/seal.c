@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <sodium.h>
 
+#include "common/binding_auth.h"
+
 #define SEAL_MAGIC            "BHV1"
 #define SEAL_MAGIC_BYTES      4
 #define SEAL_HEAD_BYTES       (SEAL_MAGIC_BYTES + 2)
@@ -46,7 +48,7 @@ int seal_check_binding(const struct proto_binding *b)
 		    seal_is_printable(b->prefix, ' ') && seal_is_printable(b->path_prefix, '!') &&
 		    b->path_prefix.p[0] == '/' && seal_is_printable(b->tenant, '!') &&
 		    seal_is_printable(b->credential, '!') && seal_is_printable(b->provider, '!') &&
-		    (b->not_after == 0 || b->not_after > b->not_before);
+		    (b->not_after == 0 || b->not_after > b->not_before) && binding_auth_ok(b);
 	return fits ? 0 : SEAL_E_BINDING;
 }
 

@@ -18,7 +18,7 @@
 #include "keyvault/keyring.h"
 #include "proto/proto.h"
 
-#define SEAL_BINDING_BYTES_MAX 1280
+#define SEAL_BINDING_BYTES_MAX 2560
 #define SEAL_SECRET_BYTES_MAX  4096
 #define SEAL_BYTES_MAX         8192
 #define SEAL_OVERHEAD_BYTES    (4 + 2 + 32 + 24 + 16)
@@ -38,7 +38,8 @@ struct seal_view {
 	struct span binding_packed, header, commitment, nonce, box;
 };
 
-/* Where a secret may be sent: https, host and header in lower case, a path prefix from the root, no control characters.
+/* Where a secret may be sent: https, host and header in lower case, a path prefix from the root, no control characters;
+ * and how (common/binding_auth.h).
  * 0 or SEAL_E_BINDING. */
 MUST_USE int seal_check_binding(const struct proto_binding *b);
 /* 0, SEAL_E_FORM or SEAL_E_BINDING. */

@@ -20,6 +20,12 @@ enum role {
 
 enum proto_method { PROTO_GET, PROTO_POST, PROTO_HEAD, PROTO_DELETE };
 
+enum proto_auth {
+#define AUTH(NAME, number, kind, doc) PROTO_AUTH_##NAME = (number),
+#include "proto/auth.def"
+#undef AUTH
+};
+
 enum proto_kind { PROTO_KIND_U64, PROTO_KIND_STR, PROTO_KIND_BIN, PROTO_KIND_LIST };
 enum proto_class { PROTO_PUBLIC, PROTO_PRIVATE, PROTO_SECRET };
 

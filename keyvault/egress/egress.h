@@ -35,7 +35,7 @@ struct lane {
 };
 
 struct egress_counters {
-	uint64_t opened, complete, broken, cancelled, refused, scrubbed, reused, fresh;
+	uint64_t opened, complete, broken, cancelled, refused, scrubbed, reused, fresh, tokens, tokens_failed;
 };
 
 struct egress {
@@ -48,9 +48,11 @@ struct egress {
 	struct credential_cache credentials;
 	struct tls_ctx *trust_system;
 	struct tls_ctx **trust; /* one a provider, NULL: the system's */
-	struct config_url *origins;
+	struct config_url *origins,
+		*token_origins; /* one a provider; a token service's host is "" where there is none */
 
 	struct secret record;   /* where requests are composed, one at a time */
+	struct secret auth;     /* where schemes work */
 	struct secret edge_key; /* null: no grant can be checked */
 	bool sealed;            /* so said the core: none will come */
 	uint64_t epoch;
@@ -91,4 +93,6 @@ void spare_free(struct egress *eg);
 
 /* record.c: the second witness. */
 void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32]);
+void egress_record_token(struct egress *eg, const struct credential *c, unsigned status, enum reason why,
+			 uint64_t began_us);
 void egress_record_refusal(struct egress *eg, const struct exchange *x);

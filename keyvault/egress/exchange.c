@@ -119,7 +119,10 @@ static enum exchange_state exchange_bound(struct exchange *x)
 					  .path = x->request.path};
 
 	enum reason why = permit_binding(b, &route, span_str(x->tenant), egress_unix_ms() / 1000);
-	return why == REASON_NONE ? EXCHANGE_CONNECT : exchange_refuse(x, why);
+	if (why != REASON_NONE)
+		return exchange_refuse(x, why);
+	x->key = credential_key_ref(x->credential);
+	return EXCHANGE_CONNECT;
 }
 
 static enum exchange_state exchange_credential(struct exchange *x, const struct exchange_event *ev)
@@ -308,6 +311,7 @@ static void exchange_end(struct exchange *x)
 		pool_give_back(TAKE(x->upstream), x->why == REASON_NONE && !x->cancelled && !x->unclean &&
 							  x->reply_over && x->reply.keep_alive &&
 							  x->credential->state == CREDENTIAL_READY);
+	x->key = credential_key_unref(x->key);
 	if (x->credential)
 		credential_unref(TAKE(x->credential));
 	list_unlink(&x->in_state);

@@ -20,14 +20,17 @@
 struct egress;
 struct lane;
 
+/* The core's answer, and a token that is got anew; a little longer than both, which have deadlines of their own. */
+#define EXCHANGE_CREDENTIAL_MS (CREDENTIAL_DEADLINE_MS + 25000)
+
 /* S(STATE, deadline in ms (0: connect_timeout_ms), states that may follow besides OVER) */
-#define EXCHANGE_STATES(S)                                                  \
-	S(GRANT, 1000, BIT(EXCHANGE_CREDENTIAL))                            \
-	S(CREDENTIAL, CREDENTIAL_DEADLINE_MS + 1000, BIT(EXCHANGE_CONNECT)) \
-	S(CONNECT, 0, BIT(EXCHANGE_SEND))                                   \
-	S(SEND, 60000, BIT(EXCHANGE_HEAD) | BIT(EXCHANGE_CONNECT))          \
-	S(HEAD, 3600000, BIT(EXCHANGE_BODY))                                \
-	S(BODY, 3600000, 0)                                                 \
+#define EXCHANGE_STATES(S)                                           \
+	S(GRANT, 1000, BIT(EXCHANGE_CREDENTIAL))                     \
+	S(CREDENTIAL, EXCHANGE_CREDENTIAL_MS, BIT(EXCHANGE_CONNECT)) \
+	S(CONNECT, 0, BIT(EXCHANGE_SEND))                            \
+	S(SEND, 60000, BIT(EXCHANGE_HEAD) | BIT(EXCHANGE_CONNECT))   \
+	S(HEAD, 3600000, BIT(EXCHANGE_BODY))                         \
+	S(BODY, 3600000, 0)                                          \
 	S(OVER, 0, 0)
 
 enum exchange_state {
@@ -53,6 +56,7 @@ struct exchange {
 	uint16_t port;
 
 	struct credential *credential;
+	struct credential_key *key; /* what is sent, and scrubbed */
 	struct credential_waiter credential_waiter;
 	struct upstream *upstream;
 	struct pool_waiter pool_waiter;

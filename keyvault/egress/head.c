@@ -9,12 +9,6 @@
 #include "common/err.h"
 #include "keyvault/egress/chars.h"
 
-struct head_writer {
-	uint8_t *to;
-	size_t len, cap;
-	bool full;
-};
-
 /* Names that are never passed on: EXACT, as a BEGINning, or anywhere INside. */
 struct head_drop {
 	enum { HEAD_EXACT, HEAD_BEGIN, HEAD_IN } how;
@@ -150,46 +144,28 @@ bool head_path_ok(struct span path)
 	return true;
 }
 
-static void head_put(struct head_writer *w, struct span s)
+void head_put_host(struct text *t, struct span host, uint16_t port)
 {
-	if (s.len > w->cap - w->len) {
-		w->full = true;
-		return;
+	bool v6 = memchr(host.p, ':', host.len) != NULL;
+
+	text_put_str(t, v6 ? "[" : "");
+	text_put(t, host);
+	text_put_str(t, v6 ? "]" : "");
+	if (port != 443) {
+		text_put_str(t, ":");
+		text_put_u64(t, port);
 	}
-	if (s.len > 0)
-		memcpy(w->to + w->len, s.p, s.len);
-	w->len += s.len;
 }
 
-#define HEAD_PUT_LIT(w, s) head_put(w, SPAN_LIT(s))
-
-static void head_put_u64(struct head_writer *w, uint64_t v)
+const char *head_method(enum proto_method method)
 {
-	uint8_t text[20];
-	size_t at = sizeof(text);
+	static const char *const methods[] = {
+		[PROTO_GET] = "GET", [PROTO_POST] = "POST", [PROTO_HEAD] = "HEAD", [PROTO_DELETE] = "DELETE"};
 
-	do
-		text[--at] = (uint8_t)('0' + v % 10);
-	while (v /= 10);
-	head_put(w, span_of(text + at, sizeof(text) - at));
+	return (size_t)method < ARRAY_LEN(methods) ? methods[method] : NULL;
 }
 
-static void head_put_host(struct head_writer *w, const struct head *h)
-{
-	bool v6 = memchr(h->host.p, ':', h->host.len) != NULL;
-
-	head_put(w, v6 ? SPAN_LIT("host: [") : SPAN_LIT("host: "));
-	head_put(w, h->host);
-	if (v6)
-		HEAD_PUT_LIT(w, "]");
-	if (h->port != 443) {
-		HEAD_PUT_LIT(w, ":");
-		head_put_u64(w, h->port);
-	}
-	HEAD_PUT_LIT(w, "\r\n");
-}
-
-static int head_put_fields(struct head_writer *w, const struct head *h)
+static int head_put_fields(struct text *t, const struct head *h)
 {
 	struct proto_list fields = h->fields;
 	struct proto_header field;
@@ -199,45 +175,41 @@ static int head_put_fields(struct head_writer *w, const struct head *h)
 			return HEAD_E_FIELD;
 		if (head_dropped(field.name, h->auth_name))
 			continue;
-		head_put(w, field.name);
-		HEAD_PUT_LIT(w, ": ");
-		head_put(w, field.value);
-		HEAD_PUT_LIT(w, "\r\n");
+		text_put(t, field.name);
+		text_put_str(t, ": ");
+		text_put(t, field.value);
+		text_put_str(t, "\r\n");
 	}
 	return 0;
 }
 
 int head_write(const struct head *h, uint8_t *to, size_t cap, size_t *ret_len)
 {
-	static const struct span methods[] = {[PROTO_GET] = HEAD_TEXT("GET "),
-					      [PROTO_POST] = HEAD_TEXT("POST "),
-					      [PROTO_HEAD] = HEAD_TEXT("HEAD "),
-					      [PROTO_DELETE] = HEAD_TEXT("DELETE ")};
-	struct head_writer w = {.to = to, .cap = cap};
+	struct text t = TEXT_OF(to, cap > 2 ? cap - 2 : 0); /* the empty line always fits */
+	const char *method = head_method(h->method);
 
-	if ((size_t)h->method >= ARRAY_LEN(methods) || !head_path_ok(h->path) || !head_name_ok(h->auth_name) ||
-	    !head_value_ok(h->auth_prefix))
+	if (!method || !head_path_ok(h->path) || !head_name_ok(h->auth_name))
 		return HEAD_E_FIELD;
-	head_put(&w, methods[h->method]);
-	head_put(&w, h->path);
-	HEAD_PUT_LIT(&w, " HTTP/1.1\r\n");
-	head_put_host(&w, h);
-	int r = head_put_fields(&w, h);
+	text_put_str(&t, method);
+	text_put_str(&t, " ");
+	text_put(&t, h->path);
+	text_put_str(&t, " HTTP/1.1\r\nhost: ");
+	head_put_host(&t, h->host, h->port);
+	text_put_str(&t, "\r\n");
+	int r = head_put_fields(&t, h);
 	if (r)
 		return r;
-	HEAD_PUT_LIT(&w, "accept-encoding: identity\r\n");
+	text_put_str(&t, "accept-encoding: identity\r\n");
 	if (h->method == PROTO_POST || h->body_bytes > 0) {
-		HEAD_PUT_LIT(&w, "content-length: ");
-		head_put_u64(&w, h->body_bytes);
-		HEAD_PUT_LIT(&w, "\r\n");
+		text_put_str(&t, "content-length: ");
+		text_put_u64(&t, h->body_bytes);
+		text_put_str(&t, "\r\n");
 	}
-	head_put(&w, h->auth_name);
-	HEAD_PUT_LIT(&w, ": ");
-	head_put(&w, h->auth_prefix);
-	if (w.full || h->secret.len + 4 > w.cap - w.len)
-		return HEAD_E_SIZE;
-	head_put(&w, h->secret);
-	HEAD_PUT_LIT(&w, "\r\n\r\n");
-	*ret_len = w.len;
+	r = t.full ? HEAD_E_SIZE : h->auth(h->auth_ctx, h, &t);
+	if (r || t.full)
+		return r ? r : HEAD_E_SIZE;
+	t.cap = cap;
+	text_put_str(&t, "\r\n");
+	*ret_len = t.len;
 	return 0;
 }

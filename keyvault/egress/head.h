@@ -8,7 +8,12 @@
  */
 #pragma once
 
+#include "keyvault/egress/text.h"
 #include "proto/proto.h"
+
+struct head;
+/* Appends the lines that authenticate, each with its end. 0, HEAD_E_* or negative. */
+typedef int head_auth(const void *ctx, const struct head *h, struct text *to);
 
 struct head {
 	enum proto_method method;
@@ -17,7 +22,9 @@ struct head {
 	uint16_t port;
 	struct proto_list fields; /* of proto_header */
 	uint64_t body_bytes;
-	struct span auth_name, auth_prefix, secret;
+	struct span auth_name; /* a field of that name is not passed on */
+	head_auth *auth;
+	const void *auth_ctx;
 };
 
 enum head_err {
@@ -25,8 +32,12 @@ enum head_err {
 	HEAD_E_SIZE,      /* does not fit */
 };
 
-/* The secret is written last, and not at all on failure. 0 or HEAD_E_*. */
+/* What authenticates is written last, and not at all when the rest does not fit. 0, HEAD_E_* or what `auth` says. */
 MUST_USE int head_write(const struct head *h, uint8_t *to, size_t cap, size_t *ret_len);
 /* Origin-form that no server can read as another place: no dot segments, in any encoding, no fragment, nothing but
  * ASCII. */
 bool head_path_ok(struct span path);
+/* The value of Host. */
+void head_put_host(struct text *t, struct span host, uint16_t port);
+/* "GET"; NULL: none that is known. */
+const char *head_method(enum proto_method method);

@@ -6,12 +6,29 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "keyvault/egress/auth.h"
+
 #define MAX_FIELDS 8
 #define HEAD_CAP   16384
 
 struct field {
 	const char *name, *value;
 };
+
+/* As auth_header.c does it. */
+struct test_auth {
+	const char *prefix;
+};
+
+static int write_auth(const void *ctx, const struct head *h, struct text *to)
+{
+	const struct test_auth *auth = ctx;
+	const struct proto_binding b = {.header = h->auth_name, .prefix = span_str(auth->prefix)};
+
+	return auth_header_write(&(struct auth_use){.binding = &b, .secret = SPAN_LIT("sk-secret")}, h, to);
+}
+
+static const struct test_auth bearer_auth = {"Bearer "}, plain_auth = {""};
 
 /* The head for these fields: *ret_text ends with NUL and is the caller's to free. */
 static int build(struct head h, const struct field *fields, size_t n, char **ret_text)
@@ -46,8 +63,8 @@ static struct head base(void)
 		.port = 443,
 		.body_bytes = 17,
 		.auth_name = SPAN_LIT("authorization"),
-		.auth_prefix = SPAN_LIT("Bearer "),
-		.secret = SPAN_LIT("sk-secret"),
+		.auth = write_auth,
+		.auth_ctx = &bearer_auth,
 	};
 }
 
@@ -75,7 +92,7 @@ static void named_header_get_and_port(void **state)
 	h.host = SPAN_LIT("::1");
 	h.port = 8443;
 	h.auth_name = SPAN_LIT("x-goog-api-key");
-	h.auth_prefix = SPAN_NULL;
+	h.auth_ctx = &plain_auth;
 	assert_int_equal(build(h, NULL, 0, &text), 0);
 	assert_string_equal(text, "GET /v1/chat/completions HTTP/1.1\r\nhost: [::1]:8443\r\n"
 				  "accept-encoding: identity\r\nx-goog-api-key: sk-secret\r\n\r\n");

@@ -31,12 +31,17 @@ static int egress_read_config(struct egress *eg)
 	if (r)
 		return r;
 	eg->origins = calloc(eg->config.n_providers + 1, sizeof(*eg->origins));
+	eg->token_origins = calloc(eg->config.n_providers + 1, sizeof(*eg->token_origins));
 	eg->trust = calloc(eg->config.n_providers + 1, sizeof(struct tls_ctx *));
-	if (!eg->origins || !eg->trust)
+	if (!eg->origins || !eg->token_origins || !eg->trust)
 		return err_origin(-ENOMEM);
-	for (size_t i = 0; i < eg->config.n_providers; i++)
-		if (config_url_parse(eg->config.providers[i].base_url, &eg->origins[i]))
-			return egress_fatal(eg, "providers.base_url", eg->config.providers[i].base_url);
+	for (size_t i = 0; i < eg->config.n_providers; i++) {
+		const struct config_provider *p = &eg->config.providers[i];
+		if (config_url_parse(p->base_url, &eg->origins[i]))
+			return egress_fatal(eg, "providers.base_url", p->base_url);
+		if (*p->token_url && config_url_parse(p->token_url, &eg->token_origins[i]))
+			return egress_fatal(eg, "providers.token_url", p->token_url);
+	}
 	return 0;
 }
 
@@ -73,7 +78,10 @@ static int egress_make_arena(struct egress *eg)
 		return egress_fatal(eg, "egress.arena_bytes", why);
 	}
 	ipc_set_arena(eg->daemon.ipc, eg->arena);
-	return secret_alloc(eg->arena, SEND_RECORD_BYTES, &eg->record) ? err_origin(-ENOMEM) : 0;
+	return secret_alloc(eg->arena, SEND_RECORD_BYTES, &eg->record) ||
+			       secret_alloc(eg->arena, AUTH_WORK_BYTES, &eg->auth)
+		       ? err_origin(-ENOMEM)
+		       : 0;
 }
 
 static int egress_confine(struct egress *eg)
@@ -127,6 +135,7 @@ int main(int argc, char **argv)
 	eg->arena = secret_arena_free(eg->arena);
 	config_deinit(&eg->config);
 	free(eg->origins);
+	free(eg->token_origins);
 	free(eg->trust);
 	free(eg);
 	return code;

@@ -7,6 +7,7 @@
  */
 #include "keyvault/egress/permit.h"
 
+#include "common/binding_auth.h"
 #include "common/grant.h"
 #include "keyvault/egress/head.h"
 
@@ -85,7 +86,8 @@ static bool permit_host_ok(struct span host)
 bool permit_binding_sane(const struct proto_binding *b)
 {
 	return span_eq_str(b->scheme, "https") && permit_host_ok(b->host) && head_path_ok(b->path_prefix) &&
-	       permit_visible(b->header, 0x21) && permit_visible(b->prefix, 0x20);
+	       permit_visible(b->header, 0x21) && permit_visible(b->prefix, 0x20) && binding_auth_ok(b) &&
+	       (!binding_takes_token(b) || head_path_ok(b->token_path));
 }
 
 /* The prefix ends at a segment's end: /v1 covers /v1 and /v1/x, never /v10. */

@@ -21,10 +21,11 @@
 static void upstream_on_poll(uv_poll_t *poll, int status, int events);
 static void pool_balance(struct pool *p);
 
-void pool_init(struct pool *p, const struct pool_env *env, struct tls_ctx *ctx, struct span host, uint16_t port)
+void pool_init(struct pool *p, const struct pool_env *env, struct tls_ctx *ctx, struct span host, uint16_t port,
+	       struct span pins)
 {
 	assert(host.len < sizeof(p->host));
-	*p = (struct pool){.env = env, .tls_ctx = ctx, .port = port};
+	*p = (struct pool){.env = env, .tls_ctx = ctx, .port = port, .pins = pins};
 	memcpy(p->host, host.p, host.len);
 	list_init(&p->opening);
 	list_init(&p->idle);
@@ -199,7 +200,7 @@ static void upstream_adopt(struct upstream *u, int fd)
 		return;
 	}
 	u->polled = true;
-	if (tls_new(p->tls_ctx, p->host, fd, &p->session, &u->tls))
+	if (tls_new(p->tls_ctx, p->host, p->pins, fd, &p->session, &u->tls))
 		upstream_fail(u, REASON_INTERNAL, "out of memory");
 	else
 		upstream_handshake(u);

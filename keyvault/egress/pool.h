@@ -38,6 +38,7 @@ struct pool {
 	const struct pool_env *env;
 	struct tls_ctx *tls_ctx;
 	struct tls_session session;
+	struct span pins; /* the binding's */
 	char host[POOL_HOST_BYTES];
 	uint16_t port;
 	struct list opening, idle, busy; /* of struct upstream */
@@ -74,7 +75,9 @@ enum pool_err {
 	POOL_E_DOWN,     /* no dialer to ask, and nothing idle */
 };
 
-void pool_init(struct pool *p, const struct pool_env *env, struct tls_ctx *ctx, struct span host, uint16_t port);
+/* `pins` as in tls_new(); they live as long as the pool. */
+void pool_init(struct pool *p, const struct pool_env *env, struct tls_ctx *ctx, struct span host, uint16_t port,
+	       struct span pins);
 /* Closes what is idle or opening and answers all waiters with `why`; busy connections are the holders' to close. */
 void pool_close(struct pool *p, enum reason why);
 /* All connections must be gone. */

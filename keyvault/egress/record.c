@@ -36,6 +36,26 @@ void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_
 		  LOG_STR("request_id", x->request_id), LOG_U64("count", x->scrub.found));
 }
 
+void egress_record_token(struct egress *eg, const struct credential *c, unsigned status, enum reason why,
+			 uint64_t began_us)
+{
+	struct proto_event e = {.code = EVENT_EGRESS_TOKEN,
+				.actor = SPAN_LIT("egress"),
+				.tenant = c->binding.tenant,
+				.resource = c->binding.token_host,
+				.status = status,
+				.reason = span_str(why == REASON_NONE ? "" : reason_row(why)->code),
+				.provider = c->binding.provider,
+				.credential = span_str(c->id),
+				.latency_us = egress_now_us() - began_us};
+
+	if (why == REASON_NONE)
+		eg->count.tokens++;
+	else
+		eg->count.tokens_failed++;
+	audit_record(eg->audit, &e);
+}
+
 void egress_record_refusal(struct egress *eg, const struct exchange *x)
 {
 	struct proto_event e = record_of(x, EVENT_EGRESS_REFUSE);

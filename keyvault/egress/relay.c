@@ -29,11 +29,11 @@ static struct span relay_scrub_value(struct exchange *x, struct span value, size
 	struct scrub_pass pass;
 	uint8_t *to = x->eg->fields + *used;
 
-	if (value.len < x->credential->scrub.len_min)
+	if (value.len < x->key->scrub.len_min)
 		return value; /* too short to hold it in any form */
 	if (value.len > EGRESS_FIELDS_BYTES - *used)
 		return SPAN_NULL;
-	scrub_begin(&pass, &x->credential->scrub);
+	scrub_begin(&pass, &x->key->scrub);
 	size_t n = scrub_feed(&pass, value, to);
 	n += scrub_end(&pass, to + n);
 	x->scrub.found += pass.found;
@@ -53,6 +53,8 @@ static void relay_on_head(void *ctx, unsigned status, const struct proto_header 
 	struct proto_reply_head head = {.status = status, .headers = {.items = fields, .count = n}};
 	x->status = status;
 	x->head_sent = true;
+	if (status == 401)
+		credential_refuse(x->credential, x->key);
 	relay_send(x, PROTO_REPLY_HEAD, &head);
 }
 
@@ -71,7 +73,7 @@ static const struct reply_sink relay_sink = {relay_on_head, relay_on_body};
 void relay_begin(struct exchange *x)
 {
 	reply_init(&x->reply, x->request.method, x->eg->config.router.stream_bytes_max, &relay_sink, x);
-	scrub_begin(&x->scrub, &x->credential->scrub);
+	scrub_begin(&x->scrub, &x->key->scrub);
 	sha256_begin(&x->digest);
 }
 

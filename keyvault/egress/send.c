@@ -10,6 +10,19 @@
 #include "keyvault/egress/egress.h"
 #include "keyvault/egress/head.h"
 
+/* The credential's own scheme. */
+static int send_auth(const void *ctx, const struct head *h, struct text *to)
+{
+	const struct exchange *x = ctx;
+	struct auth_use use = {.binding = &x->credential->binding,
+			       .secret = span_of(x->key->secret.p, x->key->secret.len),
+			       .body = x->request.body,
+			       .unix_s = egress_unix_ms() / 1000,
+			       .work = x->eg->auth.p};
+
+	return x->credential->scheme->write(&use, h, to);
+}
+
 /* Head and as much of the body as fits, in eg->record. */
 static enum reason send_compose(struct exchange *x)
 {
@@ -23,12 +36,14 @@ static enum reason send_compose(struct exchange *x)
 			    .fields = q->fields,
 			    .body_bytes = q->body.len,
 			    .auth_name = b->header,
-			    .auth_prefix = b->prefix,
-			    .secret = span_of(x->credential->secret.p, x->credential->secret.len)};
+			    .auth = send_auth,
+			    .auth_ctx = x};
 
-	if (!x->credential->secret.p)
+	if (!x->key->secret.p)
 		return REASON_NO_CREDENTIAL; /* dropped meanwhile */
 	int r = head_write(&head, record->p, record->len, &x->head_len);
+	if (r < 0)
+		return REASON_INTERNAL;
 	if (r)
 		return r == HEAD_E_SIZE ? REASON_HEAD_TOO_LARGE : REASON_BAD_REQUEST;
 	size_t body = MIN(record->len - x->head_len, q->body.len);

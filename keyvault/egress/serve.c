@@ -3,7 +3,7 @@
  * The edges of an egress worker:
  *
  *   router i   OPEN, CREDIT, CANCEL            -> REPLY_HEAD, DATA, END, BROKEN
- *   keyvault   EDGE_KEY, SEALED, CREDENTIAL_DROP   <- UNSEAL
+ *   keyvault   EDGE_KEY, SEALED, CREDENTIAL_DROP   <- UNSEAL, TOKEN_*
  *   dialer     (answers only)                      <- DIAL
  *   auditd     (common/audit_client)
  *
@@ -18,6 +18,7 @@
 #include "common/err.h"
 #include "common/grant.h"
 #include "keyvault/egress/egress.h"
+#include "keyvault/egress/token.h"
 
 uint64_t egress_unix_ms(void)
 {
@@ -200,7 +201,7 @@ static int handle_sealed(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	(void)fd;
 	eg->sealed = true;
 	egress_forget_key(eg);
-	credential_drop_all(&eg->credentials, REASON_VAULT_SEALED);
+	credential_drop_all(&eg->credentials, REASON_VAULT_SEALED, false);
 	for (size_t i = 0; i < N_EXCHANGE_STATES; i++)
 		while (!list_empty(&eg->states[i]))
 			exchange_break(container_of(eg->states[i].next, struct exchange, in_state),
@@ -227,7 +228,15 @@ static void keyvault_on_close(void *ctx, struct ipc_conn *conn)
 	(void)conn;
 	eg->sealed = false;
 	egress_forget_key(eg);
-	credential_drop_all(&eg->credentials, REASON_VAULT_SEALED);
+	credential_drop_all(&eg->credentials, REASON_VAULT_SEALED, true);
+}
+
+static void keyvault_on_open(void *ctx, struct ipc_conn *conn)
+{
+	struct egress *eg = ctx;
+
+	(void)conn;
+	token_resume(&eg->credentials);
 }
 
 static void dialer_on_change(void *ctx, struct ipc_conn *conn)
@@ -238,13 +247,20 @@ static void dialer_on_change(void *ctx, struct ipc_conn *conn)
 
 /* ---- all of them ---- */
 
-static struct tls_ctx *egress_trust(void *ctx, struct span provider, struct span host, uint64_t port)
+static bool egress_is_origin(const struct config_url *url, struct span host, uint64_t port)
+{
+	return span_eq_str(host, url->host) && port == url->port;
+}
+
+/* Host and token service must be those that the configuration names too. */
+static struct tls_ctx *egress_trust(void *ctx, const struct proto_binding *b)
 {
 	struct egress *eg = ctx;
 
 	for (size_t i = 0; i < eg->config.n_providers; i++)
-		if (span_eq_str(provider, eg->config.providers[i].name) && span_eq_str(host, eg->origins[i].host) &&
-		    port == eg->origins[i].port)
+		if (span_eq_str(b->provider, eg->config.providers[i].name) &&
+		    egress_is_origin(&eg->origins[i], b->host, b->port) &&
+		    egress_is_origin(&eg->token_origins[i], b->token_host, b->token_port))
 			return eg->trust[i] ? eg->trust[i] : eg->trust_system;
 	return NULL;
 }
@@ -274,7 +290,7 @@ void egress_wake(struct egress *eg)
 
 void egress_note_end(struct egress *eg)
 {
-	if (eg->draining && eg->n_exchanges == 0)
+	if (eg->draining && eg->n_exchanges == 0 && list_empty(&eg->credentials.tokens))
 		daemon_stop(&eg->daemon);
 }
 
@@ -303,11 +319,15 @@ void egress_metrics(void *ctx, char *to, size_t cap)
 		       "# TYPE bulkhead_egress_connections_total counter\n"
 		       "bulkhead_egress_connections_total{kind=\"fresh\"} %llu\n"
 		       "bulkhead_egress_connections_total{kind=\"reused\"} %llu\n"
+		       "# TYPE bulkhead_egress_tokens_total counter\n"
+		       "bulkhead_egress_tokens_total{end=\"got\"} %llu\n"
+		       "bulkhead_egress_tokens_total{end=\"failed\"} %llu\n"
 		       "# TYPE bulkhead_egress_exchanges gauge\nbulkhead_egress_exchanges %zu\n"
 		       "# TYPE bulkhead_egress_arena_bytes gauge\nbulkhead_egress_arena_bytes %zu\n",
 		       (unsigned long long)c->complete, (unsigned long long)c->broken, (unsigned long long)c->cancelled,
 		       (unsigned long long)c->refused, (unsigned long long)c->scrubbed, (unsigned long long)c->fresh,
-		       (unsigned long long)c->reused, eg->n_exchanges, secret_arena_used(eg->arena));
+		       (unsigned long long)c->reused, (unsigned long long)c->tokens,
+		       (unsigned long long)c->tokens_failed, eg->n_exchanges, secret_arena_used(eg->arena));
 }
 
 static const struct ipc_row lane_rows[] = {
@@ -337,6 +357,7 @@ static const struct ipc_edge_spec keyvault_spec = {
 	.peer = ROLE_KEYVAULT,
 	.rows = keyvault_rows,
 	.n_rows = ARRAY_LEN(keyvault_rows),
+	.on_open = keyvault_on_open,
 	.on_close = keyvault_on_close,
 };
 

@@ -1,22 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keyvault/egress/text.h"
 
-void text_put(struct text *t, struct span s)
-{
-	if (s.len > t->cap - t->len) {
-		t->full = true;
-		return;
-	}
-	if (s.len > 0)
-		memcpy(t->to + t->len, s.p, s.len);
-	t->len += s.len;
-}
-
-void text_put_str(struct text *t, const char *s)
-{
-	text_put(t, span_str(s));
-}
-
 void text_put_u64(struct text *t, uint64_t v)
 {
 	uint8_t text[20];

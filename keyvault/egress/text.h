@@ -15,8 +15,23 @@ struct text {
 
 #define TEXT_OF(p, size) ((struct text){.to = (p), .cap = (size)})
 
-void text_put(struct text *t, struct span s);
-void text_put_str(struct text *t, const char *s);
+/* Inline, as is the length of a literal: heads are written word by word. */
+static inline void text_put(struct text *t, struct span s)
+{
+	if (s.len > t->cap - t->len) {
+		t->full = true;
+		return;
+	}
+	if (s.len > 0)
+		memcpy(t->to + t->len, s.p, s.len);
+	t->len += s.len;
+}
+
+static inline void text_put_str(struct text *t, const char *s)
+{
+	text_put(t, span_str(s));
+}
+
 void text_put_u64(struct text *t, uint64_t v);
 /* Small letters. */
 void text_put_hex(struct text *t, struct span s);

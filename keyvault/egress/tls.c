@@ -40,6 +40,7 @@ struct tls_ctx {
 struct tls {
 	SSL *ssl;
 	struct tls_session *session;
+	struct span pins;
 	char why[TLS_WHY_BYTES];
 };
 
@@ -180,13 +181,15 @@ static bool tls_set_name(SSL *ssl, const char *host)
 	       SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)host) == 1;
 }
 
-int tls_new(struct tls_ctx *ctx, const char *host, int fd, struct tls_session *session, struct tls **ret_tls)
+int tls_new(struct tls_ctx *ctx, const char *host, struct span pins, int fd, struct tls_session *session,
+	    struct tls **ret_tls)
 {
 	struct tls *t = calloc(1, sizeof(*t));
 
 	if (!t)
 		return err_origin(-ENOMEM);
 	t->session = session;
+	t->pins = pins;
 	t->ssl = SSL_new(ctx->ctx);
 	if (!t->ssl || !SSL_set_fd(t->ssl, fd) || !SSL_set_app_data(t->ssl, t) || !tls_set_name(t->ssl, host)) {
 		ERR_clear_error();
@@ -240,12 +243,42 @@ static int tls_answer(struct tls *t, int r)
 	}
 }
 
+static bool tls_is_pinned(X509 *certificate, struct span pins)
+{
+	unsigned char *spki = NULL;
+	uint8_t digest[TLS_PIN_BYTES];
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &spki);
+	bool ok = len > 0 && EVP_Digest(spki, (size_t)len, digest, NULL, EVP_sha256(), NULL) == 1;
+	bool found = false;
+
+	OPENSSL_free(spki);
+	for (size_t at = 0; ok && at < pins.len; at += TLS_PIN_BYTES)
+		found |= span_eq(span_of(digest, sizeof(digest)), span_of(pins.p + at, TLS_PIN_BYTES));
+	return found;
+}
+
+/* After chain and name were verified. A resumed session is of a connection of the same pool, which was looked at. One
+ * that is refused leaves no session behind. */
+static bool tls_pins_ok(struct tls *t)
+{
+	const STACK_OF(X509) *chain = SSL_get0_verified_chain(t->ssl);
+
+	if (t->pins.len == 0 || SSL_session_reused(t->ssl))
+		return true;
+	for (int i = 0; i < sk_X509_num(chain); i++)
+		if (tls_is_pinned(sk_X509_value(chain, i), t->pins))
+			return true;
+	tls_session_deinit(t->session);
+	(void)snprintf(t->why, sizeof(t->why), "none of the pinned public keys");
+	return false;
+}
+
 int tls_handshake(struct tls *t)
 {
 	int r = SSL_do_handshake(t->ssl);
 
 	if (r == 1)
-		return 0;
+		return tls_pins_ok(t) ? 0 : TLS_E_REFUSED;
 	/* A peer that merely goes away is another thing than one that is not accepted. */
 	bool refused = SSL_get_error(t->ssl, r) == SSL_ERROR_SSL;
 	int answer = tls_answer(t, r);

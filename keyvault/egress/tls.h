@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TLS towards providers: OpenSSL over a connected, non-blocking socket. No other file of the egress sees OpenSSL.
+ * TLS towards providers: OpenSSL over a connected, non-blocking socket. No other file of the egress sees OpenSSL, but
+ * for digest.c.
  *
  * TLS 1.2 or later, chain and name verified, http/1.1 by ALPN, sessions resumed, no renegotiation. OpenSSL's own memory
  * is wiped whenever it is freed, and what it decrypted as soon as it was handed over. Nothing is opened after
@@ -34,8 +35,12 @@ struct tls_session {
 
 void tls_session_deinit(struct tls_session *s);
 
-/* `host`: name or address, ends with NUL. fd is not consumed. 0 or negative. */
-MUST_USE int tls_new(struct tls_ctx *ctx, const char *host, int fd, struct tls_session *session, struct tls **ret_tls);
+#define TLS_PIN_BYTES 32
+/* `host`: name or address, ends with NUL. `pins`: SHA-256 digests end to end, of public keys (RFC 7469 2.4) one of
+ * which the verified chain must hold; none: any chain will do. They outlive the connection. fd is not consumed. 0 or
+ * negative. */
+MUST_USE int tls_new(struct tls_ctx *ctx, const char *host, struct span pins, int fd, struct tls_session *session,
+		     struct tls **ret_tls);
 /* Tells the peer, as far as it can be told without waiting. NULL is fine; returns NULL. */
 struct tls *tls_free(struct tls *t);
 
