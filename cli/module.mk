@@ -11,5 +11,5 @@ $(eval $(call unit,cli/args,cli auditlog common sha256_nettle proto,libuv yaml j
 $(eval $(call unit,cli/secret_form,cli common proto,))
 $(eval $(call unit,cli/listen,cli common proto,))
 $(eval $(call fuzz,config,cli common proto,yaml msgpack libsodium))
-$(eval $(call unit,cli/launch_control,cli common proto,libuv yaml jansson msgpack))
-$(eval $(call unit,cli/key_file,cli common proto,libuv yaml jansson msgpack))
+$(eval $(call unit,cli/launch_control,cli common proto,libuv yaml jansson msgpack libsodium))
+$(eval $(call unit,cli/key_file,cli common proto,libuv yaml jansson msgpack libsodium))

@@ -50,21 +50,20 @@ static int source_seal(struct cli *cli, const struct proto_binding *binding, int
 
 static int source_sync(struct cli *cli, struct admin *authd, const char *name, int fd)
 {
-	struct proto_binding binding = {0};
+	struct binding binding;
 	uint8_t blob[BLOB_BYTES_MAX];
-	struct config_url url;
 	size_t len = 0;
-	int r = credential_binding(cli, name, &url, &binding);
+	int r = binding_make(cli, name, &binding);
 
 	if (!r)
-		r = credential_version(authd, name, &binding.version);
-	binding.version++;
+		r = credential_version(authd, name, &binding.proto.version);
+	binding.proto.version++;
 	if (!r)
-		r = source_seal(cli, &binding, fd, blob, &len);
+		r = source_seal(cli, &binding.proto, fd, blob, &len);
 	if (r || len == 0)
 		return r;
-	r = credential_put(authd, &binding, span_of(blob, len));
-	return r ? r : credential_added(cli, &binding);
+	r = credential_put(authd, &binding.proto, span_of(blob, len));
+	return r ? r : credential_added(cli, &binding.proto);
 }
 
 static int source_sync_one(struct cli *cli, struct admin *authd, size_t provider)

@@ -5,6 +5,7 @@
 #include "common/audit_client.h"
 #include "common/daemon.h"
 #include "common/ipc.h"
+#include "keyvault/tokens.h"
 #include "keyvault/vault.h"
 #include "proto/reasons.h"
 
@@ -13,6 +14,8 @@ struct core {
 	struct config config;
 	struct secret_arena *arena;
 	struct vault vault;
+	struct tokens tokens;
+	uv_timer_t tokens_tick; /* while one is waited for */
 	struct audit_client *audit;
 	struct ipc_edge *authd, *egress, *auditd, *admin; /* served; filled in by core_serve() */
 	uint64_t unseals, rejects, signatures;            /* counters, since start */
@@ -44,6 +47,18 @@ void core_actor(const struct ipc_conn *conn, char to[CORE_ACTOR_BYTES]);
 void core_record(struct core *c, enum event_code code, const char *actor, struct span credential, const char *reason);
 /* A sealed credential was refused, VAULT_E_*: counted, logged, recorded. */
 void core_reject(struct core *c, const char *actor, struct span credential, int e);
+
+void core_each_authd(struct core *c, enum proto_type type, const void *msg);
+
+/* ---- dispatch_tokens.c ---- */
+
+MUST_USE int core_tokens_start(struct core *c);
+void core_tokens_stop(struct core *c);
+ipc_handler core_handle_token_take, core_handle_token_put, core_handle_token_fail, core_handle_token_hold;
+/* authd has sent what it has. True: the very secret that we asked it to store. */
+bool core_is_pending(struct core *c, const struct proto_credential_load *m);
+/* It is on disk and loaded. */
+void core_note_stored(struct core *c, struct span id);
 
 /* ---- dispatch.c ---- */
 

@@ -4,6 +4,7 @@
  *
  *      authd     CREDENTIAL_LOAD, CREDENTIAL_DROP                      <- PEPPER, EDGE_KEY, SEALED
  *      egress    UNSEAL                          -> UNSEALED | REFUSED <- EDGE_KEY, SEALED, CREDENTIAL_DROP
+ *                TOKEN_*: dispatch_tokens.c
  *      auditd    SIGN_CHECKPOINT       -> CHECKPOINT_SIGNED | REFUSED  <- SIGNED_SIZE
  *      operator  VAULT_*                    -> DONE | its answer | REFUSED
  *
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/binding_auth.h"
 #include "common/err.h"
 #include "keyvault/core.h"
 
@@ -33,7 +35,7 @@ static int handle_credential_load(void *ctx, struct ipc_conn *conn, uint64_t id,
 {
 	const struct proto_credential_load *m = msg;
 	struct core *c = ctx;
-	bool replaced = false;
+	bool replaced = false, ours = core_is_pending(c, m);
 
 	(void)conn;
 	(void)id;
@@ -43,7 +45,12 @@ static int handle_credential_load(void *ctx, struct ipc_conn *conn, uint64_t id,
 		return r;
 	if (r)
 		core_reject(c, "authd", m->credential, r);
-	return !r && replaced ? core_drop_credential(c, m->credential) : 0;
+	if (!r && ours)
+		core_note_stored(c, m->credential);
+	if (r || ours || !replaced)
+		return 0;
+	tokens_drop(&c->tokens, m->credential);
+	return core_drop_credential(c, m->credential);
 }
 
 static int handle_credential_drop(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
@@ -55,6 +62,7 @@ static int handle_credential_drop(void *ctx, struct ipc_conn *conn, uint64_t id,
 	(void)id;
 	(void)fd;
 	(void)store_drop(&c->vault.store, m->credential);
+	tokens_drop(&c->tokens, m->credential);
 	return core_drop_credential(c, m->credential);
 }
 
@@ -70,6 +78,15 @@ static void on_egress_close(void *ctx, struct ipc_conn *conn)
 	struct core *c = ctx;
 
 	lanes_detach(&c->vault.lanes, ipc_conn_worker(conn), conn);
+	tokens_peer_gone(&c->tokens, conn, ipc_now_ms(c->daemon.ipc));
+}
+
+/* Such a secret leaves with a lease only (dispatch_tokens.c). */
+static bool core_makes_tokens(struct span binding)
+{
+	struct proto_binding b;
+
+	return proto_unpack_record(&proto_binding_desc, binding, &b) == 0 && binding_takes_token(&b);
 }
 
 static int handle_unseal(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
@@ -85,9 +102,11 @@ static int handle_unseal(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 		core_reject(c, "egress", m->credential, r);
 	if (r)
 		return r < 0 ? r : core_refuse_vault(conn, id, r);
+	struct proto_unsealed unsealed = {.binding = binding, .secret = span_of(secret.p, secret.len)};
+	if (core_makes_tokens(binding))
+		unsealed.secret = SPAN_NULL;
 	secret_open(c->arena);
-	r = core_send(conn, PROTO_UNSEALED, id,
-		      &(struct proto_unsealed){.binding = binding, .secret = span_of(secret.p, secret.len)});
+	r = core_send(conn, PROTO_UNSEALED, id, &unsealed);
 	secret_close(c->arena);
 	secret_free(c->arena, &secret);
 	c->unseals++;
@@ -320,7 +339,13 @@ int core_serve(struct core *c)
 		{PROTO_CREDENTIAL_LOAD, handle_credential_load},
 		{PROTO_CREDENTIAL_DROP, handle_credential_drop},
 	};
-	static const struct ipc_row egress_rows[] = {{PROTO_UNSEAL, handle_unseal}};
+	static const struct ipc_row egress_rows[] = {
+		{PROTO_UNSEAL, handle_unseal},
+		{PROTO_TOKEN_TAKE, core_handle_token_take},
+		{PROTO_TOKEN_PUT, core_handle_token_put},
+		{PROTO_TOKEN_FAIL, core_handle_token_fail},
+		{PROTO_TOKEN_HOLD, core_handle_token_hold},
+	};
 	static const struct ipc_row auditd_rows[] = {{PROTO_SIGN_CHECKPOINT, handle_sign_checkpoint}};
 	static const struct ipc_row admin_rows[] = {
 		{PROTO_VAULT_INIT, handle_vault_init},
@@ -357,7 +382,9 @@ int core_serve(struct core *c)
 						   .on_close = on_admin_close,
 						   .conns_max = CORE_ADMIN_CONNS_MAX};
 
-	int r = ipc_serve(c->daemon.ipc, &authd, c, &c->authd);
+	int r = core_tokens_start(c);
+	if (!r)
+		r = ipc_serve(c->daemon.ipc, &authd, c, &c->authd);
 	if (!r)
 		r = ipc_serve(c->daemon.ipc, &egress, c, &c->egress);
 	if (!r)

@@ -13,9 +13,9 @@
 #include "keyvault/core.h"
 
 #define CORE_AUDIT_EVENTS_MAX 4096
-/* Keys, a credential in passing, authd's and four operators' buffers; then one buffer and key for each lane. */
+/* Keys, a credential in passing, authd's and four operators' buffers; then two buffers and a key for each lane. */
 #define CORE_ARENA_BYTES_MIN        ((size_t)224 << 10)
-#define CORE_ARENA_BYTES_PER_EGRESS ((size_t)20 << 10)
+#define CORE_ARENA_BYTES_PER_EGRESS ((size_t)36 << 10)
 
 /* What must not be there, or must be and is not: named for the operator. */
 static int core_fatal(struct core *c, const char *what, const char *why)
@@ -100,6 +100,7 @@ int main(int argc, char **argv)
 	c.daemon.ctx = &c;
 	int code = daemon_run(&c.daemon);
 	vault_seal(&c.vault);
+	core_tokens_stop(&c);
 	c.audit = audit_client_free(c.audit);
 	daemon_deinit(&c.daemon);
 	vault_deinit(&c.vault);

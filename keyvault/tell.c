@@ -169,6 +169,7 @@ int core_opened(struct core *c, const char *actor)
 {
 	char id[STORE_ID_BYTES_MAX + 1];
 
+	tokens_open(&c->tokens, ipc_now_ms(c->daemon.ipc));
 	for (size_t at = 0; vault_next_rejected(&c->vault, &at, id);)
 		core_reject(c, actor, span_str(id), VAULT_E_FORGED);
 	int r = core_tell(c, c->egress, core_mint, 0);
@@ -185,6 +186,7 @@ int core_opened(struct core *c, const char *actor)
 
 int core_closed(struct core *c, const char *actor)
 {
+	tokens_close(&c->tokens);
 	int r = core_tell(c, c->egress, core_say_sealed, 0);
 
 	if (!r)
@@ -203,6 +205,26 @@ int core_announce_start(struct core *c)
 		return 0;
 	core_record(c, EVENT_VAULT_UNSEAL, "key_file", SPAN_NULL, "");
 	return core_opened(c, "key_file");
+}
+
+struct core_to_authd {
+	enum proto_type type;
+	const void *msg;
+};
+
+static void on_each_authd(void *arg, struct ipc_conn *conn)
+{
+	const struct core_to_authd *to = arg;
+
+	if (core_send(conn, to->type, 0, to->msg))
+		ipc_drop(conn, "could not be told");
+}
+
+void core_each_authd(struct core *c, enum proto_type type, const void *msg)
+{
+	struct core_to_authd to = {type, msg};
+
+	ipc_edge_each(c->authd, on_each_authd, &to);
 }
 
 /* ---- a peer connects ---- */

@@ -120,13 +120,13 @@ static void test_truncated_extended_and_misdirected_frames_are_refused(void **st
 
 static void test_bounds_hold_when_packing_and_when_reading(void **state)
 {
-	struct proto_unsealed none = {.binding = SPAN_LIT("0123456789abcdef"), .secret = SPAN_NULL};
+	struct proto_vault_add none = {.binding = SPAN_LIT("0123456789abcdef"), .secret = SPAN_NULL};
 	struct proto_link nul = {.edge = span_of("a\0b", 3)};
 	uint8_t wire[256];
 	size_t len;
 
 	(void)state;
-	assert_int_equal(proto_pack(&proto_unsealed_desc, 1, &none, wire, sizeof wire, &len), PROTO_E_BOUNDS);
+	assert_int_equal(proto_pack(&proto_vault_add_desc, 1, &none, wire, sizeof wire, &len), PROTO_E_BOUNDS);
 	assert_int_equal(proto_pack(&proto_link_desc, 1, &nul, wire, sizeof wire, &len), PROTO_E_BOUNDS);
 
 	static const struct {

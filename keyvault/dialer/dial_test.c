@@ -226,8 +226,11 @@ static void add_provider(struct fixture *f, const char *host, uint16_t port, con
 
 	assert_true(i < PROVIDERS_MAX);
 	(void)snprintf(f->urls[i], sizeof(f->urls[i]), "https://%s:%u/v1", host, port);
-	f->providers[i] = (struct config_provider){
-		.name = host, .base_url = f->urls[i], .connect_to = to, .connect_within = within ? within : ""};
+	f->providers[i] = (struct config_provider){.name = host,
+						   .base_url = f->urls[i],
+						   .connect_to = to,
+						   .token_url = "",
+						   .connect_within = within ? within : ""};
 }
 
 static int set_up(void **state)

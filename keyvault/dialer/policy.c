@@ -109,29 +109,37 @@ int policy_name(const char *host, bool private, struct policy_refusal *ret_refus
 
 /* ---- origins ---- */
 
-static bool policy_read(struct policy_origin *o, const struct config_provider *p)
+static bool policy_read(struct policy_origin *o, const char *url, const char *connect_to, const char *connect_within)
 {
 	struct span bad;
 
-	if (config_url_parse(p->base_url, &o->url))
+	if (config_url_parse(url, &o->url))
 		return false;
-	o->pinned = *p->connect_to != 0;
+	o->pinned = *connect_to != 0;
 	if (!o->pinned)
-		return address_list(p->connect_within, o->within, POLICY_WITHIN_MAX, &o->n_within, &bad);
+		return address_list(connect_within, o->within, POLICY_WITHIN_MAX, &o->n_within, &bad);
 	o->n_within = 1;
-	return *p->connect_within == 0 && !memchr(p->connect_to, '/', strlen(p->connect_to)) &&
-	       address_parse_block(span_str(p->connect_to), &o->within[0]);
+	return *connect_within == 0 && !memchr(connect_to, '/', strlen(connect_to)) &&
+	       address_parse_block(span_str(connect_to), &o->within[0]);
+}
+
+/* A provider and, where it has one, its token service. */
+static bool policy_read_provider(struct policy *policy, const struct config_provider *p)
+{
+	if (!policy_read(&policy->origins[policy->n++], p->base_url, p->connect_to, p->connect_within))
+		return false;
+	return !*p->token_url || policy_read(&policy->origins[policy->n++], p->token_url, p->token_connect_to, "");
 }
 
 int policy_init(struct policy *p, const struct config *config, const char **ret_provider)
 {
-	*p = (struct policy){.origins = calloc(config->n_providers + 1, sizeof(*p->origins))};
+	*p = (struct policy){.origins = calloc(2 * config->n_providers + 1, sizeof(*p->origins))};
 	if (!p->origins)
 		return err_origin(-ENOMEM);
-	for (; p->n < config->n_providers; p->n++) {
-		if (policy_read(&p->origins[p->n], &config->providers[p->n]))
+	for (size_t i = 0; i < config->n_providers; i++) {
+		if (policy_read_provider(p, &config->providers[i]))
 			continue;
-		*ret_provider = config->providers[p->n].name;
+		*ret_provider = config->providers[i].name;
 		return POLICY_E_CONFIG;
 	}
 	return 0;

@@ -2,9 +2,9 @@
 /*
  * Where a connection may go. Sans I/O.
  *
- * Names: only hosts of configured providers, never one that means this machine or this network. Addresses: only global
- * unicast by the registries, and of an address that carries another one (NAT64) both. What a provider's configuration
- * adds is for that origin alone:
+ * Names: only hosts of configured providers and their token services, never one that means this machine or this
+ * network. Addresses: only global unicast by the registries, and of an address that carries another one (NAT64) both.
+ * What a provider's configuration adds is for that origin alone:
  *
  *   connect_to      this address and no other; no name is resolved
  *   connect_within  addresses in these blocks and no others, private or not; a private name is then resolved

@@ -234,12 +234,15 @@ static bool found(const struct policy *p, const char *host, uint64_t port, const
 static void only_configured_origins(void **state)
 {
 	struct config_provider providers[] = {
-		{.base_url = "https://api.openai.com/v1", .connect_to = "", .connect_within = ""},
-		{.base_url = "https://upstream.test:18443/v1", .connect_to = "127.0.0.1", .connect_within = ""},
-		{.base_url = "https://box.local:8443", .connect_to = "", .connect_within = ""},
-		{.base_url = "https://127.0.0.1:9443", .connect_to = "", .connect_within = ""},
-		{.base_url = "https://vllm.local", .connect_to = "", .connect_within = "10.0.0.0/8"},
-		{.base_url = "https://0x7f.1", .connect_to = "", .connect_within = "127.0.0.0/8"},
+		{.base_url = "https://api.openai.com/v1", .connect_to = "", .token_url = "", .connect_within = ""},
+		{.base_url = "https://upstream.test:18443/v1",
+		 .connect_to = "127.0.0.1",
+		 .token_url = "",
+		 .connect_within = ""},
+		{.base_url = "https://box.local:8443", .connect_to = "", .token_url = "", .connect_within = ""},
+		{.base_url = "https://127.0.0.1:9443", .connect_to = "", .token_url = "", .connect_within = ""},
+		{.base_url = "https://vllm.local", .connect_to = "", .token_url = "", .connect_within = "10.0.0.0/8"},
+		{.base_url = "https://0x7f.1", .connect_to = "", .token_url = "", .connect_within = "127.0.0.0/8"},
 	};
 	struct config config = {.providers = providers, .n_providers = ARRAY_LEN(providers)};
 	struct policy p;
@@ -290,6 +293,7 @@ static void nonsense_is_refused_at_start(void **state)
 		struct config_provider one = {.name = "one",
 					      .base_url = "https://a.com",
 					      .connect_to = bad[i][0],
+					      .token_url = "",
 					      .connect_within = bad[i][1]};
 		struct config config = {.providers = &one, .n_providers = 1};
 		if (policy_init(&p, &config, &who) != POLICY_E_CONFIG)

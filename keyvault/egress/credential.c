@@ -329,6 +329,7 @@ void credential_drop(struct credential_cache *cache, struct span id)
 
 	if (c)
 		credential_retire(c, REASON_NO_CREDENTIAL, false);
+	token_cancel_of(cache, id);
 }
 
 void credential_drop_all(struct credential_cache *cache, enum reason why, bool core_lost)

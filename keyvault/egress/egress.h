@@ -17,8 +17,9 @@
 #define EGRESS_LANE_BYTES_MAX  (64u << 20)
 /* The arena: a record, buffers towards the core, room to make forms in; then a secret of a few hundred bytes with its
  * forms for each provider. */
-#define EGRESS_ARENA_BYTES_FIXED        ((size_t)96 << 10)
+#define EGRESS_ARENA_BYTES_FIXED        ((size_t)112 << 10)
 #define EGRESS_ARENA_BYTES_PER_PROVIDER ((size_t)16 << 10)
+#define EGRESS_ARENA_BYTES_PER_TOKEN    ((size_t)96 << 10) /* a call under way, and tokens before and after it */
 #define EGRESS_SPARE_MAX                256
 #define EGRESS_EXCHANGES_MAX            16384
 #define EGRESS_KEYLESS_MAX              512 /* exchanges at once, up to which one without a key may wait for it */

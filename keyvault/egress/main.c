@@ -68,6 +68,8 @@ static int egress_make_arena(struct egress *eg)
 	size_t needed = EGRESS_ARENA_BYTES_FIXED + eg->config.n_providers * EGRESS_ARENA_BYTES_PER_PROVIDER;
 	char why[320];
 
+	for (size_t i = 0; i < eg->config.n_providers; i++)
+		needed += *eg->config.providers[i].token_url ? EGRESS_ARENA_BYTES_PER_TOKEN : 0;
 	if (bytes < needed) {
 		(void)snprintf(why, sizeof(why), "%zu is too small for %zu providers; set it to %zu or more", bytes,
 			       eg->config.n_providers, needed);

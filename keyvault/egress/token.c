@@ -9,8 +9,10 @@
 #include "keyvault/egress/egress.h"
 #include "keyvault/egress/token_call.h"
 
-#define TOKEN_TAKE_MS 20000 /* longer than a lease lasts */
-#define TOKEN_PUT_MS  15000
+#define TOKEN_TAKE_MS  20000 /* longer than a lease lasts */
+#define TOKEN_PUT_MS   15000
+#define TOKEN_AGAIN_MS 1000
+#define TOKEN_HELD_MS  3600000
 /* When another is got while this one still serves, and when it serves no more: parts of its life, bounded. */
 #define TOKEN_RENEW_MS_MAX 300000
 #define TOKEN_STALE_MS_MAX 30000
@@ -28,6 +30,7 @@ struct token {
 	struct list in_cache;
 	enum token_state state;
 	uint64_t lease, version, life_ms, began_us, ipc_id;
+	uint64_t again_ms, until_ms; /* HELD: when it is put again, and given up */
 	struct token_call *call;
 	struct secret secret;         /* of the lease */
 	struct secret token, renewed; /* what came of it */
@@ -73,6 +76,15 @@ void token_cancel(struct token *t)
 	credential_unref(c);
 }
 
+void token_cancel_of(struct credential_cache *cache, struct span id)
+{
+	list_for_each_safe (it, &cache->tokens) {
+		struct token *t = container_of(it, struct token, in_cache);
+		if (span_eq_str(id, t->credential->id))
+			token_cancel(t);
+	}
+}
+
 void token_cancel_all(struct credential_cache *cache)
 {
 	while (!list_empty(&cache->tokens))
@@ -109,6 +121,19 @@ static enum reason token_reason(const struct proto_desc *desc, const void *msg)
 
 /* ---- put ---- */
 
+/* The credential is gone or was replaced by an operator. Anything else may be otherwise in a moment: a core that has
+ * just started has not heard of the credential. */
+static bool token_is_final(const struct proto_desc *desc, const void *msg)
+{
+	return desc->type != PROTO_REFUSED || span_eq_str(((const struct proto_refused *)msg)->reason, "rollback");
+}
+
+static void token_hold(struct token *t)
+{
+	t->state = TOKEN_HELD;
+	t->again_ms = ipc_now_ms(t->cache->pool_env->ipc) + TOKEN_AGAIN_MS;
+}
+
 static void token_on_put(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd)
 {
 	struct token *t = ctx;
@@ -119,15 +144,13 @@ static void token_on_put(void *ctx, enum ipc_outcome outcome, const struct proto
 		token_end_with(t, msg);
 		return;
 	}
-	if (outcome == IPC_REPLY || !t->renewed.p) {
+	bool final = outcome == IPC_REPLY && token_is_final(desc, msg);
+	if (final || !t->renewed.p) {
 		token_end(t, NULL, outcome == IPC_REPLY ? token_reason(desc, msg) : REASON_VAULT_SEALED);
 		return;
 	}
-	/* Not stored yet, or the core is gone. */
-	t->state = TOKEN_HELD;
+	token_hold(t);
 	credential_note_token(t->credential, NULL, REASON_TOKEN_NOT_STORED);
-	if (outcome == IPC_TIMEOUT)
-		token_put(t);
 }
 
 static void token_put(struct token *t)
@@ -146,7 +169,7 @@ static void token_put(struct token *t)
 	secret_close(t->cache->arena);
 	if (r == 0)
 		return;
-	t->state = TOKEN_HELD;
+	token_hold(t);
 	if (!t->renewed.p)
 		token_end(t, NULL, REASON_VAULT_SEALED);
 }
@@ -212,6 +235,7 @@ static void token_on_called(void *ctx, const struct token_call_end *end)
 		return;
 	}
 	t->life_ms = end->answer.life_s * 1000;
+	t->until_ms = ipc_now_ms(t->cache->pool_env->ipc) + TOKEN_HELD_MS;
 	token_put(t);
 }
 
@@ -292,6 +316,10 @@ bool token_tick(struct credential_cache *cache, uint64_t now_ms)
 		struct token *t = container_of(it, struct token, in_cache);
 		if (t->call)
 			token_call_tick(t->call, now_ms);
+		else if (t->state == TOKEN_HELD && now_ms >= t->until_ms)
+			token_end(t, NULL, REASON_TOKEN_NOT_STORED);
+		else if (t->state == TOKEN_HELD && now_ms >= t->again_ms)
+			token_put(t);
 	}
 	return !list_empty(&cache->tokens);
 }

@@ -21,6 +21,7 @@ enum token_err {
 MUST_USE int token_start(struct credential *c);
 /* The credential is removed, or the vault is sealed: everything is wiped. */
 void token_cancel(struct token *t);
+void token_cancel_of(struct credential_cache *cache, struct span id);
 void token_cancel_all(struct credential_cache *cache);
 /* The core is there again: says what is under way and what came of it. */
 void token_resume(struct credential_cache *cache);

@@ -41,6 +41,7 @@ def make_all(folder):
     return {
         "ca": ca[0],
         "good": make_server(folder, "good", "upstream.test", ca),
+        "token": make_server(folder, "token", "login.test", ca),
         "wrong_name": make_server(folder, "wrong_name", "elsewhere.test", ca),
         "wrong_ca": make_server(folder, "wrong_ca", "upstream.test", other),
     }

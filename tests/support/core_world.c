@@ -210,6 +210,7 @@ int world_teardown(void **state)
 	char command[128];
 
 	vault_seal(&c->vault);
+	core_tokens_stop(c);
 	daemon_deinit(&c->daemon); /* asserts that the loop is empty */
 	vault_deinit(&c->vault);
 	assert_int_equal(secret_arena_used(c->arena), 0);

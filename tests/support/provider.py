@@ -5,7 +5,8 @@
     provider.py FOLDER        certificates are made in FOLDER, which also holds key.txt, the only key it takes
 
 Prints one JSON line with its ports when it listens: `tls` is the provider, `wrong_name`, `wrong_ca` and `tls11` are the same with
-something wrong about the connection, `control` is a plain HTTP port for tests (GET /journal, POST /reset).
+something wrong about the connection, `token` is its token service (token_service.py), `control` is a plain HTTP port for tests (GET /journal,
+POST /reset, POST /revoke: no access token is in force any more).
 
 The model's name chooses what happens: `gpt-anything` answers politely, `test:MODE[:ARGUMENT]` does what MODES below says. Each
 request is recorded as it arrived: head bytes, body, whether the key was right, and how it ended.
@@ -24,6 +25,7 @@ import urllib.parse
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import certs  # noqa: E402  pylint: disable=wrong-import-position
+from token_service import TokenService, sigv4_ok  # noqa: E402  pylint: disable=wrong-import-position
 
 WORDS = ("The ship is divided into compartments, so that one which floods does not sink the rest. "
          "Your key lies behind a wall of its own.").split(" ")
@@ -118,8 +120,14 @@ class Exchange:
             self.request = {}
         self.model = str(self.request.get("model", ""))
         self.stream = bool(self.request.get("stream"))
-        self.key = conn.provider.key
+        self.key = self.sent_key()
         self.keep = True
+
+    def sent_key(self):
+        """What an echo would hold: the key, or the token that came in its place."""
+        first = {n.lower(): v for n, v in self.entry["fields"]}
+        token = first.get("authorization", "").removeprefix("Bearer ")
+        return token if token in self.conn.provider.tokens.live else self.conn.provider.key
 
     # ---- writing ----
     async def head_out(self, status, reason, *fields, length=None):
@@ -334,9 +342,20 @@ class Exchange:
 
 
 class Provider:
-    def __init__(self, key):
+    def __init__(self, key, folder):
         self.key, self.journal, self.open = key, [], set()
         self.accepted = 0
+        self.tokens = TokenService(folder)
+
+    def authorized(self, line, first, body):
+        """By any of the schemes: the key itself, an access token that is in force, user and password, a signature."""
+        value = first.get("authorization", "")
+        settings = self.tokens.settings()
+        if value.startswith("Bearer "):
+            return value[7:] == self.key or value[7:] in self.tokens.live
+        if value.startswith("Basic "):
+            return base64.b64decode(value[6:]).decode() == settings.get("basic")
+        return "sigv4" in settings and sigv4_ok(line, first, body, **settings["sigv4"])
 
     async def serve_one(self, conn):
         head = await conn.take_head()
@@ -346,11 +365,15 @@ class Provider:
         for name, value in reversed(fields):
             first[name.lower()] = value
         entry = {"n": len(self.journal), "head": head.decode("latin-1"), "line": lines[0], "fields": fields,
-                 "authorized": first.get("authorization") == "Bearer " + self.key, "connection": conn.number,
-                 "body": "", "ended": "open"}
+                 "authorized": False, "connection": conn.number, "body": "", "ended": "open"}
+        if lines[0].startswith("POST /token"):
+            body = await conn.take(int(first.get("content-length", "0")))
+            await self.tokens.serve_one(conn, lines[0], first, body)
+            return False
         self.journal.append(entry)
         body = await conn.take(min(int(first.get("content-length", "0")), BODY_BYTES_MAX))
         entry["body"] = body.decode("utf-8", "replace")
+        entry["authorized"] = self.authorized(lines[0], first, body)
         exchange = Exchange(conn, head, body, entry)
         try:
             if not entry["authorized"]:
@@ -391,7 +414,11 @@ class Provider:
         method, path = line.decode().split(" ")[:2]
         if method == "POST" and path == "/reset":
             self.journal = []
-        value = {"journal": self.journal, "open": sorted(self.open), "accepted": self.accepted}
+            self.tokens.journal, self.tokens.spent = [], set()
+        if method == "POST" and path == "/revoke":
+            self.tokens.live = {}
+        value = {"journal": self.journal, "open": sorted(self.open), "accepted": self.accepted, "tokens": self.tokens.journal,
+                 "live": sorted(self.tokens.live)}
         body = json.dumps(value).encode()
         writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
         await writer.drain()
@@ -410,13 +437,14 @@ def context(pem, tls11=False):
 async def main(folder):
     files = certs.make_all(folder)
     with open(os.path.join(folder, "key.txt"), encoding="ascii") as f:
-        provider = Provider(f.read().strip())
+        provider = Provider(f.read().strip(), folder)
     listeners = {
         "tls": context(files["good"]),
         "wrong_name": context(files["wrong_name"]),
         "wrong_ca": context(files["wrong_ca"]),
         "tls11": context(files["good"], tls11=True),
         "plain": None,
+        "token": context(files["token"]),
     }
     ports = {}
     asyncio.get_running_loop().set_exception_handler(lambda loop, what: None)

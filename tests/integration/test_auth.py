@@ -1,0 +1,430 @@
+# SPDX-License-Identifier: Apache-2.0
+"""K-10: every scheme end to end against a provider that checks it, and access tokens through everything that can happen to them."""
+import base64
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+import memscan
+from gateway import INSTRUMENTED, Gateway, Provider, scratch, wait_for
+
+BASIC = "robot:correct-horse!battery&staple"
+AWS = {"access_key": "AKIAIOSFODNN7EXAMPLE", "secret": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+       "token": "FwoGZXIvYXdzEBYaD/session+token/for=tests==", "scope": "eu-central-1/bedrock"}
+AWS_FILE = f"""[default]
+aws_access_key_id = {AWS['access_key']}
+aws_secret_access_key={AWS['secret']}
+aws_session_token = {AWS['token']}
+"""
+CLIENT = {"client_id": "client 1".replace(" ", "-"), "client_secret": "s3cret+/=&%", "refresh_token": "rt-0-first/refresh+token="}
+ROBOT = "robot@project.iam.gserviceaccount.com"
+
+
+def spki_pin(pem):
+    """RFC 7469 2.4, by openssl."""
+    public = subprocess.run(["openssl", "x509", "-in", pem, "-noout", "-pubkey"], capture_output=True, check=True).stdout
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=public, capture_output=True, check=True).stdout
+    return base64.b64encode(hashlib.sha256(der).digest()).decode()
+
+
+class Auth:
+    """A gateway with one provider a scheme, all of them the stand-in."""
+
+    def __init__(self, gateway):
+        self.gateway, self.provider = gateway, gateway.provider
+        self.folder = self.provider.folder
+        self.added = set()
+
+    # ---- the token service ----
+    def say(self, **more):
+        """Sets what it knows; keeps what it rotated."""
+        path = os.path.join(self.folder, "oauth.json")
+        settings = self.knows()
+        settings.update(more)
+        with open(path + ".t", "w", encoding="utf-8") as f:
+            json.dump(settings, f)
+        os.replace(path + ".t", path)
+
+    def knows(self):
+        with contextlib.suppress(OSError), open(os.path.join(self.folder, "oauth.json"), encoding="utf-8") as f:
+            return json.load(f)
+        return {}
+
+    def begin(self, **more):
+        """As new, for one test: no secret is there, and the service knows its first refresh token."""
+        for name in self.added:
+            self.gateway.cli("vault", "rm", name)
+        self.added = set()
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(self.folder, "oauth.json"))
+        self.say(basic=BASIC, sigv4=AWS, **CLIENT, **more)
+        self.provider.reset()
+        self.provider.control("POST", "/revoke")
+
+    def calls(self):
+        return self.provider.control("GET", "/journal")["tokens"]
+
+    def revoke(self):
+        self.provider.control("POST", "/revoke")
+
+    # ---- secrets ----
+    def add(self, name):
+        if name != "local":
+            self.added.add(name)
+        lines = {"basic": BASIC, "sigv4": AWS_FILE, "refresh": f"client_secret = {CLIENT['client_secret']}\n"
+                 f"refresh_token = {CLIENT['refresh_token']}\n", "client": f"client_secret={CLIENT['client_secret']}\n",
+                 "form": f"client_secret={CLIENT['client_secret']}\n"}
+        lines["tokenpinned"] = lines["tokenmispinned"] = lines["client"]
+        if name == "google":
+            return self.gateway.cli("vault", "add", name, "--file", os.path.join(self.folder, "robot.json"))
+        return self.gateway.cli("vault", "add", name, stdin=lines.get(name, self.provider.key).encode())
+
+    def chat(self, name, **more):
+        return self.gateway.chat(f"{name}:gpt-x", **more)
+
+    def together(self, name, n):
+        """Statuses of n requests at once."""
+        with concurrent.futures.ThreadPoolExecutor(n) as pool:
+            return [r.status for r in pool.map(lambda _: self.chat(name, timeout=60), range(n))]
+
+    def stored_version(self, name):
+        return next(c["version"] for c in self.gateway.cli_json("vault", "list") if c["credential"] == name)
+
+
+def make_robot(folder, token_url):
+    key = os.path.join(folder, "robot.pem")
+    subprocess.run(["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key], check=True,
+                   capture_output=True)
+    subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", os.path.join(folder, "robot.pub.pem")], check=True)
+    with open(key, encoding="ascii") as f, open(os.path.join(folder, "robot.json"), "w", encoding="ascii") as out:
+        json.dump({"type": "service_account", "project_id": "project", "private_key_id": "0123abcd", "private_key": f.read(),
+                   "client_email": ROBOT, "client_id": "42", "token_uri": token_url}, out, indent=2)
+
+
+def entries(provider):
+    token_url = f"https://login.test:{provider.ports['token']}/token"
+    base = {"base_url": f"https://upstream.test:{provider.ports['tls']}/v1", "connect_to": "127.0.0.1", "ca_file": provider.ca}
+    token = {"token_url": token_url, "token_connect_to": "127.0.0.1", "client_id": CLIENT["client_id"]}
+    pin, wrong = spki_pin(os.path.join(provider.folder, "good.crt")), base64.b64encode(b"x" * 32).decode()
+    ca_pin, token_pin = spki_pin(provider.ca), spki_pin(os.path.join(provider.folder, "token.crt"))
+    return [{"name": "local", "auth": "bearer", **base},
+            {"name": "basic", "auth": "basic", **base},
+            {"name": "sigv4", "auth": "sigv4", "scope": AWS["scope"], **base},
+            {"name": "google", "auth": "google", **base, **{k: v for k, v in token.items() if k != "client_id"}},
+            {"name": "refresh", "auth": "oauth_refresh", **base, **token},
+            {"name": "client", "auth": "oauth_client", "scope": "one two", **base, **token},
+            {"name": "form", "auth": "oauth_client", "client_auth": "form", **base, **token},
+            {"name": "pinned", "auth": "bearer", "pins": [wrong, pin], **base},
+            {"name": "pinnedca", "auth": "bearer", "pins": [ca_pin], **base},
+            {"name": "mispinned", "auth": "bearer", "pins": [wrong], **base},
+            {"name": "tokenpinned", "auth": "oauth_client", "token_pins": [token_pin], **base, **token},
+            {"name": "tokenmispinned", "auth": "oauth_client", "token_pins": [pin], **base, **token}]
+
+
+@contextlib.contextmanager
+def started(workers):
+    with scratch() as folder, Provider(folder) as provider:
+        make_robot(provider.folder, f"https://login.test:{provider.ports['token']}/token")
+        with Gateway(folder, provider, workers=workers, providers=entries(provider)) as gateway:
+            auth = Auth(gateway)
+            auth.begin()
+            gateway.open_vault()
+            auth.add("local")
+            gateway.key = gateway.make_key()["key"]
+            wait_for("the first good answer", lambda: gateway.chat("gpt-x").status == 200)
+            yield auth
+
+
+@pytest.fixture(scope="module", name="shared")
+def shared_auth():
+    with started(workers=2) as auth:
+        yield auth
+
+
+@pytest.fixture(name="auth")
+def fresh_auth(shared):
+    shared.begin()
+    return shared
+
+
+def expect_good(auth, name):
+    auth.add(name)
+    reply = wait_for(f"an answer through {name}", lambda: (r := auth.chat(name)).status == 200 and r)
+    assert "ship" in reply.json()["choices"][0]["message"]["content"]
+    return auth.provider.journal()[-1]
+
+
+# ---- each scheme ----
+
+def test_basic(auth):
+    sent = expect_good(auth, "basic")
+    assert ["authorization", "Basic " + base64.b64encode(BASIC.encode()).decode()] in sent["fields"]
+
+
+def test_sigv4(auth):
+    """The stand-in verifies with code of its own, session token and content type signed."""
+    sent = expect_good(auth, "sigv4")
+    assert sent["authorized"]
+    assert [v for n, v in sent["fields"] if n == "x-amz-security-token"] == [AWS["token"]]
+    assert AWS["secret"] not in json.dumps(sent)
+    big = auth.chat("sigv4", text="x" * 200000)
+    assert big.status == 200, "the whole body is signed, also one that crosses as a memfd"
+
+
+def test_google(auth):
+    expect_good(auth, "google")
+    call = auth.calls()[-1]
+    assert call["claims"]["iss"] == ROBOT and call["claims"]["kid"] == "0123abcd"
+    assert call["claims"]["scope"] == "https://www.googleapis.com/auth/cloud-platform"
+
+
+def test_refresh_token(auth):
+    expect_good(auth, "refresh")
+    form = auth.calls()[-1]["form"]
+    assert (form["grant_type"], form["refresh_token"]) == ("refresh_token", CLIENT["refresh_token"])
+
+
+def test_client_credentials(auth):
+    expect_good(auth, "client")
+    assert auth.calls()[-1]["form"] == {"grant_type": "client_credentials", "scope": "one two"}
+
+
+def test_client_credentials_in_the_form(auth):
+    auth.say(in_form=True)
+    expect_good(auth, "form")
+    assert auth.calls()[-1]["form"]["client_secret"] == CLIENT["client_secret"]
+
+
+def test_pins(auth):
+    auth.add("pinned")
+    auth.add("pinnedca")
+    auth.add("mispinned")
+    for _ in range(3):  # resumed sessions too
+        assert wait_for("the pinned", lambda: auth.chat("pinned").status) == 200
+        assert auth.chat("pinnedca").status == 200
+        reply = auth.chat("mispinned")
+        assert (reply.status, reply.json()["error"]["code"]) == (502, "tls_failed")
+    assert "none of the pinned public keys" in auth.gateway.log()
+
+
+def test_pins_of_the_token_service(auth):
+    expect_good(auth, "tokenpinned")
+    auth.add("tokenmispinned")
+    seen = len(auth.calls())
+    reply = auth.chat("tokenmispinned")
+    assert (reply.status, reply.json()["error"]["code"]) == (502, "tls_failed")
+    assert len(auth.calls()) == seen
+
+
+# ---- secrets that are none ----
+
+@pytest.mark.parametrize("name, text, says", [
+    ("basic", "no-colon", "USER:PASSWORD"),
+    ("sigv4", "aws_access_key_id = AKIAIOSFODNN7EXAMPLE\n", "aws_secret_access_key"),
+    ("sigv4", "AKIAIOSFODNN7EXAMPLE", "line 1 is not NAME = VALUE"),
+    ("google", "{}", "no usable type"),
+    ("google", '{"type": "authorized_user"}', "authorized_user"),
+    ("refresh", "client_secret = x\n", "refresh_token"),
+    ("client", "refresh_token = x\n", "line 1: the names are client_secret"),
+])
+def test_a_secret_of_the_wrong_shape_is_refused(auth, name, text, says):
+    done = auth.gateway.cli("vault", "add", name, stdin=text.encode(), check=False)
+    assert done.returncode == 1 and says in done.stderr.decode(), done.stderr.decode()
+
+
+# ---- one call for all ----
+
+@pytest.mark.parametrize("name", ["google", "refresh", "client"])
+def test_fifty_at_once_make_one_call(auth, name):
+    """Through both workers."""
+    auth.say(mode="slow:0.5", rotate=True)
+    auth.add(name)
+    assert auth.together(name, 50) == [200] * 50
+    assert len(auth.calls()) == 1
+
+
+def test_a_token_is_renewed_before_it_runs_out(auth):
+    auth.say(life=4)
+    auth.add("client")
+    assert auth.chat("client").status == 200
+
+    def tokens():
+        return {dict(e["fields"])["authorization"] for e in auth.provider.journal()}
+
+    wait_for("another token", lambda: auth.chat("client").status == 200 and len(tokens()) > 1, 15)
+    assert all(e["authorized"] for e in auth.provider.journal())
+    assert len(auth.calls()) <= 3
+
+
+def test_401_takes_another_token_once(auth):
+    auth.add("client")
+    assert auth.chat("client").status == 200
+    auth.revoke()
+    assert auth.chat("client").status == 401
+    seen = [auth.chat("client").status for _ in range(20)]
+    assert seen.count(401) <= 1, "the other worker had a copy of its own"
+    assert len(auth.calls()) == 2
+    auth.revoke()  # the second one too: it is believed, but not at once
+    assert [auth.chat("client").status for _ in range(5)] == [401] * 5
+    assert len(auth.calls()) <= 3, "at most one for each worker, none for each request"
+
+
+# ---- a service that misbehaves ----
+
+@pytest.mark.parametrize("mode, status, code", [
+    ("down", 503, "token_unavailable"), ("huge", 502, "token_invalid"), ("garbage", 502, "token_invalid"),
+    ("redirect", 502, "token_invalid"), ("denied", 502, "token_denied"), ("error500", 503, "token_unavailable"),
+])
+def test_bad_service(auth, mode, status, code):
+    auth.say(mode=mode)
+    auth.add("client")
+    replies = [auth.chat("client") for _ in range(4)]
+    assert {(r.status, r.json()["error"]["code"]) for r in replies} == {(status, code)}
+    assert len(auth.calls()) == 1, "nobody tries again at once"
+    assert not auth.provider.journal(), "nothing was sent to the provider"
+    events = auth.gateway.audit(event="egress.token", credential="client")
+    assert events[-1]["reason"] == code
+    assert auth.chat("local").status == 200
+    if mode != "denied":
+        auth.say(mode="")
+        wait_for("a token", lambda: auth.chat("client").status == 200)
+
+
+def test_slow_service_has_a_deadline(auth):
+    auth.say(mode="slow")
+    auth.add("client")
+    reply = auth.chat("client", timeout=40)
+    assert (reply.status, reply.json()["error"]["code"]) == (503, "token_unavailable")
+
+
+# ---- rotation ----
+
+def test_a_rotated_refresh_token_is_stored_and_used(auth):
+    auth.say(rotate=True, life=4)
+    auth.add("refresh")
+    version = auth.stored_version("refresh")
+    assert auth.chat("refresh").status == 200
+    assert auth.stored_version("refresh") == version + 1
+    wait_for("three calls", lambda: auth.chat("refresh").status == 200 and len(auth.calls()) >= 3, 20)
+    used = [c["form"]["refresh_token"] for c in auth.calls()]
+    assert len(set(used)) == len(used), "none is used twice"
+    events = auth.gateway.audit(event="vault.reseal_credential", credential="refresh")
+    assert len(events) >= 2
+
+
+def frozen(auth, daemon):
+    """Stops a daemon; whoever talks to it waits."""
+    pids = auth.gateway.pids(daemon)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    return pids
+
+
+def kill(auth, daemon, pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(f"another {daemon}", lambda: set(auth.gateway.pids(daemon)).isdisjoint(pids) and
+             len(auth.gateway.pids(daemon)) == len(pids))
+
+
+@pytest.mark.parametrize("victim", ["keyvault", "authd", "both"])
+def test_kill_9_while_a_new_refresh_token_is_on_its_way(auth, victim):
+    """The service has replaced the refresh token; core, store, or both are killed before they could take the new one."""
+    auth.say(rotate=True, mode="slow:1")
+    auth.add("refresh")
+    first = auth.stored_version("refresh")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(auth.chat, "refresh", timeout=60)
+        wait_for("the call", auth.calls)
+        names = {"both": ["keyvault", "authd"]}.get(victim, [victim])
+        pids = {name: frozen(auth, name) for name in names}
+        wait_for("the new refresh token", lambda: "status" in auth.calls()[-1])
+        for name in names:
+            kill(auth, name, pids[name])
+        waiting.result()
+    auth.say(mode="")
+    wait_for("the new version", lambda: auth.stored_version("refresh") == first + 1, 30)
+    wait_for("service", lambda: auth.chat("refresh").status == 200, 30)
+    # Nothing depends on what a process remembers: the next call uses what is on disk.
+    for name in ("egress", "keyvault"):
+        kill(auth, name, auth.gateway.pids(name))
+    wait_for("service after all of them", lambda: auth.chat("refresh").status == 200, 30)
+    used = [c["form"]["refresh_token"] for c in auth.calls()]
+    assert len(set(used)) == len(used), "none is used twice"
+    assert auth.knows()["refresh_token"] not in used
+
+
+def test_kill_9_of_the_worker_that_makes_the_call(auth):
+    """Without rotation nothing is lost: another one takes over."""
+    auth.say(mode="slow:1")
+    auth.add("refresh")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(auth.chat, "refresh", timeout=60)
+        wait_for("the call", auth.calls)
+        kill(auth, "egress", auth.gateway.pids("egress"))
+        waiting.result()
+    auth.say(mode="")
+    wait_for("service", lambda: auth.chat("refresh").status == 200, 30)
+
+
+def test_the_vault_is_sealed_during_a_call(auth):
+    auth.say(mode="slow:1")
+    auth.add("client")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(auth.chat, "client", timeout=60)
+        wait_for("the call", auth.calls)
+        auth.gateway.cli("vault", "seal")
+        assert waiting.result().status == 503
+    auth.gateway.cli("vault", "unseal")
+    auth.say(mode="")
+    wait_for("service", lambda: auth.chat("client").status == 200)
+
+
+def test_a_replaced_credential_takes_another_token(auth):
+    auth.add("client")
+    assert auth.chat("client").status == 200
+    auth.add("client")
+    wait_for("a call with the new secret", lambda: auth.chat("client").status == 200 and len(auth.calls()) == 2)
+
+
+# ---- what must not be seen ----
+
+def test_an_echoed_token_is_removed(auth):
+    auth.add("client")
+    reply = auth.gateway.chat("client:test:unauthorized")
+    assert auth.chat("client").status == 200
+    tokens = auth.provider.control("GET", "/journal")["live"]
+    assert not any(t.encode() in reply.body for t in tokens)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or INSTRUMENTED, reason="reads the memory of other users' processes")
+def test_tokens_are_only_in_the_arenas(auth):
+    auth.say(rotate=True, life=6)
+    names = ("basic", "sigv4", "google", "refresh", "client")
+    for name in names:
+        auth.add(name)
+    for _ in range(5):
+        assert [auth.chat(name).status for name in names] == [200] * len(names)
+    with open(os.path.join(auth.folder, "robot.json"), encoding="ascii") as f:
+        pem = json.load(f)["private_key"].split("\n")
+    secrets = [AWS["secret"], AWS["token"], BASIC.split(":")[1], CLIENT["client_secret"], CLIENT["refresh_token"],
+               auth.knows()["refresh_token"], pem[5], *auth.provider.control("GET", "/journal")["live"][-6:]]
+    gateway = auth.gateway
+    processes = {**gateway.pids(), gateway.process.pid: "launcher"}
+    for secret in secrets:
+        report = memscan.scan(processes, secret.encode())
+        found = [f"{processes[pid]}: {form} in {where}" for pid, where, form in report.found]
+        assert not found, f"{secret[:12]}...\n" + "\n".join(found)
+    for name in os.listdir(gateway.state):
+        for folder, _, files in os.walk(os.path.join(gateway.state, name)):
+            for file in files:
+                with open(os.path.join(folder, file), "rb") as f:
+                    data = f.read()
+                assert not any(s.encode() in data for s in secrets), file
+    assert not any(s in gateway.log() for s in secrets)
