@@ -137,7 +137,8 @@ static int locked_check(const struct cli *cli, const char *what, size_t max, boo
 	if (l->len > max)
 		return cli_fail(cli, "the %s is longer than %zu bytes; nothing was done", what, max);
 	for (size_t i = 0; i < l->len; i++)
-		if ((l->p[i] < 0x20 || l->p[i] == 0x7f) && !(lines && (l->p[i] == '\n' || l->p[i] == '\r' || l->p[i] == '\t')))
+		if ((l->p[i] < 0x20 || l->p[i] == 0x7f) &&
+		    !(lines && (l->p[i] == '\n' || l->p[i] == '\r' || l->p[i] == '\t')))
 			return cli_fail(cli, "the %s has a control character or more than one line; nothing was done",
 					what);
 	return CLI_DONE;
