@@ -1,6 +1,6 @@
 # The core of the vault: no TLS, no network, no database.
 SRC_keyvault := keyvault/keyring.c keyvault/root.c keyvault/seal.c keyvault/store.c keyvault/witness.c keyvault/signer.c \
-	keyvault/lanes.c keyvault/files.c keyvault/vault.c keyvault/fernet.c keyvault/vault_fernet.c keyvault/tokens.c keyvault/tell.c \
+	keyvault/lanes.c keyvault/files.c keyvault/vault.c keyvault/fernet.c keyvault/vault_fernet.c keyvault/vault_renew.c keyvault/tokens.c keyvault/tell.c \
 	keyvault/dispatch.c keyvault/dispatch_fernet.c keyvault/dispatch_tokens.c
 SRC_keyvault += keyvault/bech32.c keyvault/shamir.c keyvault/share.c keyvault/age.c keyvault/age_armor.c keyvault/dispatch_backup.c keyvault/dispatch_source.c
 $(eval $(call library,keyvault,$(SRC_keyvault)))

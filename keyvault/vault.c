@@ -392,19 +392,3 @@ int vault_add(struct vault *v, struct span binding, struct span secret, uint8_t 
 		return VAULT_E_BINDING;
 	}
 }
-
-int vault_renew(struct vault *v, struct span id, struct span secret, uint8_t ret_blob[SEAL_BYTES_MAX], size_t *ret_len)
-{
-	const struct store_entry *e = store_find(&v->store, id);
-	uint8_t packed[SEAL_BINDING_BYTES_MAX];
-	struct seal_view view;
-	size_t len;
-
-	if (!e || seal_parse(span_of(e->blob, e->blob_len), &view))
-		return VAULT_E_UNKNOWN;
-	view.binding.version++;
-	if (view.binding.auth != PROTO_AUTH_OAUTH_REFRESH ||
-	    proto_pack_record(&proto_binding_desc, &view.binding, packed, sizeof(packed), &len))
-		return VAULT_E_BINDING;
-	return vault_add(v, span_of(packed, len), secret, ret_blob, ret_len);
-}

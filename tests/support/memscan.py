@@ -75,9 +75,9 @@ def search(memory, low, high, needles):
     return names, read
 
 
-def scan(pids, secret):
+def scan(pids, *secrets):
     """Looks at each process; one that ends meanwhile is not counted as scanned."""
-    needles = forms(secret)
+    needles = {name if len(secrets) == 1 else f"{i}: {name}": n for i, s in enumerate(secrets) for name, n in forms(s).items()}
     report = Report([], [], {}, {})
     for pid in pids:
         memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
