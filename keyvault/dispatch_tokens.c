@@ -16,6 +16,7 @@
 #include "common/binding_auth.h"
 #include "common/err.h"
 #include "keyvault/core.h"
+#include "keyvault/vault_renew.h"
 
 #define CORE_TOKENS_TICK_MS 200
 

@@ -100,9 +100,6 @@ bool vault_next_rejected(struct vault *v, size_t *at, char ret_id[STORE_ID_BYTES
  * VAULT_E_FORGED or VAULT_E_FULL. */
 MUST_USE int vault_fetch(struct vault *v, struct span id, struct span *ret_binding, struct secret *ret_secret);
 /* Seals a new one. 0, VAULT_E_SEALED, VAULT_E_BINDING, VAULT_E_SECRET or VAULT_E_FULL. */
-/* The next version of a credential whose secret was replaced by its use. 0 or VAULT_E_*. */
-MUST_USE int vault_renew(struct vault *v, struct span id, struct span secret, uint8_t ret_blob[SEAL_BYTES_MAX],
-			 size_t *ret_len);
 MUST_USE int vault_add(struct vault *v, struct span binding, struct span secret, uint8_t ret_blob[SEAL_BYTES_MAX],
 		       size_t *ret_len);
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A secret that its use replaced: the next version of the same binding. */
-#include "keyvault/vault.h"
+#include "keyvault/vault_renew.h"
 
 int vault_renew(struct vault *v, struct span id, struct span secret, uint8_t ret_blob[SEAL_BYTES_MAX], size_t *ret_len)
 {
