@@ -135,10 +135,11 @@ int config_auth_check(struct config_tree *t, size_t i)
 		return config_tree_wrong(
 			t, line, "provider '%s' needs `scope: REGION/SERVICE`, such as us-east-1/bedrock", name);
 	if ((google || oauth || sigv4) && *auth_get(t, i, "key_file"))
-		return config_tree_wrong(t, line,
-					 "key_file of provider '%s' holds a key in one line, which auth: %s has not: use "
-					 "`bulkhead vault add`",
-					 name, auth);
+		return config_tree_wrong(
+			t, line,
+			"key_file of provider '%s' holds a key in one line, which auth: %s has not: use "
+			"`bulkhead vault add`",
+			name, auth);
 	if (google || oauth)
 		return auth_check_token(t, i, line, oauth);
 	if (*auth_get(t, i, "token_url") || *auth_get(t, i, "client_id") || (*scope && !sigv4))
