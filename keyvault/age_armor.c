@@ -10,11 +10,22 @@
 #define AGE_COLUMNS     64
 #define AGE_LINE_BYTES  (AGE_COLUMNS / 4 * 3)
 
+/* libsodium 1.0.18 takes 0xfa for '+' and others for '/', where char is signed. */
+static bool age_is_ascii(struct span text)
+{
+	uint8_t all = 0;
+
+	for (size_t i = 0; i < text.len; i++)
+		all |= text.p[i];
+	return all < 0x80;
+}
+
 bool age_base64(struct span text, uint8_t *ret_bytes, size_t len)
 {
 	size_t n;
 
-	return text.len == sodium_base64_ENCODED_LEN(len, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) - 1 &&
+	return age_is_ascii(text) &&
+	       text.len == sodium_base64_ENCODED_LEN(len, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) - 1 &&
 	       sodium_base642bin(ret_bytes, len, (const char *)text.p, text.len, NULL, &n, NULL,
 				 sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0 &&
 	       n == len;
@@ -84,7 +95,7 @@ bool age_unarmor(struct span text, uint8_t ret_bytes[AGE_FILE_MAX], size_t *ret_
 	if (text.len > AGE_FILE_MAX || !span_eq_str(line, AGE_ARMOR_BEGIN))
 		return false;
 	for (line = age_next_line(&rest); !span_eq_str(line, AGE_ARMOR_END); line = age_next_line(&rest)) {
-		if (last || line.len == 0 || line.len > AGE_COLUMNS ||
+		if (last || line.len == 0 || line.len > AGE_COLUMNS || !age_is_ascii(line) ||
 		    sodium_base642bin(ret_bytes + len, AGE_LINE_BYTES, (const char *)line.p, line.len, NULL, &n, NULL,
 				      sodium_base64_VARIANT_ORIGINAL))
 			return false;

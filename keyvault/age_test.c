@@ -120,6 +120,12 @@ static void nothing_can_be_altered(void **state)
 		assert_int_not_equal(decrypt(f, span_of(file, len), SPAN_NULL), 0);
 		file[at] = before;
 	}
+	/* What libsodium's Base64 takes for a character that it is not. */
+	for (unsigned byte = 0x80; byte < 0x100; byte++) {
+		uint8_t text[4] = {(uint8_t)byte, 'A', 'A', 'A'}, three[3];
+
+		assert_false(age_base64(span_of(text, 4), three, 3));
+	}
 }
 
 /* The same content twice shares nothing: file key, ephemeral key and nonce are fresh. */
