@@ -58,14 +58,21 @@ static void relay_on_head(void *ctx, unsigned status, const struct proto_header 
 	relay_send(x, PROTO_REPLY_HEAD, &head);
 }
 
+/* `len` bytes behind eg->out_len have left the scrubber. The digest is of these: its state, which outlives the turn of
+ * the loop, holds the last bytes of what it was given. */
+static void relay_let_out(struct exchange *x, size_t len)
+{
+	sha256_add(&x->digest, span_of(x->eg->out + x->eg->out_len, len));
+	x->eg->out_len += len;
+}
+
 static void relay_on_body(void *ctx, struct span bytes)
 {
 	struct exchange *x = ctx;
 	struct egress *eg = x->eg;
 
-	sha256_add(&x->digest, bytes);
 	assert(bytes.len + x->scrub.held <= EGRESS_OUT_BYTES - eg->out_len);
-	eg->out_len += scrub_feed(&x->scrub, bytes, eg->out + eg->out_len);
+	relay_let_out(x, scrub_feed(&x->scrub, bytes, eg->out + eg->out_len));
 }
 
 static const struct reply_sink relay_sink = {relay_on_head, relay_on_body};
@@ -113,7 +120,7 @@ static enum reason relay_reason(int reply_answer)
 static void relay_finish(struct exchange *x)
 {
 	x->reply_over = true;
-	x->eg->out_len += scrub_end(&x->scrub, x->eg->out + x->eg->out_len);
+	relay_let_out(x, scrub_end(&x->scrub, x->eg->out + x->eg->out_len));
 }
 
 static enum reason relay_take(struct exchange *x, size_t len)
