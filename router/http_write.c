@@ -85,9 +85,9 @@ static inline void put_field_u64(struct http_write *w, const char *name, uint64_
 	put_str(w, "\r\n");
 }
 
-void http_write_field(struct http_write *w, const char *name, struct span value)
+void http_write_field_named(struct http_write *w, struct span name, struct span value)
 {
-	put_str(w, name);
+	put(w, name.p, name.len);
 	put_str(w, ": ");
 	put(w, value.p, value.len);
 	put_str(w, "\r\n");

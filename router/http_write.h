@@ -18,8 +18,12 @@ void http_date(uint64_t unix_s, char ret[HTTP_DATE_BYTES]);
 
 /* The status line, Date, and what every answer of ours carries: nosniff, no-store. */
 void http_write_status(struct http_write *w, unsigned status, const char *date);
-/* The value must hold no CR, LF or NUL. */
-void http_write_field(struct http_write *w, const char *name, struct span value);
+/* Neither may hold a CR, LF or NUL. */
+void http_write_field_named(struct http_write *w, struct span name, struct span value);
+static inline void http_write_field(struct http_write *w, const char *name, struct span value)
+{
+	http_write_field_named(w, span_str(name), value); /* a literal's length is known to the compiler */
+}
 void http_write_field_u64(struct http_write *w, const char *name, uint64_t value);
 /* x-request-id and request-id. */
 void http_write_request_id(struct http_write *w, struct span id);

@@ -38,7 +38,7 @@ static void relay_event(struct request *r, struct span event)
 	if (starts_with(data, "[DONE]"))
 		r->stream_done = true;
 	else if (data.len > 0)
-		usage_read(&r->record.usage, data);
+		(void)usage_read(&r->record.usage, data);
 }
 
 enum reason relay_data(struct request *r, struct span bytes)
@@ -51,7 +51,7 @@ enum reason relay_data(struct request *r, struct span bytes)
 	if (e)
 		return e < 0 ? REASON_INTERNAL : REASON_UPSTREAM_TOO_LARGE;
 	if (!r->stream) {
-		usage_tail_add(&r->tail, bytes);
+		usage_pass(&r->record.usage, &r->tail, bytes);
 		reply_release(&r->reply, bytes.len);
 		return REASON_NONE;
 	}
@@ -73,7 +73,7 @@ enum reason relay_end(struct request *r, const struct proto_end *end)
 			return REASON_UPSTREAM_BROKEN;
 		reply_release(&r->reply, held.len);
 	} else {
-		usage_read(&r->record.usage, span_of(r->tail.bytes, r->tail.len));
+		usage_end(&r->record.usage, &r->tail);
 	}
 	reply_end(&r->reply);
 	memcpy(r->record.digest, end->digest.p, sizeof(r->record.digest));

@@ -9,8 +9,8 @@ static const uint8_t *usage_find(struct span text, const char *what)
 	return memmem(text.p, text.len, what, strlen(what));
 }
 
-/* The number after `"name":`, 0 when there is none. */
-static uint64_t usage_number(struct span object, const char *name)
+/* The number after `"name":`, 0 when there is none; *ret_end moves on to its end. */
+static uint64_t usage_number(struct span object, const char *name, const uint8_t **ret_end)
 {
 	const uint8_t *p = usage_find(object, name), *end = object.p + object.len;
 	uint64_t n = 0;
@@ -21,11 +21,12 @@ static uint64_t usage_number(struct span object, const char *name)
 		;
 	for (; p < end && *p >= '0' && *p <= '9' && n <= USAGE_TOKENS_MAX; p++)
 		n = n * 10 + (uint64_t)(*p - '0');
+	*ret_end = MAX(*ret_end, p);
 	return MIN(n, (uint64_t)USAGE_TOKENS_MAX);
 }
 
 /* Backwards: it stands near the end, and the last one counts. */
-void usage_read(struct usage *usage, struct span text)
+bool usage_read(struct usage *usage, struct span text)
 {
 	const struct span name = SPAN_LIT("usage\"");
 	const uint8_t *end = text.p + text.len, *quote;
@@ -34,13 +35,15 @@ void usage_read(struct usage *usage, struct span text)
 		struct span rest = span_of(quote + 1, (size_t)(end - quote) - 1);
 		if (rest.len < name.len || !span_eq(span_of(rest.p, name.len), name))
 			continue;
-		uint64_t in = usage_number(rest, "\"prompt_tokens\""),
-			 out = usage_number(rest, "\"completion_tokens\"");
+		const uint8_t *numbers = rest.p, *brace = memrchr(rest.p, '}', rest.len);
+		uint64_t in = usage_number(rest, "\"prompt_tokens\"", &numbers),
+			 out = usage_number(rest, "\"completion_tokens\"", &numbers);
 		if (in || out) {
 			*usage = (struct usage){in, out};
-			return;
+			return in && out && brace && brace >= numbers;
 		}
 	}
+	return false;
 }
 
 void usage_tail_add(struct usage_tail *t, struct span bytes)
@@ -54,4 +57,20 @@ void usage_tail_add(struct usage_tail *t, struct span bytes)
 	memmove(t->bytes, t->bytes + t->len - keep, keep);
 	memcpy(t->bytes + keep, bytes.p, bytes.len);
 	t->len = (uint16_t)(keep + bytes.len);
+}
+
+void usage_pass(struct usage *usage, struct usage_tail *t, struct span bytes)
+{
+	size_t len = MIN(bytes.len, (size_t)USAGE_TAIL_BYTES);
+
+	if (usage_read(usage, span_of(bytes.p + bytes.len - len, len)))
+		t->len = 0;
+	else
+		usage_tail_add(t, bytes);
+}
+
+void usage_end(struct usage *usage, const struct usage_tail *t)
+{
+	if (t->len > 0)
+		(void)usage_read(usage, span_of(t->bytes, t->len));
 }

@@ -11,7 +11,7 @@ static struct usage read_usage(const char *text)
 {
 	struct usage u = {0, 0};
 
-	usage_read(&u, span_str(text));
+	(void)usage_read(&u, span_str(text));
 	return u;
 }
 
@@ -59,11 +59,36 @@ static void test_tail_keeps_the_end(void **state)
 	}
 }
 
+/* However a body is cut, the same numbers; a small one is never kept. */
+static void test_any_cut(void **state)
+{
+	static const char text[] =
+		"{\"id\":\"x\",\"usage\":{\"details\":{\"cached\":7},\"prompt_tokens\":123,\"completion_"
+		"tokens\":4567,\"total_tokens\":4690},\"tier\":\"}\"}\n";
+	const size_t len = sizeof(text) - 1;
+
+	(void)state;
+	for (size_t a = 0; a <= len; a++) {
+		for (size_t b = a; b <= len; b++) {
+			struct usage_tail t = {0};
+			struct usage u = {0, 0};
+			usage_pass(&u, &t, span_of(text, a));
+			usage_pass(&u, &t, span_of(text + a, b - a));
+			usage_pass(&u, &t, span_of(text + b, len - b));
+			usage_end(&u, &t);
+			assert_int_equal(u.tokens_in, 123);
+			assert_int_equal(u.tokens_out, 4567);
+			assert_true(a < len || t.len == 0);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_read),
 		cmocka_unit_test(test_tail_keeps_the_end),
+		cmocka_unit_test(test_any_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,6 +33,9 @@
 #define TLS_READ_AHEAD_BYTES 32768
 #define TLS_WHY_BYTES        128
 
+/* Of TLS 1.3, in the order that browsers ask for them: a record under AES-128 takes a third less time. */
+static const char tls_suites[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+
 struct tls_ctx {
 	SSL_CTX *ctx;
 };
@@ -141,7 +144,7 @@ int tls_ctx_new(const char *ca_file, struct tls_ctx **ret_ctx)
 	int r = tls_load_roots(ctx, ca_file);
 	ERR_clear_error();
 	struct tls_ctx *c = r ? NULL : malloc(sizeof(*c));
-	if (!c || !SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) ||
+	if (!c || !SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) || !SSL_CTX_set_ciphersuites(ctx, tls_suites) ||
 	    SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn) - 1) != 0) {
 		free(c);
 		SSL_CTX_free(ctx);
