@@ -383,6 +383,26 @@ static void test_every_single_byte_changed(void **state)
 		}
 }
 
+/* Every byte at every place of a line, around the steps of the scan. */
+static void any_byte_anywhere(void **state)
+{
+	char text[96];
+
+	(void)state;
+	for (unsigned c = 0; c < 256; c++) {
+		bool good = c == '\t' || (c >= 0x20 && c != 0x7f);
+		for (size_t at = 0; at < 48; at++) {
+			struct http_scan scan = {0};
+			size_t bytes,
+				len = (size_t)snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nX: %048d\r\n\r\n", 0);
+			text[19 + at] = (char)c;
+			int r = http_scan(&scan, span_of(text, len), &bytes);
+			assert_int_equal(r, good ? 0 : HTTP_HEAD_E_BAD);
+			assert_true(r || bytes == len);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -393,6 +413,7 @@ int main(void)
 		cmocka_unit_test(test_framing_and_connection),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_every_single_byte_changed),
+		cmocka_unit_test(any_byte_anywhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
