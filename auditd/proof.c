@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "auditd/tile.h"
+#include "common/base64.h"
 #include "common/err.h"
 
 #define PROOF_FIRST_LINE "c2sp.org/tlog-proof@v1"
@@ -141,7 +142,7 @@ static int proof_parse(struct span *text, struct proof *ret, struct merkle_proof
 	if (!note_take(text, '\n', &line) || !span_eq_str(line, PROOF_FIRST_LINE))
 		return PROOF_E_MALFORMED;
 	if (!note_take(text, '\n', &line) || !proof_skip(&line, "extra ") || line.len > PROOF_EXTRA_MAX ||
-	    !note_base64(line, ret->leaf, sizeof(ret->leaf), &ret->leaf_len) || ret->leaf_len == 0)
+	    !base64_decode(BASE64_STANDARD, line, ret->leaf, sizeof(ret->leaf), &ret->leaf_len) || ret->leaf_len == 0)
 		return PROOF_E_MALFORMED;
 	if (!note_take(text, '\n', &line) || !proof_skip(&line, "index ") || !note_decimal(line, &ret->index))
 		return PROOF_E_MALFORMED;
@@ -149,7 +150,8 @@ static int proof_parse(struct span *text, struct proof *ret, struct merkle_proof
 		if (line.len == 0)
 			return 0;
 		if (proof->n == MERKLE_PROOF_MAX ||
-		    !note_base64(line, proof->hashes[proof->n].b, MERKLE_HASH_BYTES, &len) || len != MERKLE_HASH_BYTES)
+		    !base64_decode(BASE64_STANDARD, line, proof->hashes[proof->n].b, MERKLE_HASH_BYTES, &len) ||
+		    len != MERKLE_HASH_BYTES)
 			return PROOF_E_MALFORMED;
 		proof->n++;
 	}

@@ -2,9 +2,9 @@
 SOURCES += bench/micro.c
 DEPFILES += $(O)/bench/micro.d
 MICRO_OBJS := $(call objs,bench/micro.c router/http_head.c keyvault/egress/scrub.c keyvault/egress/scrub_forms.c)
-$(O)/bench/micro: $(MICRO_OBJS) $(call libs,classifier common sha256_nettle proto) $(LLHTTP_LIB)
+$(O)/bench/micro: $(MICRO_OBJS) $(call libs,classifier common proto) $(LLHTTP_LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(MICRO_OBJS) -Wl,--start-group $(call libs,classifier common sha256_nettle proto) -Wl,--end-group \
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(MICRO_OBJS) -Wl,--start-group $(call libs,classifier common proto) -Wl,--end-group \
 		$(call pkgs,libsodium nettle msgpack hs llhttp) -o $@
 
 .PHONY: micro

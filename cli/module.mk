@@ -5,9 +5,9 @@ SRC_cli += cli/up.c cli/launch_place.c cli/launch_listen.c cli/launch_config.c c
 SRC_cli += cli/key_file.c cli/backup.c cli/restore.c cli/source.c cli/launch_source.c cli/root_source.c cli/launch_key.c
 SRC_cli += cli/audit.c cli/audit_verify.c
 $(eval $(call library,cli,$(SRC_cli)))
-$(eval $(call program,bulkhead,cli/main.c,cli auditlog common sha256_nettle proto,libuv yaml jansson msgpack libsodium nettle))
+$(eval $(call program,bulkhead,cli/main.c,cli auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/config_tree,cli common proto,yaml msgpack libsodium))
-$(eval $(call unit,cli/args,cli auditlog common sha256_nettle proto,libuv yaml jansson msgpack libsodium nettle))
+$(eval $(call unit,cli/args,cli auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/secret_form,cli common proto,))
 $(eval $(call unit,cli/listen,cli common proto,))
 $(eval $(call fuzz,config,cli common proto,yaml msgpack libsodium))

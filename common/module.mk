@@ -1,4 +1,5 @@
-SRC_common := common/err.c common/buf.c common/crc32c.c common/grant.c common/binding_auth.c common/json_value.c common/json_scan.c common/json_member.c common/secret.c
+SRC_common := common/sha256.c common/hmac.c common/base64.c
+SRC_common += common/err.c common/buf.c common/crc32c.c common/grant.c common/binding_auth.c common/json_value.c common/json_scan.c common/json_member.c common/secret.c
 SRC_common += common/sandbox.c common/sandbox_table.c common/seccomp_bpf.c common/landlock.c
 SRC_common += common/address.c common/config.c common/config_rows.c common/config_url.c
 SRC_common += common/log.c common/edges.c common/daemon.c
@@ -8,20 +9,18 @@ $(eval $(call library,common,$(SRC_common)))
 $(eval $(call unit,common/crc32c,common))
 $(eval $(call unit,common/address,common proto))
 $(eval $(call unit,common/config,common proto,msgpack))
-$(eval $(call unit,common/grant,common sha256_nettle proto,libsodium nettle msgpack))
-$(eval $(call fuzz,grant,common sha256_nettle proto,libsodium nettle msgpack))
+$(eval $(call unit,common/grant,common proto,libsodium nettle msgpack))
+$(eval $(call fuzz,grant,common proto,libsodium nettle msgpack))
 $(eval $(call unit,common/seccomp_bpf,common proto))
 $(eval $(call unit,common/sandbox,common proto))
 $(eval $(call unit,common/json_scan,common,))
 $(eval $(call fuzz,json_scan,common,jansson))
 $(eval $(call unit,common/secret,common))
 $(eval $(call unit,common/ipc,common proto,libuv msgpack libsodium))
-# Who hashes names one of them: common/sha256.h.
-$(eval $(call library,sha256_nettle,common/sha256_nettle.c common/hmac_nettle.c))
-$(eval $(call library,sha256_sodium,common/sha256_sodium.c))
-$(eval $(call unit,common/sha256,sha256_nettle common,nettle libsodium))
-$(eval $(call unit,common/hmac,sha256_nettle common,nettle libsodium))
-$(eval $(call unit,common/merkle,common sha256_sodium,libsodium jansson))
-$(eval $(call unit,common/note,common sha256_sodium,libsodium jansson))
-$(eval $(call fuzz,note,common sha256_sodium,libsodium))
+$(eval $(call unit,common/sha256,common,nettle libsodium))
+$(eval $(call unit,common/base64,common,libsodium))
+$(eval $(call unit,common/hmac,common,nettle libsodium))
+$(eval $(call unit,common/merkle,common,libsodium nettle jansson))
+$(eval $(call unit,common/note,common,libsodium nettle jansson))
+$(eval $(call fuzz,note,common,libsodium nettle))
 $(eval $(call unit,common/audit_ring,common proto,msgpack))

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base64.h"
+
 #define NOTE_ED25519  0x01
 #define NOTE_DASH     "\xe2\x80\x94 " /* em dash, space */
 #define NOTE_ID_BYTES 4
@@ -77,16 +79,6 @@ bool note_take(struct span *in, char end, struct span *ret)
 	return true;
 }
 
-/* libsodium reads a character with its top bit set as if it were clear: that would be a second spelling. */
-bool note_base64(struct span in, uint8_t *to, size_t cap, size_t *ret_len)
-{
-	for (size_t i = 0; i < in.len; i++)
-		if (in.p[i] >= 0x80)
-			return false;
-	return sodium_base642bin(to, cap, (const char *)in.p, in.len, NULL, ret_len, NULL,
-				 sodium_base64_VARIANT_ORIGINAL) == 0;
-}
-
 bool note_decimal(struct span in, uint64_t *ret)
 {
 	uint64_t value = 0;
@@ -141,7 +133,7 @@ int note_key_parse(struct note_key *key, struct span vkey)
 			return NOTE_E_MALFORMED;
 	if (sodium_hex2bin(id, sizeof id, (const char *)hex.p, hex.len, NULL, &len, NULL) != 0 || len != sizeof id)
 		return NOTE_E_MALFORMED;
-	if (!note_base64(vkey, raw, sizeof raw, &len) || len != sizeof raw || raw[0] != NOTE_ED25519)
+	if (!base64_decode(BASE64_STANDARD, vkey, raw, sizeof raw, &len) || len != sizeof raw || raw[0] != NOTE_ED25519)
 		return NOTE_E_MALFORMED;
 
 	struct note_key parsed;
@@ -197,7 +189,7 @@ static int note_check_line(struct span line, struct span text, const struct note
 	line = span_of(line.p + dash.len, line.len - dash.len);
 	if (!note_take(&line, ' ', &name) || !note_name_valid(name))
 		return NOTE_E_MALFORMED;
-	if (!note_base64(line, raw, sizeof raw, &len) || len <= NOTE_ID_BYTES)
+	if (!base64_decode(BASE64_STANDARD, line, raw, sizeof raw, &len) || len <= NOTE_ID_BYTES)
 		return NOTE_E_MALFORMED;
 	*ret_ours = span_eq_str(name, key->name) && memcmp(raw, key->id, NOTE_ID_BYTES) == 0;
 	if (!*ret_ours)
@@ -256,8 +248,8 @@ int checkpoint_parse(struct span text, struct checkpoint *ret)
 		return NOTE_E_MALFORMED;
 	if (!note_take(&text, '\n', &size) || !note_decimal(size, &cp.size))
 		return NOTE_E_MALFORMED;
-	if (!note_take(&text, '\n', &root) || !note_base64(root, cp.root.b, sizeof cp.root.b, &len) ||
-	    len != sizeof cp.root.b)
+	if (!note_take(&text, '\n', &root) ||
+	    !base64_decode(BASE64_STANDARD, root, cp.root.b, sizeof cp.root.b, &len) || len != sizeof cp.root.b)
 		return NOTE_E_MALFORMED;
 	while (text.len > 0)
 		if (!note_take(&text, '\n', &line) || line.len == 0)

@@ -47,8 +47,6 @@ struct checkpoint {
 bool note_take(struct span *in, char end, struct span *ret);
 /* No leading zeros, no sign, within 64 bits. */
 bool note_decimal(struct span in, uint64_t *ret);
-/* Padded, no stray bits, nothing but the alphabet. False too when longer than `cap`. */
-bool note_base64(struct span in, uint8_t *to, size_t cap, size_t *ret_len);
 
 /* Not empty, no '+', no white space or control characters, UTF-8, at most NOTE_NAME_MAX bytes. */
 bool note_name_valid(struct span name);

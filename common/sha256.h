@@ -1,11 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * SHA-256 (FIPS 180-4), by one of two libraries, of which a program names one in its module.mk:
- *
- *   sha256_nettle   auditd and the CLI, who hash every entry, and the egress, who hashes every body: Nettle uses the
- *                   processor's instructions
- *   sha256_sodium   the core, who hashes a proof a second and links libsodium anyway, and nothing more than it must
- */
+/* SHA-256 (FIPS 180-4), by Nettle: it uses the processor's instructions and allocates nothing. */
 #pragma once
 
 #include "common/base.h"

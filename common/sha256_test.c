@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Nettle's against libsodium's, which the test of common/merkle holds against vectors: every length around the block,
- * cut everywhere. */
+/* Nettle's against libsodium's: every length around the block, cut everywhere. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -5,6 +5,8 @@
 
 #include "keyvault/age.h"
 
+#include "common/base64.h"
+
 #define AGE_ARMOR_BEGIN "-----BEGIN AGE ENCRYPTED FILE-----"
 #define AGE_ARMOR_END   "-----END AGE ENCRYPTED FILE-----"
 #define AGE_COLUMNS     64
@@ -24,11 +26,8 @@ bool age_base64(struct span text, uint8_t *ret_bytes, size_t len)
 {
 	size_t n;
 
-	return age_is_ascii(text) &&
-	       text.len == sodium_base64_ENCODED_LEN(len, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) - 1 &&
-	       sodium_base642bin(ret_bytes, len, (const char *)text.p, text.len, NULL, &n, NULL,
-				 sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0 &&
-	       n == len;
+	return text.len == sodium_base64_ENCODED_LEN(len, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) - 1 &&
+	       base64_decode(BASE64_STANDARD_RAW, text, ret_bytes, len, &n) && n == len;
 }
 
 static void age_put(uint8_t *to, size_t *len, const void *bytes, size_t n)
@@ -95,9 +94,8 @@ bool age_unarmor(struct span text, uint8_t ret_bytes[AGE_FILE_MAX], size_t *ret_
 	if (text.len > AGE_FILE_MAX || !span_eq_str(line, AGE_ARMOR_BEGIN))
 		return false;
 	for (line = age_next_line(&rest); !span_eq_str(line, AGE_ARMOR_END); line = age_next_line(&rest)) {
-		if (last || line.len == 0 || line.len > AGE_COLUMNS || !age_is_ascii(line) ||
-		    sodium_base642bin(ret_bytes + len, AGE_LINE_BYTES, (const char *)line.p, line.len, NULL, &n, NULL,
-				      sodium_base64_VARIANT_ORIGINAL))
+		if (last || line.len == 0 || line.len > AGE_COLUMNS ||
+		    !base64_decode(BASE64_STANDARD, line, ret_bytes + len, AGE_LINE_BYTES, &n))
 			return false;
 		last = n < AGE_LINE_BYTES;
 		len += n;

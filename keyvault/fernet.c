@@ -10,6 +10,8 @@
 #include <nettle/aes.h>
 #include <sodium.h>
 
+#include "common/base64.h"
+
 #define FERNET_VERSION     0x80
 #define FERNET_MARK_CHARS  (sizeof(FERNET_MARK) - 1)
 #define FERNET_BLOCK_BYTES AES_BLOCK_SIZE
@@ -42,22 +44,11 @@ struct fernet_work {
 
 /* ---- text ---- */
 
-/* libsodium's decoder takes 0xdf for '_' and 0xad for '-' where char is signed, so it is shown ASCII only. */
-static bool fernet_decode(struct span text, uint8_t *to, size_t cap, size_t *ret_len)
-{
-	uint8_t all = 0;
-
-	for (size_t i = 0; i < text.len; i++)
-		all |= text.p[i];
-	return all < 0x80 && sodium_base642bin(to, cap, (const char *)text.p, text.len, NULL, ret_len, NULL,
-					       sodium_base64_VARIANT_URLSAFE) == 0;
-}
-
 static int fernet_parse(struct span token, struct fernet_raw *ret)
 {
 	if (token.len > FERNET_MARK_CHARS && span_eq(span_of(token.p, FERNET_MARK_CHARS), SPAN_LIT(FERNET_MARK)))
 		token = span_of(token.p + FERNET_MARK_CHARS, token.len - FERNET_MARK_CHARS);
-	if (!fernet_decode(token, ret->bytes, sizeof(ret->bytes), &ret->len) ||
+	if (!base64_decode(BASE64_URL, token, ret->bytes, sizeof(ret->bytes), &ret->len) ||
 	    ret->len < FERNET_BOX_AT + FERNET_BLOCK_BYTES + FERNET_MAC_BYTES || ret->bytes[0] != FERNET_VERSION)
 		return FERNET_E_FORM;
 	ret->box_len = ret->len - FERNET_BOX_AT - FERNET_MAC_BYTES;
@@ -162,7 +153,7 @@ int fernet_keys_add(struct fernet_keys *k, struct span text)
 		return FERNET_E_FULL;
 	secret_open(k->arena);
 	bool good = text.len == FERNET_KEY_CHARS &&
-		    fernet_decode(text, k->bytes.p + k->n * FERNET_KEY_BYTES, FERNET_KEY_BYTES, &len) &&
+		    base64_decode(BASE64_URL, text, k->bytes.p + k->n * FERNET_KEY_BYTES, FERNET_KEY_BYTES, &len) &&
 		    len == FERNET_KEY_BYTES;
 	secret_close(k->arena);
 	if (!good)

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <sodium.h>
 
+#include "common/base64.h"
+
 #define ROOT_MAGIC       "BHR1"
 #define ROOT_MAGIC_BYTES 4
 #define ROOT_SALT_BYTES  crypto_pwhash_argon2id_SALTBYTES
@@ -87,7 +89,7 @@ static int root_decode(const uint8_t *p, size_t len, uint8_t ret_key[ROOT_KEY_BY
 	}
 	if (len == 2 * ROOT_KEY_BYTES && root_is_hex(p, len))
 		(void)sodium_hex2bin(ret_key, ROOT_KEY_BYTES, text, len, NULL, &n, NULL);
-	else if (sodium_base642bin(ret_key, ROOT_KEY_BYTES, text, len, NULL, &n, NULL, sodium_base64_VARIANT_ORIGINAL))
+	else if (!base64_decode(BASE64_STANDARD, span_of(text, len), ret_key, ROOT_KEY_BYTES, &n))
 		return ROOT_E_FORM;
 	return n == ROOT_KEY_BYTES ? 0 : ROOT_E_SHORT;
 }

@@ -8,9 +8,9 @@ $(O)/$(1): $(call objs,$(2)) $(call libs,$(3))
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(call objs,$(2)) -Wl,--start-group $(call libs,$(3)) -Wl,--end-group $(call pkgs,$(4)) $(5) -o $$@
 endef
 $(eval $(call helper,canary,tests/privileges/canary.c,common proto))
-$(eval $(call helper,audit_load,tests/support/audit_load.c,common sha256_nettle proto,libsodium nettle msgpack))
+$(eval $(call helper,audit_load,tests/support/audit_load.c,common proto,libsodium nettle msgpack))
 $(eval $(call helper,storm_upstream,tests/support/storm_upstream.c,,openssl))
 $(eval $(call helper,storm_clients,tests/support/storm_clients.c,,))
-$(eval $(call fuzz,destination,router authd egress common proto,libsodium sqlite3 msgpack libuv openssl llhttp))
+$(eval $(call fuzz,destination,router authd egress common proto,libsodium nettle sqlite3 msgpack libuv openssl llhttp))
 HANGING_WRAPS := -Wl,--wrap=classify -Wl,--wrap=setitimer
 $(eval $(call helper,hanging_classifier,tests/support/hanging_classifier.c $(SRC_service),classifier common proto,libuv hs msgpack,$(HANGING_WRAPS)))

@@ -27,8 +27,8 @@ LIBRARY_HEADERS = {
     r"jansson\.h": r"cli/.*",
     r"ares.*\.h": r"keyvault/dialer/.*",
     r"llhttp\.h": r"router/.*|keyvault/egress/.*",
-    r"sodium\.h": r"keyvault/.*|authd/.*|auditd/.*|cli/audit.*|cli/config_auth\.c|common/(sha256_sodium|note|grant|secret|audit_client)\.[ch]",
-    r"nettle/.*": r"common/(sha256|hmac)_nettle\.c|keyvault/fernet\.c",
+    r"sodium\.h": r"keyvault/.*|authd/.*|auditd/.*|cli/audit.*|common/(base64|note|grant|secret|audit_client)\.[ch]",
+    r"nettle/.*": r"common/(sha256|hmac)\.c|keyvault/fernet\.c",
     r"msgpack\.h": r"proto/.*",
 }
 
