@@ -16,16 +16,14 @@ static inline bool nul_in_word(const uint8_t *p)
 
 static inline bool proto_has_nul(struct span s)
 {
-	const uint8_t *p = s.p, *end = s.p + s.len;
-
-	if (s.len >= 8) {
-		for (; end - p > 8; p += 8)
-			if (nul_in_word(p))
+	if (s.len < 8) {
+		for (size_t i = 0; i < s.len; i++)
+			if (s.p[i] == 0)
 				return true;
-		return nul_in_word(end - 8); /* overlaps what was seen */
+		return false;
 	}
-	for (; p < end; p++)
-		if (*p == 0)
+	for (size_t i = 0; i < s.len - 8; i += 8)
+		if (nul_in_word(s.p + i))
 			return true;
-	return false;
+	return nul_in_word(s.p + s.len - 8); /* overlaps what was seen */
 }
