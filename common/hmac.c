@@ -3,7 +3,11 @@
 
 #include <nettle/hmac.h>
 #include <nettle/version.h>
+#include <sodium.h>
 #include <string.h>
+
+/* Deeper than Nettle goes: it leaves the padded key there. */
+#define HMAC_STACK_BYTES 1024
 
 _Static_assert(HMAC_SCHEDULE_BYTES >= sizeof(struct hmac_sha256_ctx), "what Nettle keeps");
 
@@ -14,6 +18,7 @@ void hmac_prepare(struct span key, uint8_t ret_schedule[HMAC_SCHEDULE_BYTES])
 	hmac_sha256_set_key(&state, key.len, key.p);
 	memcpy(ret_schedule, &state, sizeof(state));
 	explicit_bzero(&state, sizeof(state));
+	sodium_stackzero(HMAC_STACK_BYTES);
 }
 
 void hmac(const uint8_t schedule[HMAC_SCHEDULE_BYTES], const struct span *parts, size_t n, uint8_t ret_mac[HMAC_BYTES])
