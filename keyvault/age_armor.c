@@ -12,16 +12,6 @@
 #define AGE_COLUMNS     64
 #define AGE_LINE_BYTES  (AGE_COLUMNS / 4 * 3)
 
-/* libsodium 1.0.18 takes 0xfa for '+' and others for '/', where char is signed. */
-static bool age_is_ascii(struct span text)
-{
-	uint8_t all = 0;
-
-	for (size_t i = 0; i < text.len; i++)
-		all |= text.p[i];
-	return all < 0x80;
-}
-
 bool age_base64(struct span text, uint8_t *ret_bytes, size_t len)
 {
 	size_t n;
