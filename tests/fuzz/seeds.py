@@ -42,7 +42,8 @@ REPLIES = ["HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: u
            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 429 No\r\ncontent-length: 0\r\n\r\n",
            "HTTP/1.0 200 OK\r\n\r\nuntil the close", "HTTP/1.1 204 No\r\n\r\n", "HTTP/1.1 302 Found\r\nlocation: x\r\n\r\n",
            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: a\x01b\r\n\r\n{}", "HTTP/1.1 600 Odd\r\ncontent-length: 1\r\n\r\nx",
-           "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab"]
+           "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab",
+           "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + 2 * ("190\r\n" + "x" * 400 + "\r\n") + "0\r\n\r\n"]
 REQUESTS = [b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A:  padded \t\r\n\r\n",
             b"POST /v1/chat/completions?a=b HTTP/1.1\r\nHost: x:80\r\nContent-Length: 5\r\nConnection: keep-alive, close\r\n\r\nhello",
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -177,7 +178,8 @@ def all_seeds():
         "json_scan": [s.encode() for s in JSON + list(BAD_JSON.values())],
         "log_proof": [forged("PeterNeumann", "PeterNeumann", bytes.fromhex("c74f20a3")),
                       forged("fuzz.test/log", "fuzz.test/log", key_id("fuzz.test/log", ZERO_PUBLIC)),
-                      forged("fuzz.test/log", "somebody", b"abcd"), b"\0\x40c", b"\1\0x"],
+                      forged("fuzz.test/log", "somebody", b"abcd"),
+                      b"c2sp.org/tlog-proof@v1\nextra bGVhZg==\nindex 0\n" + (b64(bytes(32)) + "\n").encode() * 70 + b"\n", b"\0\x40c", b"\1\0x"],
         "note": [PETER.encode(), b"a+b" + PETER.encode(), PETER_NOTE.encode(), b"origin\n0\n" + b64(bytes(32)).encode() + b"\n",
                  b"origin\n18446744073709551615\n" + b64(b"\xff" * 32).encode() + b"\nmore\n"],
         "proto": list(messages()),
