@@ -129,9 +129,9 @@ def messages():
             yield from (pair + body for body in not_shortest(parts))
 
 
-def entry(leaf, index, place):
+def entry(leaf, index, place, filler=b"\0"):
     whole = struct.pack("<4sIIIQ", b"BBE1", len(leaf), 0, place, index) + leaf
-    whole += bytes(-len(whole) % 8)
+    whole += filler * (-len(whole) % 8)
     return whole[:8] + struct.pack("<I", crc32c(whole)) + whole[12:]
 
 
@@ -188,7 +188,8 @@ def all_seeds():
         "scrub": list(scrub_seeds()),
         "sealed_credential": [sealed(binding), sealed(binding)[:-17], b"\0\6ab", b"\0\xa0a"],
         "segment_recovery": [b"\x28" + entry(b"leaf", 40, 0) + entry(b"another leaf", 41, 1) + bytes(64), b"\0" + segment_head(),
-                             b"\x28" + entry(b"leaf", 40, 0) + b"torn", b"\1\0\x18\1", b"\1\0\x08\1\0\x60\x40"],
+                             b"\x28" + entry(b"leaf", 40, 0) + b"torn",
+                             b"\x28" + entry(b"leaf", 40, 0, b"x") + bytes(8), b"\1\0\x18\1", b"\1\0\x08\1\0\x60\x40"],
         "sse": [bytes([step]) + text.encode() for text in SSE for step in (1, 3)],
         "token": [token(bytes(25)), token(bytes(range(25))), b"BH_SK_" + token(bytes(25))[6:]],
     }
