@@ -114,6 +114,8 @@ static void test_truncated_extended_and_misdirected_frames_are_refused(void **st
 			int e = proto_unpack(span_of(wire, len), (enum role)role, role_in(descs[i]->to), &id, &got,
 					     &msg);
 			assert_int_equal(e, descs[i]->from & BIT(role) ? 0 : PROTO_E_DIRECTION);
+			e = proto_unpack(span_of(wire, len), role_in(descs[i]->from), (enum role)role, &id, &got, &msg);
+			assert_int_equal(e, descs[i]->to & BIT(role) ? 0 : PROTO_E_DIRECTION);
 		}
 	}
 }
