@@ -178,7 +178,7 @@ static void test_a_permit_and_its_grant(void **state)
 	assert_int_equal(g.epoch, 7);
 	assert_int_equal(g.lane, 0);
 	assert_int_equal(g.body_bytes_max, 1234);
-	assert_int_equal(g.expires_ms, NOW_MS + 60000);
+	assert_int_equal(g.expires_ms, NOW_MS + GRANTS_LIFE_MS);
 	assert_true(span_eq_str(g.request_id, "req-1"));
 	assert_true(span_eq_str(g.tenant, "acme"));
 	assert_true(span_eq_str(g.principal, "key_1"));
