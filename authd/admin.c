@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "authd/authd.h"
+#include "authd/admin_operation.h"
 #include "common/err.h"
 
 #define ADMIN_OPERATIONS_MAX 16
@@ -25,33 +25,21 @@
 #define ADMIN_ACTOR_BYTES    32
 #define ADMIN_PAGE           48 /* KEY_LIST_REP */
 
-struct operation {
-	struct list in_authd;
-	struct authd *authd;
-	struct ipc_conn *conn; /* NULL: the operator has gone */
-	uint64_t id;
-	int (*effect)(struct operation *op); /* answers the operator; 0 or negative */
-	struct store_key key;
-	char text[TOKEN_BYTES]; /* of a new key */
-	struct store_credential credential;
-	uint8_t blob[STORE_BLOB_BYTES_MAX];
-};
-
 /* ---- answers ---- */
 
-static int admin_refuse(struct ipc_conn *conn, uint64_t id, const char *reason, const char *text)
+int admin_refuse(struct ipc_conn *conn, uint64_t id, const char *reason, const char *text)
 {
 	return authd_send(conn, PROTO_REFUSED, id,
 			  &(struct proto_refused){.reason = span_str(reason), .text = span_str(text)});
 }
 
-static int admin_done(struct ipc_conn *conn, uint64_t id, const char *text)
+int admin_done(struct ipc_conn *conn, uint64_t id, const char *text)
 {
 	return authd_send(conn, PROTO_DONE, id, &(struct proto_done){.text = span_str(text)});
 }
 
 /* The one place where the store's answers become the operator's. `e` > 0, or negative: returned. */
-static int admin_refuse_store(struct ipc_conn *conn, uint64_t id, int e)
+int admin_refuse_store(struct ipc_conn *conn, uint64_t id, int e)
 {
 	switch (e) {
 	case STORE_E_NOT_FOUND:
@@ -62,7 +50,7 @@ static int admin_refuse_store(struct ipc_conn *conn, uint64_t id, int e)
 	case STORE_E_STALE_VERSION:
 		return admin_refuse(conn, id, "stale_version", "a newer one was stored meanwhile; try again");
 	case STORE_E_FULL:
-		return admin_refuse(conn, id, "full", "no more than 256 credentials can be kept");
+		return admin_refuse(conn, id, "full", "no more than 4096 credentials can be kept");
 	case STORE_E_GONE:
 		return admin_refuse(conn, id, "store_unavailable",
 				    "the database in the state folder does not answer; see authd's log");
@@ -83,8 +71,8 @@ static struct operation *operation_free(struct operation *op)
 }
 
 /* NULL when there are too many, or no memory. */
-static struct operation *operation_new(struct authd *a, struct ipc_conn *conn, uint64_t id,
-				       int (*effect)(struct operation *op))
+struct operation *operation_new(struct authd *a, struct ipc_conn *conn, uint64_t id,
+				int (*effect)(struct operation *op))
 {
 	struct operation *op;
 
@@ -121,12 +109,15 @@ static void on_recorded(void *ctx, bool durable)
 }
 
 /* Records the event; its effect follows. Consumes `op`. */
-static int operation_start(struct operation *op, const struct proto_event *what)
+int operation_start(struct operation *op, const struct proto_event *what)
 {
 	struct proto_event event = *what;
 	char actor[ADMIN_ACTOR_BYTES];
 
-	(void)snprintf(actor, sizeof(actor), "uid:%lld", (long long)ipc_conn_peer_uid(op->conn));
+	if (op->conn)
+		(void)snprintf(actor, sizeof(actor), "uid:%lld", (long long)ipc_conn_peer_uid(op->conn));
+	else
+		(void)snprintf(actor, sizeof(actor), "keyvault");
 	event.actor = span_str(actor);
 	int r = audit_record_wait(op->authd->audit, &event, ADMIN_AUDIT_MS, on_recorded, op);
 	if (r == 0)
@@ -138,7 +129,7 @@ static int operation_start(struct operation *op, const struct proto_event *what)
 	return err_fold(r);
 }
 
-static int admin_refuse_busy(struct ipc_conn *conn, uint64_t id)
+int admin_refuse_busy(struct ipc_conn *conn, uint64_t id)
 {
 	return admin_refuse(conn, id, "busy", "too many changes wait for the log; try again");
 }
@@ -157,7 +148,7 @@ static void on_admin_close(void *ctx, struct ipc_conn *conn)
 
 /* ---- text from the operator ---- */
 
-static void admin_copy(char *to, size_t cap, struct span from)
+void admin_copy(char *to, size_t cap, struct span from)
 {
 	assert(from.len < cap); /* the schema's bound is the store's */
 	if (from.len)
@@ -166,7 +157,7 @@ static void admin_copy(char *to, size_t cap, struct span from)
 }
 
 /* [A-Za-z0-9][A-Za-z0-9._-]* : fits into a log line, a file name, a header. */
-static bool admin_id_valid(struct span id)
+bool admin_id_valid(struct span id)
 {
 	for (size_t i = 0; i < id.len; i++) {
 		uint8_t c = id.p[i];
@@ -337,115 +328,10 @@ static int handle_key_list(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 	return r;
 }
 
-/* ---- sealed credentials ---- */
-
-static int effect_credential_put(struct operation *op)
-{
-	struct authd *a = op->authd;
-	int e = store_credential_put(a->store, &op->credential);
-
-	if (e)
-		return admin_refuse_store(op->conn, op->id, e);
-	if (credentials_load(&a->credentials, a->store))
-		return admin_refuse_store(op->conn, op->id, STORE_E_GONE);
-	int r = authd_send(ipc_edge_conn(a->keyvault), PROTO_CREDENTIAL_LOAD, 0,
-			   &(struct proto_credential_load){.credential = span_str(op->credential.id),
-							   .blob = op->credential.blob});
-	return r ? r : admin_done(op->conn, op->id, "stored");
-}
-
-static int handle_credential_put(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
-{
-	const struct proto_credential_put *m = msg;
-	struct authd *a = ctx;
-	uint64_t version = 0;
-
-	(void)fd;
-	if (!admin_id_valid(m->credential) || !admin_id_valid(m->provider) ||
-	    (!span_eq_str(m->tenant, "*") && !admin_id_valid(m->tenant)))
-		return admin_refuse(conn, id, "invalid", "ids are letters, digits, dot, hyphen and underscore");
-	int e = store_credential_version(a->store, m->credential, &version);
-	if (!e && version >= m->version)
-		e = STORE_E_STALE_VERSION;
-	if (e && e != STORE_E_NOT_FOUND)
-		return admin_refuse_store(conn, id, e);
-	struct operation *op = operation_new(a, conn, id, effect_credential_put);
-	if (!op)
-		return admin_refuse_busy(conn, id);
-	admin_copy(op->credential.id, sizeof(op->credential.id), m->credential);
-	admin_copy(op->credential.provider, sizeof(op->credential.provider), m->provider);
-	admin_copy(op->credential.tenant, sizeof(op->credential.tenant), m->tenant);
-	op->credential.version = m->version;
-	op->credential.created_s = authd_now(a).unix_ms / 1000;
-	assert(m->blob.len <= sizeof(op->blob));
-	memcpy(op->blob, m->blob.p, m->blob.len);
-	op->credential.blob = span_of(op->blob, m->blob.len);
-	return operation_start(op, &(struct proto_event){.code = EVENT_CREDENTIAL_PUT,
-							 .tenant = m->tenant,
-							 .resource = m->credential,
-							 .provider = m->provider,
-							 .credential = m->credential});
-}
-
-static int effect_credential_rm(struct operation *op)
-{
-	struct authd *a = op->authd;
-	int e = store_credential_remove(a->store, span_str(op->credential.id));
-
-	if (e)
-		return admin_refuse_store(op->conn, op->id, e);
-	if (credentials_load(&a->credentials, a->store))
-		return admin_refuse_store(op->conn, op->id, STORE_E_GONE);
-	int r = authd_send(ipc_edge_conn(a->keyvault), PROTO_CREDENTIAL_DROP, 0,
-			   &(struct proto_credential_drop){.credential = span_str(op->credential.id)});
-	return r ? r : admin_done(op->conn, op->id, "removed, and forgotten by the vault");
-}
-
-static int handle_credential_rm(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
-{
-	const struct proto_credential_rm *m = msg;
-	struct authd *a = ctx;
-	const struct credentials_row *row = credentials_row(&a->credentials, m->credential);
-
-	(void)fd;
-	if (!row || !row->live)
-		return admin_refuse_store(conn, id, STORE_E_NOT_FOUND);
-	struct operation *op = operation_new(a, conn, id, effect_credential_rm);
-	if (!op)
-		return admin_refuse_busy(conn, id);
-	admin_copy(op->credential.id, sizeof(op->credential.id), m->credential);
-	return operation_start(op, &(struct proto_event){.code = EVENT_CREDENTIAL_REMOVE,
-							 .tenant = span_str(row->tenant),
-							 .resource = m->credential,
-							 .provider = span_str(row->provider),
-							 .credential = m->credential});
-}
-
-static int handle_credential_list(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
-{
-	struct proto_credential_info infos[STORE_CREDENTIALS_MAX];
-	const struct authd *a = ctx;
-
-	(void)msg;
-	(void)fd;
-	for (size_t i = 0; i < a->credentials.n; i++) {
-		const struct credentials_row *row = &a->credentials.rows[i];
-
-		infos[i] = (struct proto_credential_info){.credential = span_str(row->id),
-							  .provider = span_str(row->provider),
-							  .tenant = span_str(row->tenant),
-							  .version = row->version,
-							  .created = row->live ? row->created_s : 0};
-	}
-	return authd_send(
-		conn, PROTO_CREDENTIAL_LIST_REP, id,
-		&(struct proto_credential_list_rep){.credentials = {.items = infos, .count = a->credentials.n}});
-}
-
 static const struct ipc_row admin_rows[] = {
-	{PROTO_KEY_CREATE, handle_key_create},       {PROTO_KEY_LIST, handle_key_list},
-	{PROTO_KEY_REVOKE, handle_key_revoke},       {PROTO_CREDENTIAL_PUT, handle_credential_put},
-	{PROTO_CREDENTIAL_RM, handle_credential_rm}, {PROTO_CREDENTIAL_LIST, handle_credential_list},
+	{PROTO_KEY_CREATE, handle_key_create},      {PROTO_KEY_LIST, handle_key_list},
+	{PROTO_KEY_REVOKE, handle_key_revoke},      {PROTO_CREDENTIAL_PUT, admin_credential_put},
+	{PROTO_CREDENTIAL_RM, admin_credential_rm}, {PROTO_CREDENTIAL_LIST, admin_credential_list},
 };
 
 const struct ipc_edge_spec admin_edge = {

@@ -39,6 +39,15 @@ struct authorize_now authd_now(const struct authd *a);
 /* A daemon.metrics function. */
 void authd_metrics(void *ctx, char *to, size_t cap);
 
+/* ---- resealed.c: what the core may do with the store ---- */
+
+ipc_handler resealed_swap, resealed_replay, resealed_retire;
+enum authd_err {
+	AUTHD_E_GONE = 1, /* the store does not answer */
+};
+/* Every sealed credential that is live, to the core. 0, AUTHD_E_GONE or negative. */
+MUST_USE int authd_send_credentials(struct authd *a, struct ipc_conn *conn, size_t *ret_rows);
+
 /* ---- admin.c: the operator's requests ---- */
 
 extern const struct ipc_edge_spec admin_edge;

@@ -97,14 +97,13 @@ static struct store_key *add_key(uint8_t seed, char text[TOKEN_BYTES])
 	return k;
 }
 
+static const struct credentials_row openai_row = {"openai", "openai", "*", 1, 0, true};
 static int setup(void **state)
 {
 	(void)state;
 	f = (struct fixture){0};
 	f.a = (struct authorize){.store = &f.store, .credentials = &f.credentials, .rpm_default = 60, .guard = 0x1b};
-	f.credentials.n = 1;
-	f.credentials.rows[0] = (struct credentials_row){
-		.id = "openai", .provider = "openai", .tenant = "*", .version = 1, .live = true};
+	assert_int_equal(credentials_add(&f.credentials, &openai_row), 0);
 	add_key(1, f.key);
 	if (models_new(&config, &log_of_test, &f.models) || cache_new(100, 10, &f.a.cache) ||
 	    ratelimit_new(RATELIMIT_BYTES_MAX, &f.a.limits) || secret_arena_new(AUTHORIZE_ARENA_BYTES, &f.a.arena))
@@ -124,6 +123,7 @@ static int teardown(void **state)
 	f.a.cache = cache_free(f.a.cache);
 	f.a.arena = secret_arena_free(f.a.arena);
 	f.models = models_free(f.models);
+	credentials_deinit(&f.credentials);
 	return 0;
 }
 

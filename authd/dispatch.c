@@ -8,6 +8,7 @@
  *                 SETTLE
  *      keyvault   PEPPER, EDGE_KEY, SEALED                             <- CREDENTIAL_LOAD, CREDENTIAL_DROP
  *                 CREDENTIAL_RESEAL           -> CREDENTIAL_LOAD | CREDENTIAL_DROP
+ *                 see resealed.c
  *      operator   see admin.c
  *
  * The core is told every stored credential when it connects, so neither a restart of it nor one of authd's needs an
@@ -22,8 +23,9 @@
 #include "authd/authd.h"
 #include "common/err.h"
 
-#define DISPATCH_REVOKED_S   86400 /* longer than an exchange lasts */
-#define DISPATCH_REVOKED_MAX 256
+#define DISPATCH_REVOKED_S       86400 /* longer than an exchange lasts */
+#define DISPATCH_REVOKED_MAX     256
+#define DISPATCH_BLOBS_BYTES_MAX ((size_t)64 << 20) /* every sealed credential at once */
 
 int authd_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg)
 {
@@ -189,19 +191,11 @@ static void on_router_open(void *ctx, struct ipc_conn *conn)
 
 /* ---- the core ---- */
 
-static int dispatch_load_one(void *ctx, const struct store_credential *c)
-{
-	if (c->blob.len == 0)
-		return 0;
-	return authd_send(ctx, PROTO_CREDENTIAL_LOAD, 0,
-			  &(struct proto_credential_load){.credential = span_str(c->id), .blob = c->blob});
-}
-
 static void on_keyvault_open(void *ctx, struct ipc_conn *conn)
 {
-	struct authd *a = ctx;
+	size_t rows;
 
-	if (store_credential_each(a->store, dispatch_load_one, conn))
+	if (authd_send_credentials(ctx, conn, &rows))
 		ipc_drop(conn, "the store does not answer"); /* and is asked again at the next connection */
 }
 
@@ -243,6 +237,14 @@ static int handle_sealed(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	return 0;
 }
 
+static int dispatch_load_one(struct ipc_conn *conn, const struct store_credential *c)
+{
+	if (c->blob.len == 0)
+		return 0;
+	return authd_send(conn, PROTO_CREDENTIAL_LOAD, 0,
+			  &(struct proto_credential_load){.credential = span_str(c->id), .blob = c->blob});
+}
+
 struct dispatch_one {
 	struct ipc_conn *conn;
 	struct span id;
@@ -270,7 +272,8 @@ static int handle_credential_reseal(void *ctx, struct ipc_conn *conn, uint64_t i
 	(void)fd;
 	if (!row || !row->live)
 		return authd_send(conn, PROTO_CREDENTIAL_DROP, 0,
-				  &(struct proto_credential_drop){.credential = m->credential});
+				  &(struct proto_credential_drop){.credential = m->credential,
+								  .version = row ? row->version : 1});
 	struct store_credential stored = {.version = m->version, .created_s = row->created_s, .blob = m->blob};
 	memcpy(stored.id, row->id, sizeof(stored.id));
 	memcpy(stored.provider, row->provider, sizeof(stored.provider));
@@ -302,6 +305,9 @@ int authd_serve(struct authd *a)
 		{PROTO_EDGE_KEY, handle_edge_key},
 		{PROTO_SEALED, handle_sealed},
 		{PROTO_CREDENTIAL_RESEAL, handle_credential_reseal},
+		{PROTO_CREDENTIAL_SWAP, resealed_swap},
+		{PROTO_CREDENTIAL_REPLAY, resealed_replay},
+		{PROTO_CREDENTIAL_RETIRE, resealed_retire},
 	};
 	static const struct ipc_edge_spec router = {.peer = ROLE_ROUTER,
 						    .rows = router_rows,
@@ -311,7 +317,8 @@ int authd_serve(struct authd *a)
 	static const struct ipc_edge_spec keyvault = {.peer = ROLE_KEYVAULT,
 						      .rows = keyvault_rows,
 						      .n_rows = ARRAY_LEN(keyvault_rows),
-						      .on_open = on_keyvault_open};
+						      .on_open = on_keyvault_open,
+						      .tx_bytes_max = DISPATCH_BLOBS_BYTES_MAX};
 
 	int r = ipc_serve(a->daemon.ipc, &router, a, &a->routers);
 	if (!r)

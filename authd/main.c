@@ -118,6 +118,7 @@ static void authd_stop(struct authd *a)
 	a->authorize.cache = cache_free(a->authorize.cache);
 	a->authorize.limits = ratelimit_free(a->authorize.limits);
 	a->store = store_close(a->store);
+	credentials_deinit(&a->credentials);
 	a->models = models_free(a->models);
 	a->arena = secret_arena_free(a->arena);
 	config_deinit(&a->config);

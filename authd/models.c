@@ -218,9 +218,12 @@ int models_plan(const struct models *m, const struct credentials *credentials, s
 		return MODELS_E_FORBIDDEN;
 	for (size_t i = 0; i < rule->n_providers && n < MODELS_ROUTES_MAX; i++) {
 		const struct models_provider *provider = &m->providers[rule->providers[i]];
-		const char *credential = credentials_find(credentials, provider->name, tenant);
+		unsigned versions;
+		const char *credential = credentials_find(credentials, provider->name, tenant, &versions);
 
-		if (credential)
+		/* While one key replaces another the route is there twice: for the one, and should it be refused, for
+		 * the other. Which is which the vault knows. */
+		for (unsigned v = 0; v < versions && n < MODELS_ROUTES_MAX; v++)
 			models_fill_route(&ret_plan->routes[n++], provider, credential, endpoint);
 	}
 	if (n == 0)
@@ -237,7 +240,9 @@ static const struct models_provider *models_first_provider(const struct models *
 	for (size_t i = 0; i < rule->n_providers; i++) {
 		const struct models_provider *provider = &m->providers[rule->providers[i]];
 
-		if (credentials_find(credentials, provider->name, tenant))
+		unsigned versions;
+
+		if (credentials_find(credentials, provider->name, tenant, &versions))
 			return provider;
 	}
 	return NULL;

@@ -36,12 +36,12 @@ static struct fixture fixture;
 
 static void store_for(const char *provider, const char *tenant, const char *id)
 {
-	struct credentials_row *row = &fixture.credentials.rows[fixture.credentials.n++];
+	struct credentials_row row = {.version = fixture.credentials.n + 1, .live = true};
 
-	*row = (struct credentials_row){.version = 1, .live = true};
-	(void)snprintf(row->id, sizeof(row->id), "%s", id);
-	(void)snprintf(row->provider, sizeof(row->provider), "%s", provider);
-	(void)snprintf(row->tenant, sizeof(row->tenant), "%s", tenant);
+	(void)snprintf(row.id, sizeof(row.id), "%s", id);
+	(void)snprintf(row.provider, sizeof(row.provider), "%s", provider);
+	(void)snprintf(row.tenant, sizeof(row.tenant), "%s", tenant);
+	assert_int_equal(credentials_add(&fixture.credentials, &row), 0);
 }
 
 static int setup(void **state)
@@ -52,7 +52,6 @@ static int setup(void **state)
 				.n_models = ARRAY_LEN(rules)};
 
 	(void)state;
-	fixture.credentials.n = 0;
 	return models_new(&config, &log_of_test, &fixture.models);
 }
 
@@ -60,6 +59,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	fixture.models = models_free(fixture.models);
+	credentials_deinit(&fixture.credentials);
 	return 0;
 }
 
@@ -174,7 +174,7 @@ static void test_a_tenants_own_credential_comes_first(void **state)
 	store_for("openai", "acme", "openai-acme");
 	assert_int_equal(plan("*", "gpt-x", &p), 0);
 	assert_string_equal(p.routes[0].credential, "openai-acme");
-	fixture.credentials.rows[2].live = false;
+	fixture.credentials.rows[1].live = false;
 	assert_int_equal(plan("*", "gpt-x", &p), 0);
 	assert_string_equal(p.routes[0].credential, "openai");
 }

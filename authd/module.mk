@@ -1,9 +1,10 @@
-SRC_authd := authd/token.c authd/ratelimit.c authd/store_sqlite.c authd/cache.c authd/credentials.c authd/models.c authd/grants.c authd/authorize.c \
-	authd/dispatch.c authd/admin.c
+SRC_authd := authd/token.c authd/ratelimit.c authd/store_sqlite.c authd/store_sqlite_credentials.c authd/cache.c authd/credentials.c authd/models.c authd/grants.c authd/authorize.c \
+	authd/dispatch.c authd/admin.c authd/admin_credentials.c authd/resealed.c
 $(eval $(call library,authd,$(SRC_authd)))
 $(eval $(call program,authd,authd/main.c,authd common proto,libuv libsodium nettle msgpack sqlite3))
 $(eval $(call unit,authd/token,authd common,libsodium nettle jansson))
 $(eval $(call unit,authd/ratelimit,authd,))
+$(eval $(call unit,authd/store_sqlite_credentials,authd common proto,libsodium sqlite3 msgpack))
 $(eval $(call unit,authd/store,authd common proto,libsodium sqlite3 msgpack))
 $(eval $(call unit,authd/cache,authd,libsodium))
 $(eval $(call unit,authd/models,authd common proto,libsodium sqlite3 msgpack))

@@ -15,7 +15,8 @@
 #define STORE_ID_BYTES        65 /* with the NUL, as all of these */
 #define STORE_MODELS_BYTES    1025
 #define STORE_BLOB_BYTES_MAX  8192
-#define STORE_CREDENTIALS_MAX 256
+#define STORE_CREDENTIALS_MAX 4096 /* ids, as the core can hold */
+#define STORE_DIGEST_BYTES    32
 
 struct store;
 
@@ -45,6 +46,7 @@ struct store_credential {
 	char provider[STORE_ID_BYTES];
 	char tenant[STORE_ID_BYTES]; /* or "*" */
 	uint64_t version;
+	uint64_t since; /* given: what is older goes */
 	uint64_t created_s;
 	struct span blob; /* given: borrowed for the call; received: valid until the callback returns, empty: removed */
 };
@@ -70,13 +72,31 @@ MUST_USE int store_key_revoked_since(struct store *s, uint64_t since_s, struct s
 /* Keys that are neither revoked nor expired. 0 or GONE. */
 MUST_USE int store_key_count(struct store *s, uint64_t now_s, uint64_t *ret_n);
 
-/* Adds, or replaces an older version. 0, STALE_VERSION, FULL, GONE. */
+/* A part of a sealed credential that is to be exchanged for as many bytes. */
+struct store_swap {
+	struct span id;
+	uint64_t version;
+	struct span old; /* BLAKE2b-256 of the whole as it must be */
+	size_t at;
+	struct span part;
+};
+
+/* Adds a version, newer than any; those below `since` go. 0, STALE_VERSION, FULL, GONE. */
 MUST_USE int store_credential_put(struct store *s, const struct store_credential *c);
 /* The version stored last, even if removed since. 0, NOT_FOUND, GONE. */
 MUST_USE int store_credential_version(struct store *s, struct span id, uint64_t *ret_version);
-/* The bytes go, the version stays: an older one is stale for ever. 0, NOT_FOUND, GONE. */
+/* Every version's bytes go, the number of the last stays: an older one is stale for ever. 0, NOT_FOUND, GONE. */
 MUST_USE int store_credential_remove(struct store *s, struct span id);
+/* One version that is not the last. 0, NOT_FOUND, GONE. */
+MUST_USE int store_credential_retire(struct store *s, struct span id, uint64_t version);
+/* Compare and swap, in one transaction: for each of `n`, done[i] is 1 when its bytes were what they must be and are
+ * replaced, 0 when it is left as it is. Alone among the changes it need not be on disk at once: a power failure may
+ * bring the old bytes back until store_credential_sync(). 0 or GONE: then none is replaced. */
+MUST_USE int store_credential_swap(struct store *s, const struct store_swap *swaps, size_t n, uint8_t *done);
+/* Every swap is on disk, and what it replaced is gone from the write-ahead log. 0 or GONE. */
+MUST_USE int store_credential_sync(struct store *s);
 
-/* Removed ones too. Non-zero from `each` ends the walk. By id. 0 or GONE. */
+/* Removed ones too. Non-zero from `each` ends the walk. By provider, tenant and
+ * version. 0 or GONE. */
 typedef int store_each_credential(void *ctx, const struct store_credential *c);
 MUST_USE int store_credential_each(struct store *s, store_each_credential *each, void *ctx);

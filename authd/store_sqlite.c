@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store as one SQLite file. This is the only file that knows SQLite: its codes are turned into STORE_E_* in
- * store_failed().
+ * The store as one SQLite file. This and store_sqlite_credentials.c are the only files that know SQLite: its codes are
+ * turned into STORE_E_* in store_failed().
  *
  * One connection, one process: locking_mode EXCLUSIVE, set before WAL, so that the write-ahead log needs no shared
  * memory file and a second authd on the same folder is refused. synchronous FULL: a commit is on disk when it returns.
@@ -9,54 +9,54 @@
  *
  * Statements (store_sqlite.def) are prepared once; each is reset after use, so none keeps a read transaction
  * open. Tables are STRICT and carry the bounds of messages.def as CHECKs, so that a row written by another hand cannot
- * overrun a struct: store_text() cuts nothing, it refuses the row. A credential without blob was removed; its version
- * stays.
+ * overrun a struct: store_text() cuts nothing, it refuses the row. Credentials are in store_sqlite_credentials.c.
  */
-#include "authd/store.h"
-
 #include <assert.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sodium.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "authd/store_sqlite.h"
 #include "common/err.h"
 
 #define STORE_FILE   "authd.db"
-#define STORE_SCHEMA 1
+#define STORE_SCHEMA 2
 
-static const char store_schema[] = "CREATE TABLE tenants("
-				   "  id TEXT PRIMARY KEY CHECK(length(CAST(id AS BLOB)) BETWEEN 1 AND 64),"
-				   "  created INTEGER NOT NULL) STRICT;"
-				   "CREATE TABLE keys("
-				   "  seq INTEGER PRIMARY KEY AUTOINCREMENT,"
-				   "  id TEXT NOT NULL UNIQUE CHECK(length(CAST(id AS BLOB)) BETWEEN 1 AND 64),"
-				   "  hmac BLOB NOT NULL UNIQUE CHECK(length(hmac) = 32),"
-				   "  prefix TEXT NOT NULL CHECK(length(CAST(prefix AS BLOB)) = 15),"
-				   "  tenant TEXT NOT NULL REFERENCES tenants(id),"
-				   "  name TEXT NOT NULL CHECK(length(CAST(name AS BLOB)) <= 64),"
-				   "  models TEXT NOT NULL CHECK(length(CAST(models AS BLOB)) BETWEEN 1 AND 1024),"
-				   "  rpm INTEGER NOT NULL CHECK(rpm BETWEEN 0 AND 1000000),"
-				   "  created INTEGER NOT NULL CHECK(created >= 0),"
-				   "  expires INTEGER NOT NULL CHECK(expires BETWEEN 0 AND 4294967295),"
-				   "  revoked INTEGER NOT NULL DEFAULT 0 CHECK(revoked >= 0)) STRICT;"
-				   "CREATE TABLE credentials("
-				   "  id TEXT PRIMARY KEY CHECK(length(CAST(id AS BLOB)) BETWEEN 1 AND 64),"
-				   "  provider TEXT NOT NULL CHECK(length(CAST(provider AS BLOB)) BETWEEN 1 AND 64),"
-				   "  tenant TEXT NOT NULL CHECK(length(CAST(tenant AS BLOB)) BETWEEN 1 AND 64),"
-				   "  version INTEGER NOT NULL CHECK(version BETWEEN 1 AND 4294967295),"
-				   "  created INTEGER NOT NULL CHECK(created >= 0),"
-				   "  blob BLOB CHECK(blob IS NULL OR length(blob) BETWEEN 64 AND 8192)) STRICT;";
+#define STORE_CREDENTIALS_TABLE(name)                                                      \
+	"CREATE TABLE " name "("                                                           \
+	"  id TEXT NOT NULL CHECK(length(CAST(id AS BLOB)) BETWEEN 1 AND 64),"             \
+	"  provider TEXT NOT NULL CHECK(length(CAST(provider AS BLOB)) BETWEEN 1 AND 64)," \
+	"  tenant TEXT NOT NULL CHECK(length(CAST(tenant AS BLOB)) BETWEEN 1 AND 64),"     \
+	"  version INTEGER NOT NULL CHECK(version BETWEEN 1 AND 4294967295),"              \
+	"  created INTEGER NOT NULL CHECK(created >= 0),"                                  \
+	"  blob BLOB CHECK(blob IS NULL OR length(blob) BETWEEN 64 AND 8192),"             \
+	"  PRIMARY KEY(id, version)) STRICT;"
 
-enum store_statement {
-#define SQL(NAME, text) STORE_##NAME,
-#include "authd/store_sqlite.def"
-#undef SQL
-	N_STORE_STATEMENTS,
-};
+static const char store_schema[] =
+	"CREATE TABLE tenants("
+	"  id TEXT PRIMARY KEY CHECK(length(CAST(id AS BLOB)) BETWEEN 1 AND 64),"
+	"  created INTEGER NOT NULL) STRICT;"
+	"CREATE TABLE keys("
+	"  seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  id TEXT NOT NULL UNIQUE CHECK(length(CAST(id AS BLOB)) BETWEEN 1 AND 64),"
+	"  hmac BLOB NOT NULL UNIQUE CHECK(length(hmac) = 32),"
+	"  prefix TEXT NOT NULL CHECK(length(CAST(prefix AS BLOB)) = 15),"
+	"  tenant TEXT NOT NULL REFERENCES tenants(id),"
+	"  name TEXT NOT NULL CHECK(length(CAST(name AS BLOB)) <= 64),"
+	"  models TEXT NOT NULL CHECK(length(CAST(models AS BLOB)) BETWEEN 1 AND 1024),"
+	"  rpm INTEGER NOT NULL CHECK(rpm BETWEEN 0 AND 1000000),"
+	"  created INTEGER NOT NULL CHECK(created >= 0),"
+	"  expires INTEGER NOT NULL CHECK(expires BETWEEN 0 AND 4294967295),"
+	"  revoked INTEGER NOT NULL DEFAULT 0 CHECK(revoked >= 0)) STRICT;" STORE_CREDENTIALS_TABLE("credentials");
+
+/* Schema 1 had one version of a credential, by its id. */
+static const char store_from_1[] = STORE_CREDENTIALS_TABLE(
+	"credentials2") "INSERT INTO credentials2(id, provider, tenant, version, created, blob)"
+			"  SELECT id, provider, tenant, version, created, blob FROM credentials;"
+			"DROP TABLE credentials; ALTER TABLE credentials2 RENAME TO credentials;";
 
 static const char *const store_sql[] = {
 #define SQL(NAME, text) text,
@@ -64,55 +64,46 @@ static const char *const store_sql[] = {
 #undef SQL
 };
 
-struct store {
-	const struct log *log;
-	sqlite3 *db;
-	sqlite3_stmt *statements[N_STORE_STATEMENTS];
-};
-
-/* The one place where SQLite's codes end. */
-static int store_failed(struct store *s, const char *what)
+int store_failed(struct store *s, const char *what)
 {
 	log_event(s->log, LOG_STORE_FAILED, LOG_STR("why", sqlite3_errmsg(s->db)), LOG_STR("at", what),
 		  LOG_U64("sqlite", (uint64_t)sqlite3_extended_errcode(s->db)));
 	return STORE_E_GONE;
 }
 
-static sqlite3_stmt *store_use(struct store *s, enum store_statement which)
+sqlite3_stmt *store_use(struct store *s, enum store_statement which)
 {
 	return s->statements[which];
 }
 
-/* For CLEANUP: ends the statement's transaction and forgets what was bound. */
-static void store_done(sqlite3_stmt **statement)
+void store_done(sqlite3_stmt **statement)
 {
 	sqlite3_reset(*statement);
 	sqlite3_clear_bindings(*statement);
 }
 
-static void store_bind(sqlite3_stmt *q, int i, struct span text)
+void store_bind(sqlite3_stmt *q, int i, struct span text)
 {
 	int r = sqlite3_bind_text(q, i, text.p ? (const char *)text.p : "", (int)text.len, SQLITE_STATIC);
 
 	assert(r == SQLITE_OK || r == SQLITE_NOMEM);
 }
 
-static void store_bind_blob(sqlite3_stmt *q, int i, struct span bytes)
+void store_bind_blob(sqlite3_stmt *q, int i, struct span bytes)
 {
 	int r = sqlite3_bind_blob(q, i, bytes.p, (int)bytes.len, SQLITE_STATIC);
 
 	assert(r == SQLITE_OK || r == SQLITE_NOMEM);
 }
 
-static void store_bind_u64(sqlite3_stmt *q, int i, uint64_t value)
+void store_bind_u64(sqlite3_stmt *q, int i, uint64_t value)
 {
 	int r = sqlite3_bind_int64(q, i, (sqlite3_int64)MIN(value, (uint64_t)INT64_MAX));
 
 	assert(r == SQLITE_OK || r == SQLITE_NOMEM);
 }
 
-/* False when the column is longer than its bound: somebody else wrote this row. */
-static bool store_text(sqlite3_stmt *q, int column, char *to, size_t cap)
+bool store_text(sqlite3_stmt *q, int column, char *to, size_t cap)
 {
 	const unsigned char *text = sqlite3_column_text(q, column);
 	int n = sqlite3_column_bytes(q, column);
@@ -124,23 +115,21 @@ static bool store_text(sqlite3_stmt *q, int column, char *to, size_t cap)
 	return true;
 }
 
-static uint64_t store_u64(sqlite3_stmt *q, int column)
+uint64_t store_u64(sqlite3_stmt *q, int column)
 {
 	sqlite3_int64 value = sqlite3_column_int64(q, column);
 
 	return value < 0 ? 0 : (uint64_t)value;
 }
 
-/* Runs a statement that returns no rows. */
-static int store_run(struct store *s, enum store_statement which)
+int store_run(struct store *s, enum store_statement which)
 {
 	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, which);
 
 	return sqlite3_step(q) == SQLITE_DONE ? 0 : store_failed(s, store_sql[which]);
 }
 
-/* Ends a transaction: commit when `r` is 0, else roll back and keep `r`. */
-static int store_end(struct store *s, int r)
+int store_end(struct store *s, int r)
 {
 	if (r == 0)
 		r = store_run(s, STORE_COMMIT);
@@ -186,8 +175,8 @@ static int store_migrate(struct store *s)
 		return STORE_E_GONE;
 	}
 	r = store_exec(s, "BEGIN IMMEDIATE");
-	r = r ? r : store_exec(s, store_schema);
-	r = r ? r : store_exec(s, "PRAGMA user_version = 1");
+	r = r ? r : store_exec(s, version == 0 ? store_schema : store_from_1);
+	r = r ? r : store_exec(s, "PRAGMA user_version = 2");
 	return r ? r : store_exec(s, "COMMIT");
 }
 
@@ -195,6 +184,7 @@ static int store_prepare(struct store *s)
 {
 	int r = store_exec(s, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
 			      "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;"
+			      "PRAGMA secure_delete = ON;"
 			      "PRAGMA journal_size_limit = 1048576; PRAGMA wal_autocheckpoint = 256;");
 
 	r = r ? r : store_migrate(s);
@@ -361,7 +351,7 @@ static int store_number(struct store *s, sqlite3_stmt *q, uint64_t *ret)
 	}
 }
 
-static int store_number_of(struct store *s, enum store_statement which, struct span id, uint64_t *ret)
+int store_number_of(struct store *s, enum store_statement which, struct span id, uint64_t *ret)
 {
 	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, which);
 
@@ -413,68 +403,4 @@ int store_key_count(struct store *s, uint64_t now_s, uint64_t *ret_n)
 
 	store_bind_u64(q, 1, now_s);
 	return store_number(s, q, ret_n);
-}
-
-/* ---- credentials ---- */
-
-static int store_write_credential(struct store *s, const struct store_credential *c)
-{
-	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_CREDENTIAL_PUT);
-	uint64_t others;
-	int r = store_number_of(s, STORE_CREDENTIAL_COUNT, span_str(c->id), &others);
-
-	if (r)
-		return r;
-	if (others >= STORE_CREDENTIALS_MAX)
-		return STORE_E_FULL;
-	store_bind(q, 1, span_str(c->id));
-	store_bind(q, 2, span_str(c->provider));
-	store_bind(q, 3, span_str(c->tenant));
-	store_bind_u64(q, 4, c->version);
-	store_bind_u64(q, 5, c->created_s);
-	store_bind_blob(q, 6, c->blob);
-	if (sqlite3_step(q) != SQLITE_DONE)
-		return store_failed(s, store_sql[STORE_CREDENTIAL_PUT]);
-	return sqlite3_changes(s->db) ? 0 : STORE_E_STALE_VERSION;
-}
-
-int store_credential_put(struct store *s, const struct store_credential *c)
-{
-	int r = store_run(s, STORE_BEGIN);
-
-	return r ? r : store_end(s, store_write_credential(s, c));
-}
-
-int store_credential_version(struct store *s, struct span id, uint64_t *ret_version)
-{
-	return store_number_of(s, STORE_CREDENTIAL_VERSION, id, ret_version);
-}
-
-int store_credential_remove(struct store *s, struct span id)
-{
-	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_CREDENTIAL_REMOVE);
-
-	store_bind(q, 1, id);
-	if (sqlite3_step(q) != SQLITE_DONE)
-		return store_failed(s, store_sql[STORE_CREDENTIAL_REMOVE]);
-	return sqlite3_changes(s->db) ? 0 : STORE_E_NOT_FOUND;
-}
-
-int store_credential_each(struct store *s, store_each_credential *each, void *ctx)
-{
-	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_CREDENTIAL_EACH);
-	struct store_credential c;
-	int step;
-
-	while ((step = sqlite3_step(q)) == SQLITE_ROW) {
-		c.version = store_u64(q, 3);
-		c.created_s = store_u64(q, 4);
-		c.blob = span_of(sqlite3_column_blob(q, 5), (size_t)sqlite3_column_bytes(q, 5));
-		if (c.blob.len > STORE_BLOB_BYTES_MAX || !store_text(q, 0, c.id, sizeof(c.id)) ||
-		    !store_text(q, 1, c.provider, sizeof(c.provider)) || !store_text(q, 2, c.tenant, sizeof(c.tenant)))
-			return store_failed(s, "a credential's row is out of bounds");
-		if (each(ctx, &c))
-			return 0;
-	}
-	return step == SQLITE_DONE ? 0 : store_failed(s, store_sql[STORE_CREDENTIAL_EACH]);
 }

@@ -213,98 +213,6 @@ static void test_pages_have_every_key_once_in_order(void **state)
 	assert_int_equal(store_key_page(f->store, SPAN_LIT("nobody"), page, 4, &n), STORE_E_NOT_FOUND);
 }
 
-static struct store_credential sample_credential(uint64_t version, struct span blob)
-{
-	return (struct store_credential){
-		.id = "openai", .provider = "openai", .tenant = "*", .version = version, .created_s = 5, .blob = blob};
-}
-
-struct seen {
-	unsigned n;
-	uint64_t version;
-	uint8_t blob[STORE_BLOB_BYTES_MAX];
-	size_t blob_len;
-};
-
-static int see(void *ctx, const struct store_credential *c)
-{
-	struct seen *seen = ctx;
-
-	seen->n++;
-	seen->version = c->version;
-	if (c->blob.len)
-		memcpy(seen->blob, c->blob.p, c->blob.len);
-	seen->blob_len = c->blob.len;
-	return 0;
-}
-
-static void test_versions_of_a_credential_only_grow(void **state)
-{
-	struct fixture *f = *state;
-	uint8_t blob[STORE_BLOB_BYTES_MAX];
-	struct store_credential c = sample_credential(3, span_of(blob, sizeof(blob)));
-	struct seen seen = {0};
-	uint64_t version;
-
-	memset(blob, 0, sizeof(blob)); /* a blob is bytes, NUL among them */
-	assert_int_equal(store_credential_put(f->store, &c), 0);
-	blob[0] = 1;
-	assert_int_equal(store_credential_put(f->store, &c), STORE_E_STALE_VERSION);
-	c.version = 2;
-	assert_int_equal(store_credential_put(f->store, &c), STORE_E_STALE_VERSION);
-	assert_int_equal(store_credential_each(f->store, see, &seen), 0);
-	assert_int_equal(seen.blob[0], 0);
-	c.version = 4;
-	assert_int_equal(store_credential_put(f->store, &c), 0);
-	reopen(f);
-	seen = (struct seen){0};
-	assert_int_equal(store_credential_each(f->store, see, &seen), 0);
-	assert_int_equal(seen.n, 1);
-	assert_int_equal(seen.version, 4);
-	assert_int_equal(seen.blob_len, sizeof(blob));
-	assert_memory_equal(seen.blob, blob, sizeof(blob));
-	assert_int_equal(store_credential_version(f->store, SPAN_LIT("openai"), &version), 0);
-	assert_int_equal(version, 4);
-}
-
-static void test_a_removed_credential_is_gone_but_not_its_version(void **state)
-{
-	struct fixture *f = *state;
-	uint8_t blob[64] = {0};
-	struct store_credential c = sample_credential(3, span_of(blob, sizeof(blob)));
-	struct seen seen = {0};
-	uint64_t version;
-
-	assert_int_equal(store_credential_put(f->store, &c), 0);
-	assert_int_equal(store_credential_remove(f->store, SPAN_LIT("openai")), 0);
-	assert_int_equal(store_credential_remove(f->store, SPAN_LIT("openai")), STORE_E_NOT_FOUND);
-	assert_int_equal(store_credential_each(f->store, see, &seen), 0);
-	assert_int_equal(seen.n, 1);
-	assert_int_equal(seen.blob_len, 0);
-	assert_int_equal(store_credential_version(f->store, SPAN_LIT("openai"), &version), 0);
-	assert_int_equal(version, 3);
-	assert_int_equal(store_credential_version(f->store, SPAN_LIT("nobody"), &version), STORE_E_NOT_FOUND);
-	assert_int_equal(store_credential_put(f->store, &c), STORE_E_STALE_VERSION);
-	c.version = 4;
-	assert_int_equal(store_credential_put(f->store, &c), 0);
-}
-
-static void test_credentials_are_limited(void **state)
-{
-	struct fixture *f = *state;
-	uint8_t blob[64] = {0};
-	struct store_credential c = sample_credential(1, span_of(blob, sizeof(blob)));
-
-	for (unsigned i = 0; i < STORE_CREDENTIALS_MAX; i++) {
-		(void)snprintf(c.id, sizeof(c.id), "provider-%u", i);
-		assert_int_equal(store_credential_put(f->store, &c), 0);
-	}
-	c.version = 2; /* replacing is not adding */
-	assert_int_equal(store_credential_put(f->store, &c), 0);
-	strcpy(c.id, "one-more");
-	assert_int_equal(store_credential_put(f->store, &c), STORE_E_FULL);
-}
-
 static void test_a_second_authd_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -406,9 +314,6 @@ int main(void)
 		T(test_revocation_stays_and_keeps_its_first_time),
 		T(test_who_was_revoked_lately),
 		T(test_pages_have_every_key_once_in_order),
-		T(test_versions_of_a_credential_only_grow),
-		T(test_a_removed_credential_is_gone_but_not_its_version),
-		T(test_credentials_are_limited),
 		T(test_a_second_authd_is_refused),
 		T(test_nobody_else_may_read_it),
 		T(test_what_was_confirmed_survives_a_kill),

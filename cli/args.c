@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct args {
 	struct cli *cli;
@@ -220,6 +221,30 @@ const char *cli_option(const struct cli *cli, const char *name)
 		if (args_option_is(cli->command->options[i].name, name, strlen(name)))
 			return cli->options[i];
 	abort(); /* not an option of the command's row: a defect of ours */
+}
+
+int cli_option_time(const struct cli *cli, const char *name, uint64_t *ret)
+{
+	const char *text = cli_option(cli, name);
+	struct tm tm = {0};
+	uint64_t at = 0;
+	char *end;
+
+	if (text) {
+		unsigned long n = strtoul(text, &end, 10);
+		uint64_t now = (uint64_t)time(NULL);
+
+		if (text[0] >= '0' && text[0] <= '9' && n > 0 && n <= 36500 && strcmp(end, "d") == 0)
+			at = now + n * 86400;
+		else if (text[0] >= '0' && text[0] <= '9' && n > 0 && n <= 876000 && strcmp(end, "h") == 0)
+			at = now + n * 3600;
+		else if ((end = strptime(text, "%Y-%m-%d", &tm)) && *end == 0 && timegm(&tm) > 0)
+			at = (uint64_t)timegm(&tm) + 86400;
+		if (at <= now || at > UINT32_MAX)
+			return cli_misuse(cli, "%s must be a time to come, such as 90d, 12h or 2027-01-31", name);
+	}
+	*ret = at;
+	return CLI_DONE;
 }
 
 int cli_option_u64(const struct cli *cli, const char *name, uint64_t min, uint64_t max, uint64_t absent,

@@ -60,6 +60,8 @@ const char *cli_option(const struct cli *cli, const char *name);
 /* A number option within bounds, `absent` when it is not there. CLI_DONE or CLI_USAGE. */
 MUST_USE int cli_option_u64(const struct cli *cli, const char *name, uint64_t min, uint64_t max, uint64_t absent,
 			    uint64_t *ret_value);
+/* A time to come: "90d", "12h", "2027-01-31" (its end, UTC) as Unix seconds; 0 when absent. CLI_DONE or CLI_USAGE. */
+MUST_USE int cli_option_time(const struct cli *cli, const char *name, uint64_t *ret);
 /* "bulkhead: ..." on standard error. Return CLI_FAILED and CLI_USAGE. */
 int cli_fail(const struct cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
 int cli_misuse(const struct cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -86,6 +88,7 @@ int cmd_vault_sync(struct cli *cli);
 int cmd_vault_add(struct cli *cli);
 int cmd_vault_list(struct cli *cli);
 int cmd_vault_rm(struct cli *cli);
+int cmd_vault_rotate(struct cli *cli);
 int cmd_vault_import_fernet(struct cli *cli);
 int cmd_vault_export_fernet(struct cli *cli);
 int cmd_vault_rotate_fernet(struct cli *cli);

@@ -29,10 +29,23 @@ const struct cli_command cli_commands[] = {
 		{ "--passphrase-file", "NEW", "Read the new passphrase from here instead of the terminal or standard input." } } },
 	{ "vault status", "", 0, 0, "Whether the vault is open, and how its memory is protected.", cmd_vault_status, { { 0 } } },
 	{ "vault add", "PROVIDER", 1, 1, "Seal a provider's key, read from standard input; replaces the one before.", cmd_vault_add, {
-		{ "--file", "FILE", "Read the key from here." } } },
+		{ "--file", "FILE", "Read the key from here." },
+		{ "--tenant", "NAME", "Only for this tenant, instead of the one for all." },
+		{ "--overlap", NULL, "Keep the key in force beside it until the provider refuses that." },
+		{ "--valid-from", "TIME", "Not to be used before: 12h or 2027-01-31." },
+		{ "--valid-until", "TIME", "Not to be used after: 90d, 12h or 2027-01-31." } } },
 	{ "vault sync", "[PROVIDER...]", 0, 16, "Seal the new keys in providers' key_files; `up` does so by itself.", cmd_vault_sync, { { 0 } } },
 	{ "vault list", "", 0, 0, "Sealed provider keys, without the keys.", cmd_vault_list, { { 0 } } },
-	{ "vault rm", "PROVIDER", 1, 1, "Remove a provider's key everywhere.", cmd_vault_rm, { { 0 } } },
+	{ "vault rm", "PROVIDER", 1, 1, "Remove a provider's key everywhere.", cmd_vault_rm, {
+		{ "--tenant", "NAME", "Only this tenant's own." } } },
+	{ "vault rotate", "", 0, 0, "Replace the keys that seal provider keys; without --what, watch.", cmd_vault_rotate, {
+		{ "--what", "KIND", "root, tenant or credential keys." },
+		{ "--tenant", "NAME", "Only this tenant's." },
+		{ "--rate", "N", "Credentials a second at most." },
+		{ "--no-wait", NULL, "Begin, and do not watch." },
+		{ "--passphrase-file", "FILE", "For the root key: read the passphrase from here." },
+		{ "--key-file", "FILE", "For the root key: the one in force, if not the configured file." },
+		{ "--new-key-file", "FILE", "For the root key, where its file is yours: the new one." } } },
 	{ "vault import-fernet", "[PROVIDER]", 0, 1, "Seal what is in a Fernet token; without a name: in lines `PROVIDER TOKEN`.", cmd_vault_import_fernet, {
 		{ "--keys-file", "FILE", "Fernet keys, one a line, each is tried; the terminal is asked for one if not given." },
 		{ "--max-age", "SECONDS", "Refuse older tokens, and those from the future; any age if not given." } } },

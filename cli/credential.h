@@ -9,8 +9,17 @@
 #define BINDING_BYTES_MAX 2560 /* as in VAULT_ADD and VAULT_ADDED */
 #define BLOB_BYTES_MAX    8192
 
-/* The version in force, 0 when there is none. */
-MUST_USE int credential_version(struct admin *authd, const char *name, uint64_t *ret);
+#define CREDENTIAL_ID_BYTES 65
+
+/* What there is of a credential. */
+struct credential_versions {
+	uint64_t last; /* ever stored; 0: none */
+	uint64_t live; /* the newest that is; 0: none */
+};
+
+/* "provider", or "provider@tenant". `to` is kept by the caller as long as the id is used. */
+MUST_USE int credential_id(struct cli *cli, const char *provider, const char *tenant, char to[CREDENTIAL_ID_BYTES]);
+MUST_USE int credential_version(struct admin *authd, const char *id, struct credential_versions *ret);
 /* *ret views `packed`. */
 MUST_USE int credential_pack(struct cli *cli, const struct proto_binding *binding, uint8_t packed[BINDING_BYTES_MAX],
 			     struct span *ret);

@@ -86,7 +86,7 @@ static int fernet_import_one(struct cli *cli, const struct fernet_import *i, con
 	struct proto_vault_import_fernet msg = {.token = token, .keys = i->keys, .ttl_s = i->ttl_s};
 	uint8_t packed[BINDING_BYTES_MAX], blob[BLOB_BYTES_MAX];
 	struct admin *authd = NULL;
-	uint64_t version = 0;
+	struct credential_versions versions = {0};
 	size_t len = 0;
 	int r = binding_make(cli, provider, ret_binding);
 	struct proto_binding *proto = &ret_binding->proto;
@@ -94,8 +94,8 @@ static int fernet_import_one(struct cli *cli, const struct fernet_import *i, con
 	if (!r)
 		r = admin_open(cli, ROLE_AUTHD, 0, &authd);
 	if (!r)
-		r = credential_version(authd, provider, &version);
-	proto->version = version + 1;
+		r = credential_version(authd, provider, &versions);
+	proto->version = proto->since = versions.last + 1;
 	if (!r)
 		r = credential_pack(cli, proto, packed, &msg.binding);
 	if (!r)

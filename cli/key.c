@@ -8,31 +8,6 @@
 
 #define KEY_RPM_MAX 1000000
 
-/* "90d", "12h", "2027-01-31" (its end, UTC). CLI_DONE or CLI_USAGE. */
-static int key_expiry(const struct cli *cli, uint64_t *ret)
-{
-	const char *text = cli_option(cli, "--expires");
-	struct tm tm = {0};
-	uint64_t at = 0;
-	char *end;
-
-	if (text) {
-		unsigned long n = strtoul(text, &end, 10);
-		uint64_t now = (uint64_t)time(NULL);
-
-		if (text[0] >= '0' && text[0] <= '9' && n > 0 && n <= 36500 && strcmp(end, "d") == 0)
-			at = now + n * 86400;
-		else if (text[0] >= '0' && text[0] <= '9' && n > 0 && n <= 876000 && strcmp(end, "h") == 0)
-			at = now + n * 3600;
-		else if ((end = strptime(text, "%Y-%m-%d", &tm)) && *end == 0 && timegm(&tm) > 0)
-			at = (uint64_t)timegm(&tm) + 86400;
-		if (at <= now || at > UINT32_MAX)
-			return cli_misuse(cli, "--expires must be a time to come, such as 90d, 12h or 2027-01-31");
-	}
-	*ret = at;
-	return CLI_DONE;
-}
-
 static int key_print(struct cli *cli, const struct proto_key_created *k)
 {
 	if (cli->json)
@@ -57,7 +32,7 @@ int cmd_key_create(struct cli *cli)
 	int r = cli_option_u64(cli, "--rpm", 1, KEY_RPM_MAX, 0, &msg.rpm);
 
 	if (!r)
-		r = key_expiry(cli, &msg.expires);
+		r = cli_option_time(cli, "--expires", &msg.expires);
 	if (!r)
 		r = admin_open(cli, ROLE_AUTHD, 0, &a);
 	if (!r)

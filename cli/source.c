@@ -50,14 +50,15 @@ static int source_seal(struct cli *cli, const struct proto_binding *binding, int
 
 static int source_sync(struct cli *cli, struct admin *authd, const char *name, int fd)
 {
+	struct credential_versions versions = {0};
 	struct binding binding;
 	uint8_t blob[BLOB_BYTES_MAX];
 	size_t len = 0;
 	int r = binding_make(cli, name, &binding);
 
 	if (!r)
-		r = credential_version(authd, name, &binding.proto.version);
-	binding.proto.version++;
+		r = credential_version(authd, name, &versions);
+	binding.proto.version = binding.proto.since = versions.last + 1;
 	if (!r)
 		r = source_seal(cli, &binding.proto, fd, blob, &len);
 	if (r || len == 0)

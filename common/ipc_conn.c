@@ -115,6 +115,8 @@ static bool conn_fd_for(struct ipc_conn *c, const struct proto_desc *desc, const
 		wants = msg->scan.body.len == 0;
 	else if (desc->type == PROTO_VAULT_UNSEAL) /* these say so */
 		wants = msg->vault_unseal.key_file;
+	else if (desc->type == PROTO_VAULT_ROTATE)
+		wants = msg->vault_rotate.key_file;
 	else if (desc->type == PROTO_VAULT_BACKUP)
 		wants = msg->vault_backup.key_file;
 	else if (desc->type == PROTO_VAULT_RESTORE)

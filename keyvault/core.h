@@ -5,8 +5,8 @@
 #include "common/audit_client.h"
 #include "common/daemon.h"
 #include "common/ipc.h"
+#include "keyvault/rotation.h"
 #include "keyvault/tokens.h"
-#include "keyvault/vault.h"
 #include "proto/reasons.h"
 
 struct core {
@@ -19,6 +19,8 @@ struct core {
 	struct audit_client *audit;
 	struct ipc_edge *authd, *egress, *auditd, *admin; /* served; filled in by core_serve() */
 	uint64_t unseals, rejects, signatures;            /* counters, since start */
+	struct core_rotation rotation;
+	struct core_retirements retirements;
 };
 
 /* ---- tell.c: 0 or negative, unless void ---- */
@@ -31,8 +33,8 @@ MUST_USE int core_announce_start(struct core *c);
 void core_meet_authd(struct core *c, struct ipc_conn *conn);
 void core_meet_egress(struct core *c, struct ipc_conn *conn);
 void core_meet_auditd(struct core *c, struct ipc_conn *conn);
-/* To every egress: forget this credential. */
-MUST_USE int core_drop_credential(struct core *c, struct span id);
+/* To every egress but one (NULL: to all): forget this credential. */
+MUST_USE int core_drop_credential(struct core *c, struct span id, uint32_t version, const struct ipc_conn *but);
 
 /* As ipc_send, but a peer that does not read is dropped: it is told the state anew when it connects again. */
 MUST_USE int core_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg);
@@ -59,6 +61,9 @@ ipc_handler core_handle_token_take, core_handle_token_put, core_handle_token_fai
 bool core_is_pending(struct core *c, const struct proto_credential_load *m);
 /* It is on disk and loaded. */
 void core_note_stored(struct core *c, struct span id);
+uint64_t core_unix_ms(void);
+/* authd's connection, NULL while it is away. */
+struct ipc_conn *core_authd(struct core *c);
 
 /* ---- dispatch.c ---- */
 
@@ -107,5 +112,7 @@ MUST_USE int core_source(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 
 /* Serves every edge. The vault must have been started. 0 or negative. */
 MUST_USE int core_serve(struct core *c);
+/* Closes the timers, so that the loop can end. */
+void core_close(struct core *c);
 /* A daemon.metrics function. */
 void core_metrics(void *ctx, char *to, size_t cap);

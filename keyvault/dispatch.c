@@ -2,13 +2,15 @@
 /*
  * What each peer may ask of the core, row by row, and what the core tells of its own accord.
  *
- *      authd     CREDENTIAL_LOAD, CREDENTIAL_DROP                      <- PEPPER, EDGE_KEY, SEALED
+ *      authd     CREDENTIAL_LOAD, CREDENTIAL_DROP                      <- PEPPER, EDGE_KEY, SEALED, CREDENTIAL_RETIRE
+ *                CREDENTIAL_SWAPPED, CREDENTIAL_REPLAYED               <- CREDENTIAL_SWAP, CREDENTIAL_REPLAY
  *      egress    UNSEAL                          -> UNSEALED | REFUSED <- EDGE_KEY, SEALED, CREDENTIAL_DROP
  *                TOKEN_*: dispatch_tokens.c
+ *                CREDENTIAL_REJECTED
  *      auditd    SIGN_CHECKPOINT       -> CHECKPOINT_SIGNED | REFUSED  <- SIGNED_SIZE
  *      operator  VAULT_*                    -> DONE | its answer | REFUSED
  *
- * What stands behind "<-" is told unasked, by tell.c.
+ * What stands behind "<-" is told unasked: by tell.c, by rotation.c, by retire.c.
  *
  * A handler's own buffers hold no key: secrets go from message buffers in the arena to the arena and back. The arena is
  * open during a handler of an edge whose buffers lie in it, and within the vault's functions; nowhere else.
@@ -35,22 +37,22 @@ static int handle_credential_load(void *ctx, struct ipc_conn *conn, uint64_t id,
 {
 	const struct proto_credential_load *m = msg;
 	struct core *c = ctx;
-	bool replaced = false, ours = core_is_pending(c, m);
+	bool changed = false, ours = core_is_pending(c, m);
 
 	(void)conn;
 	(void)id;
 	(void)fd;
-	int r = vault_load(&c->vault, m->credential, m->blob, &replaced);
+	int r = vault_load(&c->vault, m->credential, m->blob, &changed);
 	if (r < 0)
 		return r;
 	if (r)
 		core_reject(c, "authd", m->credential, r);
 	if (!r && ours)
 		core_note_stored(c, m->credential);
-	if (r || ours || !replaced)
+	if (r || ours || !changed)
 		return 0;
 	tokens_drop(&c->tokens, m->credential);
-	return core_drop_credential(c, m->credential);
+	return core_drop_credential(c, m->credential, 1, NULL);
 }
 
 static int handle_credential_drop(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
@@ -58,12 +60,16 @@ static int handle_credential_drop(void *ctx, struct ipc_conn *conn, uint64_t id,
 	const struct proto_credential_drop *m = msg;
 	struct core *c = ctx;
 
+	bool changed = false;
+
 	(void)conn;
 	(void)id;
 	(void)fd;
-	(void)store_drop(&c->vault.store, m->credential);
+	int r = vault_drop(&c->vault, m->credential, (uint32_t)m->version, &changed);
+	if (r)
+		core_reject(c, "authd", m->credential, r);
 	tokens_drop(&c->tokens, m->credential);
-	return core_drop_credential(c, m->credential);
+	return changed ? core_drop_credential(c, m->credential, (uint32_t)m->version, NULL) : 0;
 }
 
 /* ---- egress ---- */
@@ -97,7 +103,7 @@ static int handle_unseal(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	struct span binding;
 
 	(void)fd;
-	int r = vault_fetch(&c->vault, m->credential, &binding, &secret);
+	int r = vault_fetch(&c->vault, m->credential, core_unix_ms() / 1000, &binding, &secret);
 	if (r == VAULT_E_FORGED)
 		core_reject(c, "egress", m->credential, r);
 	if (r)
@@ -111,6 +117,15 @@ static int handle_unseal(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	secret_free(c->arena, &secret);
 	c->unseals++;
 	return r;
+}
+
+static int handle_credential_rejected(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_credential_rejected *m = msg;
+
+	(void)id;
+	(void)fd;
+	return core_rejected(ctx, conn, m->credential, (uint32_t)m->version);
 }
 
 /* ---- auditd ---- */
@@ -250,11 +265,11 @@ static void on_answer_recorded(void *ctx, bool durable)
 
 static void on_admin_close(void *ctx, struct ipc_conn *conn)
 {
-	struct core_answer *a = ipc_conn_ctx(conn);
+	struct ipc_conn **waits = ipc_conn_ctx(conn); /* the first member of whatever waits for the log */
 
 	(void)ctx;
-	if (a)
-		a->conn = NULL;
+	if (waits)
+		*waits = NULL;
 }
 
 int core_answer_when_recorded(struct core *c, struct core_answer *a, enum event_code code, struct proto_binding *about)
@@ -333,6 +348,15 @@ static int handle_vault_status(void *ctx, struct ipc_conn *conn, uint64_t id, co
 
 /* ---- the tables ---- */
 
+static int core_start_timers(struct core *c)
+{
+	int r = core_tokens_start(c);
+
+	if (!r)
+		r = core_rotation_init(c);
+	return r ? r : core_retire_init(c);
+}
+
 int core_serve(struct core *c)
 {
 	static const struct ipc_row authd_rows[] = {
@@ -345,6 +369,7 @@ int core_serve(struct core *c)
 		{PROTO_TOKEN_PUT, core_handle_token_put},
 		{PROTO_TOKEN_FAIL, core_handle_token_fail},
 		{PROTO_TOKEN_HOLD, core_handle_token_hold},
+		{PROTO_CREDENTIAL_REJECTED, handle_credential_rejected},
 	};
 	static const struct ipc_row auditd_rows[] = {{PROTO_SIGN_CHECKPOINT, handle_sign_checkpoint}};
 	static const struct ipc_row admin_rows[] = {
@@ -359,6 +384,8 @@ int core_serve(struct core *c)
 		{PROTO_VAULT_BACKUP, core_backup},
 		{PROTO_VAULT_RESTORE, core_restore},
 		{PROTO_VAULT_SOURCE, core_source},
+		{PROTO_VAULT_ROTATE, core_handle_rotate},
+		{PROTO_VAULT_ROTATION, core_handle_rotation},
 	};
 	static const struct ipc_edge_spec authd = {.peer = ROLE_AUTHD,
 						   .rows = authd_rows,
@@ -382,7 +409,7 @@ int core_serve(struct core *c)
 						   .on_close = on_admin_close,
 						   .conns_max = CORE_ADMIN_CONNS_MAX};
 
-	int r = core_tokens_start(c);
+	int r = core_start_timers(c);
 	if (!r)
 		r = ipc_serve(c->daemon.ipc, &authd, c, &c->authd);
 	if (!r)
@@ -392,6 +419,12 @@ int core_serve(struct core *c)
 	if (!r)
 		r = ipc_serve(c->daemon.ipc, &admin, c, &c->admin);
 	return r;
+}
+
+void core_close(struct core *c)
+{
+	uv_close((uv_handle_t *)&c->rotation.timer, NULL);
+	uv_close((uv_handle_t *)&c->retirements.timer, NULL);
 }
 
 void core_metrics(void *ctx, char *to, size_t cap)

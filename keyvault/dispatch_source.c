@@ -31,6 +31,7 @@ static bool source_binds_alike(struct span stored, struct span offered)
 	    proto_unpack_record(&proto_binding_desc, offered, &wanted))
 		return false;
 	wanted.version = is.version;
+	wanted.since = is.since;
 	return proto_pack_record(&proto_binding_desc, &wanted, packed, sizeof(packed), &len) == 0 &&
 	       span_eq(stored, span_of(packed, len));
 }
@@ -44,7 +45,7 @@ static bool source_is_in_force(struct core *c, struct span binding, struct span 
 	bool same = false;
 
 	if (proto_unpack_record(&proto_binding_desc, binding, &b) ||
-	    vault_fetch(&c->vault, b.credential, &stored, &now))
+	    vault_fetch(&c->vault, b.credential, core_unix_ms() / 1000, &stored, &now))
 		return false;
 	same = source_binds_alike(stored, binding) && now.len == key.len && secret_eq(now.p, key.p, key.len);
 	secret_free(c->arena, &now);

@@ -116,7 +116,8 @@ static void a_key_goes_from_the_operator_to_the_egress(void **state)
 	peer_expect(w, egress, PROTO_UNSEALED);
 	assert_true(span_eq_str(egress->msg.unsealed.secret, "sk-two"));
 
-	peer_say(authd, PROTO_CREDENTIAL_DROP, 0, &(struct proto_credential_drop){.credential = ask.credential});
+	peer_say(authd, PROTO_CREDENTIAL_DROP, 0,
+		 &(struct proto_credential_drop){.credential = ask.credential, .version = 2});
 	peer_expect(w, egress, PROTO_CREDENTIAL_DROP);
 	peer_say(egress, PROTO_UNSEAL, 44, &ask);
 	peer_expect_refused(w, egress, "not_found");
@@ -237,7 +238,8 @@ static void out_of_order_is_the_end_of_the_peer(void **state)
 		{AUTHD, PROTO_UNSEAL},       {AUTHD, PROTO_VAULT_SEAL}, {EGRESS0, PROTO_CREDENTIAL_DROP},
 		{EGRESS0, PROTO_VAULT_SEAL}, {AUDITD, PROTO_UNSEAL},    {ADMIN, PROTO_UNSEAL},
 	};
-	static const struct proto_unseal any = {.credential = SPAN_LIT("openai")};
+	/* begins as UNSEAL does */
+	static const struct proto_credential_drop any = {.credential = SPAN_LIT("openai"), .version = 1};
 	struct world *w = *state;
 	struct peer *admin = peer_meet(w, ADMIN);
 

@@ -57,7 +57,7 @@ static enum reason core_tell_lease(void *ctx, struct tokens_waiter w, const stru
 	struct proto_binding b;
 	struct span binding;
 
-	int r = vault_fetch(&c->vault, span_str(e->id), &binding, &secret);
+	int r = vault_fetch(&c->vault, span_str(e->id), core_unix_ms() / 1000, &binding, &secret);
 	if (!r && proto_unpack_record(&proto_binding_desc, binding, &b))
 		r = VAULT_E_FORGED;
 	if (r == VAULT_E_FORGED)
@@ -125,11 +125,11 @@ void core_tokens_stop(struct core *c)
 static int core_token_binding(struct core *c, struct span id, struct proto_binding *ret)
 {
 	struct seal_view view;
-	const struct store_entry *e = store_find(&c->vault.store, id);
+	const struct store_version *now = store_current(store_find(&c->vault.store, id));
 
 	if (!vault_is_open(&c->vault))
 		return VAULT_E_SEALED;
-	if (!e || seal_parse(span_of(e->blob, e->blob_len), &view) || !binding_takes_token(&view.binding))
+	if (!now || seal_parse(span_of(now->blob, now->blob_len), &view) || !binding_takes_token(&view.binding))
 		return VAULT_E_UNKNOWN;
 	*ret = view.binding;
 	return 0;

@@ -50,6 +50,13 @@ static int files_open_state(struct files *f, int dir, const char *dir_path, cons
 	return files_check(f, fd, path, ret_bytes);
 }
 
+static void files_close_fd(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
 static int files_load_sealed(struct files *f, off_t bytes)
 {
 	ssize_t n = pread(f->root_fd, f->sealed, sizeof(f->sealed), 0);
@@ -60,8 +67,7 @@ static int files_load_sealed(struct files *f, off_t bytes)
 		return files_refuse(f, f->root_path,
 				    "damaged; restore it from a backup, or remove it if `vault init` never succeeded");
 	f->initialised = true;
-	(void)close(f->root_fd);
-	f->root_fd = -1;
+	files_close_fd(&f->root_fd);
 	return 0;
 }
 
@@ -86,13 +92,16 @@ static int files_open_root(struct files *f, int dir, const char *dir_path)
 
 	(void)snprintf(f->root_path, sizeof(f->root_path), "%s/%s", dir_path, name);
 	int r = files_open_state(f, dir, dir_path, name, &f->root_fd, &bytes);
+	if (!r) {
+		f->replace_fd = openat(dir, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+		r = f->replace_fd < 0 ? err_origin(-errno) : 0;
+	}
 	if (r || bytes == 0)
 		return r;
 	if (f->by_passphrase)
 		return files_load_sealed(f, bytes);
 	f->initialised = true;
-	(void)close(f->root_fd);
-	f->root_fd = -1;
+	files_close_fd(&f->root_fd);
 	return 0;
 }
 
@@ -121,6 +130,12 @@ int files_open(struct files *f, const struct config *config)
 	if (!r && !f->configured_key)
 		r = files_open_root(f, dir, dir_path);
 	if (!r)
+		r = files_open_state(f, dir, dir_path, "root.next", &f->next_fd, &bytes);
+	if (!r)
+		r = files_open_state(f, dir, dir_path, "keys", &f->keys_fd, &bytes);
+	if (!r)
+		r = files_open_state(f, dir, dir_path, "marks", &f->marks_fd, &bytes);
+	if (!r)
 		r = files_open_state(f, dir, dir_path, "witness", &f->witness_fd, &bytes);
 	(void)close(dir);
 	if (r)
@@ -128,16 +143,13 @@ int files_open(struct files *f, const struct config *config)
 	return r;
 }
 
-static void files_close_fd(int *fd)
-{
-	if (*fd >= 0)
-		(void)close(*fd);
-	*fd = -1;
-}
-
 void files_close(struct files *f)
 {
 	files_close_fd(&f->root_fd);
+	files_close_fd(&f->replace_fd);
+	files_close_fd(&f->next_fd);
+	files_close_fd(&f->keys_fd);
+	files_close_fd(&f->marks_fd);
 	files_close_fd(&f->witness_fd);
 }
 

@@ -3,7 +3,8 @@
  * The core's files in <state_dir>/keyvault, opened before the sandbox closes and never again:
  *
  *   root.sealed   the root key under a passphrase; or root.key, the root key as it is, where no other file is
- * configured; witness       what was signed last.
+ * configured root.next     the root key that is about to take its place, empty but for the moments of its rotation keys
+ * the key table (keys.h) marks         the memory of versions (marks.h) witness       what was signed last
  *
  * Each is made empty when it is missing: an empty root file means that the vault was never initialised. Each must be a
  * regular file of ours or root's that nobody else may read, and must hold what it should: else the core refuses to
@@ -13,7 +14,7 @@
  * A root key in a file, our own or a configured one, is read from a descriptor that somebody else opens: the launcher
  * for a core that starts, the operator's command at `vault unseal`. It is read once and closed. So a core whose vault
  * is sealed has no way to the root key, whoever runs code in it; the descriptor of a root file stays open here only
- * while that file is empty, for `vault init` to fill.
+ * while that file is empty, for `vault init` to fill; and one for writing only, for its rotation.
  */
 #pragma once
 
@@ -28,13 +29,16 @@ struct files {
 	bool initialised;
 	bool configured_key; /* the operator's own file: never written */
 	int root_fd;         /* -1 but for a root file to be filled */
-	int witness_fd;
+	int replace_fd;      /* of the root file, for writing only: a rotation; -1 where it is the operator's */
+	int next_fd, keys_fd, marks_fd, witness_fd;
 	uint8_t sealed[ROOT_SEALED_BYTES]; /* by_passphrase && initialised */
 	char root_path[FILES_PATH_BYTES];
 	char why[FILES_PATH_BYTES + 256]; /* FILES_E_REFUSED: which file, and what is wrong with it */
 };
 
-#define FILES_NULL ((struct files){.root_fd = -1, .witness_fd = -1})
+#define FILES_NULL       \
+	((struct files){ \
+		.root_fd = -1, .replace_fd = -1, .next_fd = -1, .keys_fd = -1, .marks_fd = -1, .witness_fd = -1})
 
 enum files_err {
 	FILES_E_REFUSED = 1, /* `why` says it all */
@@ -50,3 +54,13 @@ void files_close(struct files *f);
 MUST_USE int files_read_key(struct files *f, int key_fd, struct secret_arena *arena, struct secret *ret_root);
 /* Fills the empty root file, once. `bytes` may lie in an open arena. 0 or FILES_E_STORAGE; then it is empty again. */
 MUST_USE int files_write_root(struct files *f, struct span bytes);
+
+/* ---- a rotation of the root key: next is written, becomes the root, and is emptied ---- */
+
+bool files_has_next(const struct files *f);
+/* `bytes` as for files_write_root(). 0 or FILES_E_STORAGE; then there is no next. */
+MUST_USE int files_write_next(struct files *f, struct span bytes);
+/* Copies it over the root file. 0 or FILES_E_STORAGE; then try again. */
+MUST_USE int files_take_next(struct files *f, struct secret_arena *arena);
+/* Overwrites and empties it. 0 or FILES_E_STORAGE. */
+MUST_USE int files_drop_next(struct files *f);

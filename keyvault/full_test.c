@@ -3,7 +3,7 @@
  * The secret arena refuses: each operation of the core is repeated with its first allocation failing, then its second,
  * and so on until one run is not disturbed. Every disturbed one must answer, change nothing, and keep nothing.
  */
-#include "keyvault/vault.h"
+#include "keyvault/vault_credentials.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -132,6 +132,7 @@ static int act_add(struct fixture *f)
 	static const struct proto_binding b = {.tenant = {(const uint8_t *)"*", 1},
 					       .credential = {(const uint8_t *)"openai", 6},
 					       .version = 1,
+					       .since = 1,
 					       .provider = {(const uint8_t *)"openai", 6},
 					       .scheme = {(const uint8_t *)"https", 5},
 					       .host = {(const uint8_t *)"api.test", 8},
@@ -159,7 +160,7 @@ static int act_fetch(struct fixture *f)
 	struct secret plain = SECRET_NULL;
 	struct span binding;
 
-	int r = vault_fetch(&f->vault, SPAN_LIT("openai"), &binding, &plain);
+	int r = vault_fetch(&f->vault, SPAN_LIT("openai"), 1000, &binding, &plain);
 	secret_free(f->arena, &plain);
 	return r;
 }
@@ -207,6 +208,9 @@ static void a_restore_refuses(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(root_generate(f->arena, &f->root), 0);
+	assert_int_equal(act_restore(f), VAULT_E_ROOT); /* a root key alone opens nothing */
+	assert_int_equal(keys_create(&f->vault.keys, &f->root), 0);
+	keys_close(&f->vault.keys);
 	assert_in_range(disturb(f, act_restore), 2, 100);
 	assert_string_equal(vault_state(&f->vault), "unsealed");
 	secret_free(f->arena, &f->root);

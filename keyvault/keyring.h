@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The key hierarchy: root key -> purpose keys -> tenant keys -> credential keys, all in the arena.
- *
- * The root key is there for the moment of opening only; what stays is one key a purpose. Tenant and credential keys are
- * derived when they are needed and freed by the caller: they are not stored anywhere, so there is nothing to move or
- * swap.
+ * The purpose keys, in the arena while the vault is open: one for each row of purpose.def, derived from the master key.
+ * The master key itself is there for the moment of opening only.
  */
 #pragma once
 
 #include "common/secret.h"
 
 #define KEYRING_KEY_BYTES 32
-/* The version of tenant keys under which credentials are sealed; grows with rotation. */
-#define KEYRING_TENANT_VERSION 1
 
 enum purpose {
 #define PURPOSE(NAME, number, context, doc) PURPOSE_##NAME,
@@ -37,14 +32,11 @@ void keyring_init(struct keyring *k, struct secret_arena *arena);
 /* Closes. Legal on KEYRING_NULL. */
 void keyring_deinit(struct keyring *k);
 
-/* Derives the purpose keys from a root key of KEYRING_KEY_BYTES, which stays the caller's. 0 or KEYRING_E_FULL. */
-MUST_USE int keyring_open(struct keyring *k, const struct secret *root);
+/* Derives the purpose keys from a master key of KEYRING_KEY_BYTES, which stays the caller's. 0 or KEYRING_E_FULL. */
+MUST_USE int keyring_open(struct keyring *k, const struct secret *master);
 /* Wipes everything. Idempotent. */
 void keyring_close(struct keyring *k);
 bool keyring_is_open(const struct keyring *k);
 
 /* The keyring must be open; valid until it is closed. */
 const struct secret *keyring_purpose(const struct keyring *k, enum purpose purpose);
-/* The key of one version of one credential. The keyring must be open. The caller frees it. 0 or KEYRING_E_FULL. */
-MUST_USE int keyring_credential_key(struct keyring *k, struct span tenant, uint64_t tenant_version,
-				    struct span credential, uint64_t version, struct secret *ret_key);

@@ -101,6 +101,7 @@ int main(int argc, char **argv)
 	int code = daemon_run(&c.daemon);
 	vault_seal(&c.vault);
 	core_tokens_stop(&c);
+	core_close(&c);
 	c.audit = audit_client_free(c.audit);
 	daemon_deinit(&c.daemon);
 	vault_deinit(&c.vault);

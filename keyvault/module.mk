@@ -1,7 +1,7 @@
 # The core of the vault: no TLS, no network, no database.
-SRC_keyvault := keyvault/keyring.c keyvault/root.c keyvault/seal.c keyvault/store.c keyvault/witness.c keyvault/signer.c \
-	keyvault/lanes.c keyvault/files.c keyvault/vault.c keyvault/fernet.c keyvault/vault_fernet.c keyvault/vault_renew.c keyvault/tokens.c keyvault/tell.c \
-	keyvault/dispatch.c keyvault/dispatch_fernet.c keyvault/dispatch_tokens.c
+SRC_keyvault := $(addprefix keyvault/,keyring.c keys.c keys_table.c keys_tenant.c root.c seal.c store.c marks.c witness.c signer.c \
+	lanes.c files.c files_next.c fernet.c vault.c vault_credentials.c vault_fernet.c vault_renew.c tokens.c rotate.c tell.c retire.c \
+	rotation.c dispatch.c dispatch_fernet.c dispatch_tokens.c)
 SRC_keyvault += keyvault/bech32.c keyvault/shamir.c keyvault/share.c keyvault/age.c keyvault/age_armor.c keyvault/dispatch_backup.c keyvault/dispatch_source.c
 $(eval $(call library,keyvault,$(SRC_keyvault)))
 $(eval $(call program,keyvault,keyvault/main.c,keyvault common proto,libuv libsodium msgpack nettle))
@@ -20,6 +20,8 @@ $(eval $(call unit,keyvault/vault,keyvault common proto,libsodium msgpack nettle
 # The secret arena, made to fail.
 PKG_LIBS_full := -Wl,--wrap=secret_alloc
 $(eval $(call unit,keyvault/full,keyvault common proto,libsodium msgpack nettle full))
+$(eval $(call library,rows,tests/support/rows.c))
+$(eval $(call unit,keyvault/rotate,rows keyvault authd common proto,libsodium msgpack nettle sqlite3))
 $(eval $(call library,core_world,tests/support/core_world.c))
 $(eval $(call unit,keyvault/dispatch,core_world keyvault common proto,libuv libsodium msgpack nettle))
 # The system calls that this test watches.

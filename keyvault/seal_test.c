@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <jansson.h>
 #include <sodium.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "keyvault/root.h"
@@ -17,6 +19,8 @@
 struct fixture {
 	struct secret_arena *arena;
 	struct keyring keyring;
+	struct keys keys;
+	int fd; /* of the key table */
 	struct proto_binding binding;
 	uint8_t packed[SEAL_BINDING_BYTES_MAX];
 	size_t packed_len;
@@ -31,8 +35,13 @@ static void open_keyring(struct fixture *f)
 	struct secret root = SECRET_NULL;
 
 	assert_int_equal(root_generate(f->arena, &root), 0);
-	assert_int_equal(keyring_open(&f->keyring, &root), 0);
+	f->fd = memfd_create("keys", MFD_CLOEXEC);
+	keys_init(&f->keys, f->arena, &f->keyring, f->fd);
+	assert_int_equal(keys_create(&f->keys, &root), 0);
 	secret_free(f->arena, &root);
+	const struct keys_tenant *key;
+	assert_int_equal(keys_ensure(&f->keys, SPAN_LIT("acme"), &key), 0);
+	assert_int_equal(keys_ensure(&f->keys, SPAN_LIT("evil"), &key), 0);
 }
 
 static void pack(struct fixture *f)
@@ -44,7 +53,7 @@ static void pack(struct fixture *f)
 static int seal(struct fixture *f, struct span secret)
 {
 	pack(f);
-	return seal_credential(&f->keyring, span_of(f->packed, f->packed_len), secret, f->blob, &f->blob_len);
+	return seal_credential(&f->keys, span_of(f->packed, f->packed_len), secret, f->blob, &f->blob_len);
 }
 
 static int setup(void **state)
@@ -57,6 +66,7 @@ static int setup(void **state)
 	f->binding = (struct proto_binding){.tenant = SPAN_LIT("acme"),
 					    .credential = SPAN_LIT("openai"),
 					    .version = 3,
+					    .since = 3,
 					    .provider = SPAN_LIT("openai"),
 					    .scheme = SPAN_LIT("https"),
 					    .host = SPAN_LIT("api.openai.com"),
@@ -74,7 +84,8 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	keyring_deinit(&f->keyring);
+	keys_deinit(&f->keys);
+	(void)close(f->fd);
 	assert_int_equal(secret_arena_used(f->arena), 0); /* every path frees what it took */
 	f->arena = secret_arena_free(f->arena);
 	free(f);
@@ -89,7 +100,7 @@ static int unseal(struct fixture *f, struct span blob)
 
 	int r = seal_parse(blob, &view);
 	if (!r)
-		r = seal_open(&f->keyring, &view, &plain);
+		r = seal_open(&f->keys, &view, &plain);
 	secret_free(f->arena, &plain);
 	return r;
 }
@@ -102,7 +113,7 @@ static void what_is_sealed_comes_back(void **state)
 
 	assert_int_equal(seal_parse(span_of(f->blob, f->blob_len), &view), 0);
 	assert_true(span_eq_str(view.binding.host, "api.openai.com"));
-	assert_int_equal(seal_open(&f->keyring, &view, &plain), 0);
+	assert_int_equal(seal_open(&f->keys, &view, &plain), 0);
 	secret_open(f->arena);
 	assert_int_equal(plain.len, strlen(key_text));
 	assert_memory_equal(plain.p, key_text, plain.len);
@@ -142,7 +153,7 @@ static void a_blob_cannot_be_moved(void **state)
 	const struct proto_binding original = f->binding;
 	uint8_t moved[SEAL_BYTES_MAX];
 
-	for (int i = 0; i < 11; i++) {
+	for (int i = 0; i < 12; i++) {
 		f->binding = original;
 		struct proto_binding *b = &f->binding;
 		switch (i) {
@@ -176,6 +187,9 @@ static void a_blob_cannot_be_moved(void **state)
 		case 9:
 			b->prefix = SPAN_LIT("bearer ");
 			break;
+		case 10:
+			b->since = 2;
+			break;
 		default:
 			b->not_before = 1;
 			break;
@@ -189,11 +203,12 @@ static void a_blob_cannot_be_moved(void **state)
 	}
 }
 
-static void another_root_key_is_told_from_damage(void **state)
+static void another_vault_is_told_from_damage(void **state)
 {
 	struct fixture *f = *state;
 
-	keyring_close(&f->keyring);
+	keys_close(&f->keys);
+	(void)close(f->fd);
 	open_keyring(f);
 	assert_int_equal(unseal(f, span_of(f->blob, f->blob_len)), SEAL_E_KEY);
 }
@@ -203,7 +218,7 @@ static void bad_destinations_are_refused(void **state)
 	struct fixture *f = *state;
 	const struct proto_binding original = f->binding;
 
-	for (int i = 0; i < 9; i++) {
+	for (int i = 0; i < 10; i++) {
 		f->binding = original;
 		struct proto_binding *b = &f->binding;
 		switch (i) {
@@ -230,6 +245,9 @@ static void bad_destinations_are_refused(void **state)
 			break;
 		case 7:
 			b->path_prefix = SPAN_LIT("/v1 HTTP/1.1");
+			break;
+		case 8:
+			b->since = 4; /* after its own version */
 			break;
 		default:
 			b->not_before = 10;
@@ -263,15 +281,79 @@ static void a_full_arena_refuses(void **state)
 	while (secret_alloc(f->arena, 32, &taken[n]) == 0)
 		n++;
 	/* One more piece each time: every allocation on the way fails once. */
-	for (int pieces = 0; pieces < 3; pieces++) {
+	for (int pieces = 0; unseal(f, span_of(f->blob, f->blob_len)); pieces++) {
 		assert_int_equal(unseal(f, span_of(f->blob, f->blob_len)), SEAL_E_FULL);
-		assert_int_equal(pieces < 2 ? seal(f, span_str(key_text)) : SEAL_E_FULL, SEAL_E_FULL);
+		assert_true(pieces < 8);
 		secret_free(f->arena, &taken[--n]);
 	}
-	secret_free(f->arena, &taken[--n]);
-	assert_int_equal(unseal(f, span_of(f->blob, f->blob_len)), 0);
+	while (n < ARRAY_LEN(taken) && secret_alloc(f->arena, 32, &taken[n]) == 0)
+		n++;
+	for (int pieces = 0; seal(f, span_str(key_text)); pieces++) {
+		assert_int_equal(seal(f, span_str(key_text)), SEAL_E_FULL);
+		assert_true(pieces < 8);
+		secret_free(f->arena, &taken[--n]);
+	}
 	while (n > 0)
 		secret_free(f->arena, &taken[--n]);
+}
+
+/* ---- rotation ---- */
+
+/* A blob that was sealed before the tenant's key was replaced. */
+static void rotate_tenant(struct fixture *f)
+{
+	assert_int_equal(keys_add(&f->keys, SPAN_LIT("acme"), KEYS_PENDING), 0);
+	for (size_t i = 0; i < f->keys.n_tenants; i++)
+		if (strcmp(f->keys.tenants[i].tenant, "acme") == 0)
+			f->keys.tenants[i].state++; /* ACTIVE is RETIRING, PENDING is ACTIVE */
+}
+
+static void a_rewrapped_blob_is_the_same_secret_under_another_key(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t old[SEAL_BYTES_MAX], made[SEAL_BYTES_MAX];
+	struct seal_view was, is;
+	size_t len;
+
+	memcpy(old, f->blob, f->blob_len);
+	rotate_tenant(f);
+	assert_int_equal(unseal(f, span_of(old, f->blob_len)), 0); /* both open while the rotation is on */
+	assert_int_equal(seal_parse(span_of(old, f->blob_len), &was), 0);
+	assert_int_equal(seal_rewrap(&f->keys, &was, made, &len), 0);
+	assert_int_equal(len, f->blob_len);
+	assert_int_equal(unseal(f, span_of(made, len)), 0);
+	assert_int_equal(seal_parse(span_of(made, len), &is), 0);
+	assert_true(span_eq(was.head, is.head) && span_eq(was.box, is.box));
+	assert_false(span_eq(was.key_id, is.key_id) || span_eq(was.wrapped, is.wrapped));
+	assert_int_equal(keys_remove(&f->keys, KEYS_RETIRING), 1);
+	assert_int_equal(unseal(f, span_of(old, f->blob_len)), SEAL_E_KEY);
+	assert_int_equal(unseal(f, span_of(made, len)), 0);
+	/* The middle of one before the rest of the other. */
+	memcpy(old + was.head.len, is.key_id.p, is.key_id.len);
+	assert_int_equal(unseal(f, span_of(old, f->blob_len)), SEAL_E_TAG);
+}
+
+static void a_fresh_credential_key_leaves_nothing_of_the_old_blob(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t made[SEAL_BYTES_MAX], mixed[SEAL_BYTES_MAX];
+	struct seal_view was, is;
+	size_t len;
+
+	f->keys.generation = 2;
+	assert_int_equal(seal_parse(span_of(f->blob, f->blob_len), &was), 0);
+	assert_int_equal(seal_again(&f->keys, &was, made, &len), 0);
+	assert_int_equal(seal_parse(span_of(made, len), &is), 0);
+	assert_true(len == f->blob_len && is.generation == 2 && span_eq(was.binding_packed, is.binding_packed));
+	assert_false(span_eq(was.commitment, is.commitment) || span_eq(was.box, is.box));
+	assert_int_equal(unseal(f, span_of(made, len)), 0);
+	/* One blob's key before another's secret. */
+	memcpy(mixed, made, len);
+	memcpy(mixed + is.head.len, was.key_id.p, was.key_id.len + was.wrapped.len);
+	assert_int_equal(unseal(f, span_of(mixed, len)), SEAL_E_TAG);
+	f->keys.tenants[0].generation_min = 2;
+	assert_int_equal(unseal(f, span_of(f->blob, f->blob_len)), SEAL_E_OLD);
+	assert_int_equal(unseal(f, span_of(made, len)), 0);
 }
 
 /* ---- the cipher itself, by the public vectors ---- */
@@ -337,10 +419,12 @@ int main(void)
 		TEST(every_flipped_bit_is_refused),
 		TEST(every_other_length_is_refused),
 		TEST(a_blob_cannot_be_moved),
-		TEST(another_root_key_is_told_from_damage),
+		TEST(another_vault_is_told_from_damage),
 		TEST(bad_destinations_are_refused),
 		TEST(bad_secrets_are_refused),
 		TEST(a_full_arena_refuses),
+		TEST(a_rewrapped_blob_is_the_same_secret_under_another_key),
+		TEST(a_fresh_credential_key_leaves_nothing_of_the_old_blob),
 		cmocka_unit_test(wycheproof),
 	};
 	/* clang-format on */

@@ -9,7 +9,8 @@
 void store_deinit(struct store *s)
 {
 	for (size_t i = 0; i < s->n; i++)
-		free(s->entries[i].blob);
+		for (size_t v = 0; v < STORE_LIVE_MAX; v++)
+			free(s->entries[i].live[v].blob);
 	free(s->entries);
 	*s = STORE_NULL;
 }
@@ -19,7 +20,8 @@ size_t store_count(const struct store *s)
 	size_t n = 0;
 
 	for (size_t i = 0; i < s->n; i++)
-		n += s->entries[i].blob != NULL;
+		for (size_t v = 0; v < STORE_LIVE_MAX; v++)
+			n += s->entries[i].live[v].blob != NULL;
 	return n;
 }
 
@@ -36,19 +38,14 @@ static size_t store_place(const struct store *s, struct span id, bool *ret_found
 {
 	size_t low = 0, high = s->n;
 
-	*ret_found = false;
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
-		int c = store_compare(id, &s->entries[mid]);
-		if (c == 0) {
-			*ret_found = true;
-			return mid;
-		}
-		if (c > 0)
+		if (store_compare(id, &s->entries[mid]) > 0)
 			low = mid + 1;
 		else
 			high = mid;
 	}
+	*ret_found = low < s->n && store_compare(id, &s->entries[low]) == 0;
 	return low;
 }
 
@@ -57,7 +54,29 @@ struct store_entry *store_find(const struct store *s, struct span id)
 	bool found;
 	size_t at = store_place(s, id, &found);
 
-	return found && s->entries[at].blob ? &s->entries[at] : NULL;
+	return found ? &s->entries[at] : NULL;
+}
+
+struct store_version *store_version(struct store_entry *e, uint32_t version)
+{
+	for (size_t i = 0; e && i < STORE_LIVE_MAX; i++)
+		if (e->live[i].blob && e->live[i].version == version)
+			return &e->live[i];
+	return NULL;
+}
+
+struct store_version *store_current(struct store_entry *e)
+{
+	struct store_version *newest = NULL;
+
+	for (size_t i = 0; e && i < STORE_LIVE_MAX; i++) {
+		if (!e->live[i].blob || !e->live[i].checked)
+			continue;
+		newest = &e->live[i];
+		if (!newest->refused)
+			return newest;
+	}
+	return newest;
 }
 
 /* An empty entry at `at`. */
@@ -80,56 +99,112 @@ static int store_insert(struct store *s, size_t at, struct span id)
 	return 0;
 }
 
-int store_put(struct store *s, struct span id, uint64_t version, struct span blob, bool checked, bool *ret_replaced)
+/* The place of this version, emptied; NULL when all are taken by others. */
+static struct store_version *store_slot(struct store_entry *e, uint32_t version)
+{
+	struct store_version *old = store_version(e, version);
+
+	if (old)
+		return old;
+	if (e->live[STORE_LIVE_MAX - 1].blob)
+		return NULL;
+	size_t at = 0;
+	while (e->live[at].blob && e->live[at].version < version)
+		at++;
+	memmove(&e->live[at + 1], &e->live[at], (STORE_LIVE_MAX - 1 - at) * sizeof(e->live[0]));
+	e->live[at] = (struct store_version){.version = version};
+	return &e->live[at];
+}
+
+int store_put(struct store *s, struct span id, uint32_t version, struct span blob, bool checked)
 {
 	bool found;
 
 	assert(id.len > 0 && id.len <= STORE_ID_BYTES_MAX && blob.len > 0);
 	size_t at = store_place(s, id, &found);
-	struct store_entry *e = found ? &s->entries[at] : NULL;
-	bool same = e && e->blob && span_eq(span_of(e->blob, e->blob_len), blob);
-	if (e && (version < e->version_seen || (version == e->version_seen && e->blob && !same)))
-		return STORE_E_OLD;
-	if (same && (e->checked || !checked)) {
-		*ret_replaced = false;
-		return 0;
-	}
 	uint8_t *copy = malloc(blob.len);
 	if (!copy)
 		return err_origin(-ENOMEM);
 	int r = found ? 0 : store_insert(s, at, id);
-	if (r) {
+	struct store_version *v = r ? NULL : store_slot(&s->entries[at], version);
+	if (!v) {
 		free(copy);
-		return r;
+		return r ? r : STORE_E_FULL;
 	}
-	assert(s->entries); /* found, or inserted just now */
-	e = &s->entries[at];
-	*ret_replaced = e->blob && !same;
 	memcpy(copy, blob.p, blob.len);
-	free(e->blob);
-	e->blob = copy;
-	e->blob_len = blob.len;
-	e->checked = false;
-	if (checked)
-		store_mark_checked(e, version);
+	free(v->blob);
+	v->blob = copy;
+	v->blob_len = blob.len;
+	v->checked = checked;
+	v->seen = true;
 	return 0;
 }
 
-void store_mark_checked(struct store_entry *e, uint64_t version)
+/* Closes the gaps; an entry without a blob goes. */
+static void store_tidy(struct store *s, size_t at)
 {
-	assert(e->blob && version >= e->version_seen);
-	e->checked = true;
-	e->version_seen = version;
+	struct store_entry *e = &s->entries[at];
+	size_t n = 0;
+
+	for (size_t i = 0; i < STORE_LIVE_MAX; i++)
+		if (e->live[i].blob)
+			e->live[n++] = e->live[i];
+	memset(&e->live[n], 0, (STORE_LIVE_MAX - n) * sizeof(e->live[0]));
+	if (n > 0)
+		return;
+	memmove(s->entries + at, s->entries + at + 1, (s->n - at - 1) * sizeof(*s->entries));
+	s->n--;
 }
 
-bool store_drop(struct store *s, struct span id)
+static bool store_drop_range(struct store *s, struct span id, uint64_t from, uint64_t to)
 {
-	struct store_entry *e = store_find(s, id);
+	bool found, any = false;
+	size_t at = store_place(s, id, &found);
 
-	if (!e)
-		return false;
-	free(TAKE(e->blob));
-	e->blob_len = 0;
-	e->checked = false;
-	return true;
+	for (size_t i = 0; found && i < STORE_LIVE_MAX; i++) {
+		struct store_version *v = &s->entries[at].live[i];
+		if (!v->blob || v->version < from || v->version >= to)
+			continue;
+		free(TAKE(v->blob));
+		any = true;
+	}
+	if (any)
+		store_tidy(s, at);
+	return any;
+}
+
+bool store_drop_below(struct store *s, struct span id, uint32_t version)
+{
+	return store_drop_range(s, id, 0, version);
+}
+
+void store_drop(struct store *s, struct span id, uint32_t version)
+{
+	(void)store_drop_range(s, id, version, (uint64_t)version + 1);
+}
+
+void store_unsee(struct store *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		for (size_t v = 0; v < STORE_LIVE_MAX; v++)
+			s->entries[i].live[v].seen = false;
+}
+
+size_t store_drop_unseen(struct store *s)
+{
+	size_t dropped = 0;
+
+	for (size_t i = s->n; i-- > 0;) {
+		size_t before = dropped;
+		for (size_t v = 0; v < STORE_LIVE_MAX; v++) {
+			struct store_version *version = &s->entries[i].live[v];
+			if (!version->blob || version->seen)
+				continue;
+			free(TAKE(version->blob));
+			dropped++;
+		}
+		if (dropped > before)
+			store_tidy(s, i);
+	}
+	return dropped;
 }

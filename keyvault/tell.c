@@ -73,6 +73,21 @@ static int core_tell(struct core *c, struct ipc_edge *edge, core_say *say, unsig
 	return each.r;
 }
 
+static void on_last_authd(void *arg, struct ipc_conn *conn)
+{
+	struct ipc_conn **last = arg;
+
+	*last = conn;
+}
+
+struct ipc_conn *core_authd(struct core *c)
+{
+	struct ipc_conn *last = NULL; /* an authd that restarts may be there twice for a moment */
+
+	ipc_edge_each(c->authd, on_last_authd, &last);
+	return last;
+}
+
 void core_actor(const struct ipc_conn *conn, char to[CORE_ACTOR_BYTES])
 {
 	(void)snprintf(to, CORE_ACTOR_BYTES, "uid:%lld", (long long)ipc_conn_peer_uid(conn));
@@ -168,10 +183,11 @@ static void core_update_ready(struct core *c)
 int core_opened(struct core *c, const char *actor)
 {
 	char id[STORE_ID_BYTES_MAX + 1];
+	int why;
 
 	tokens_open(&c->tokens, ipc_now_ms(c->daemon.ipc));
-	for (size_t at = 0; vault_next_rejected(&c->vault, &at, id);)
-		core_reject(c, actor, span_str(id), VAULT_E_FORGED);
+	for (size_t at = 0; vault_next_rejected(&c->vault, &at, id, &why);)
+		core_reject(c, actor, span_str(id), why);
 	int r = core_tell(c, c->egress, core_mint, 0);
 	if (!r)
 		r = core_tell(c, c->authd, core_say_pepper_and_edge_keys, 0);
@@ -181,6 +197,7 @@ int core_opened(struct core *c, const char *actor)
 		r = core_tell(c, c->auditd, core_say_signed_size, 0);
 	log_event(&c->daemon.log, LOG_VAULT_OPENED, LOG_STR("actor", actor));
 	core_update_ready(c);
+	core_rotation_kick(c);
 	return r;
 }
 
@@ -233,6 +250,7 @@ void core_meet_authd(struct core *c, struct ipc_conn *conn)
 {
 	if (vault_is_open(&c->vault) ? core_say_pepper_and_edge_keys(c, conn, 0) : core_say_sealed(c, conn, 0))
 		ipc_drop(conn, "could not be told the keys");
+	core_rotation_kick(c);
 }
 
 void core_meet_egress(struct core *c, struct ipc_conn *conn)
@@ -264,13 +282,15 @@ void core_meet_auditd(struct core *c, struct ipc_conn *conn)
 
 /* ---- a credential is gone or replaced ---- */
 
-int core_drop_credential(struct core *c, struct span id)
+int core_drop_credential(struct core *c, struct span id, uint32_t version, const struct ipc_conn *but)
 {
 	int r = 0;
 
-	for (unsigned i = 0; !r && i < LANES_MAX; i++)
-		if (c->vault.lanes.lane[i].peer)
-			r = core_send(c->vault.lanes.lane[i].peer, PROTO_CREDENTIAL_DROP, 0,
-				      &(struct proto_credential_drop){.credential = id});
+	for (unsigned i = 0; !r && i < LANES_MAX; i++) {
+		struct ipc_conn *peer = c->vault.lanes.lane[i].peer;
+		if (peer && peer != but)
+			r = core_send(peer, PROTO_CREDENTIAL_DROP, 0,
+				      &(struct proto_credential_drop){.credential = id, .version = version});
+	}
 	return r;
 }

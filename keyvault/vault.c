@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "keyvault/rotate.h"
 
 const struct vault_refusal *vault_refusal(int e)
 {
@@ -46,6 +47,13 @@ const struct vault_refusal *vault_refusal(int e)
 					 "the release of a key must be confirmed by the provider's name"},
 		[VAULT_E_EXPORT_OFF] = {"export_off",
 					"set keyvault.fernet_export: yes and restart to allow the release of keys"},
+		[VAULT_E_EXPIRED] = {"expired", "the provider key is bound to another time than now"},
+		[VAULT_E_ROOT] =
+			{"other_root",
+			 "keyvault/keys is missing, damaged, or of another root key; restore both from one backup"},
+		[VAULT_E_MARKS] = {"marks_damaged", "keyvault/marks is damaged; restore it from a backup"},
+		[VAULT_E_BUSY] = {"busy", "a rotation is under way; see `bulkhead vault rotate`"},
+		[VAULT_E_NOTHING] = {"nothing", "there is no such key to rotate"},
 	};
 
 	assert(e > 0 && e < N_VAULT_ERRS && rows[e].reason);
@@ -68,19 +76,64 @@ void vault_seal(struct vault *v)
 {
 	lanes_close(&v->lanes);
 	signer_close(&v->signer);
-	keyring_close(&v->keyring);
+	marks_close(&v->marks);
+	keys_close(&v->keys);
+}
+
+static int vault_keys_err(int e)
+{
+	switch (e) {
+	case 0:
+		return 0;
+	case KEYS_E_FULL:
+		return VAULT_E_FULL;
+	case KEYS_E_STORAGE:
+		return VAULT_E_STORAGE;
+	default:
+		return e < 0 ? e : VAULT_E_ROOT;
+	}
+}
+
+/* A vault that has signed a checkpoint had a key table. */
+static int vault_open_keys(struct vault *v, const struct secret *root)
+{
+	bool exists;
+	int r = keys_exists(v->files.keys_fd, &exists);
+
+	if (r)
+		return r;
+	if (exists)
+		return vault_keys_err(keys_open(&v->keys, root));
+	return v->signer.witness.count ? VAULT_E_ROOT : vault_keys_err(keys_create(&v->keys, root));
+}
+
+static int vault_open_marks(struct vault *v)
+{
+	int r = marks_open(&v->marks);
+
+	return r > 0 ? VAULT_E_MARKS : r;
+}
+
+static int vault_open_signer(struct vault *v)
+{
+	int r = signer_open(&v->signer, keyring_purpose(&v->keyring, PURPOSE_CHECKPOINTS));
+
+	return r == SIGNER_E_STORAGE ? VAULT_E_STORAGE : r > 0 ? VAULT_E_FULL : r;
 }
 
 static int vault_open(struct vault *v, const struct secret *root)
 {
-	int r = keyring_open(&v->keyring, root) ? VAULT_E_FULL : 0;
+	int r = vault_open_keys(v, root);
 
-	if (r)
-		return r;
-	r = signer_open(&v->signer, keyring_purpose(&v->keyring, PURPOSE_CHECKPOINTS));
+	if (!r && v->keys.rotation.what != ROTATE_ROOT && files_drop_next(&v->files))
+		r = VAULT_E_STORAGE; /* of a rotation that never began */
+	if (!r)
+		r = vault_open_marks(v);
+	if (!r)
+		r = vault_open_signer(v);
 	if (r)
 		vault_seal(v);
-	return r == SIGNER_E_STORAGE ? VAULT_E_STORAGE : r ? VAULT_E_FULL : 0;
+	return r;
 }
 
 static int vault_read_key(struct vault *v, int key_fd, struct secret *ret_root)
@@ -107,6 +160,7 @@ static int vault_start_files(struct vault *v, const struct config *config, struc
 
 	*v = (struct vault){.arena = arena, .store = STORE_NULL, .may_export = config->keyvault.fernet_export};
 	keyring_init(&v->keyring, arena);
+	keys_init(&v->keys, arena, &v->keyring, -1);
 	lanes_init(&v->lanes, arena);
 	v->signer = SIGNER_NULL;
 	int r = files_open(&v->files, config);
@@ -119,6 +173,8 @@ static int vault_start_files(struct vault *v, const struct config *config, struc
 		return r < 0 ? r : VAULT_E_DAMAGED;
 	}
 	signer_init(&v->signer, arena, &witness);
+	keys_init(&v->keys, arena, &v->keyring, v->files.keys_fd);
+	marks_init(&v->marks, arena, &v->keyring, v->files.marks_fd);
 	return 0;
 }
 
@@ -202,7 +258,12 @@ int vault_restore(struct vault *v, const struct secret *root, struct span passph
 		return VAULT_E_ELSEWHERE;
 	if (v->files.initialised)
 		return VAULT_E_INITIALISED;
-	int r = vault_wrap_root(v, root, passphrase, sealed);
+	bool has_keys;
+	int r = keys_exists(v->files.keys_fd, &has_keys);
+	if (!r && !has_keys)
+		return VAULT_E_ROOT; /* a root key alone opens nothing */
+	if (!r)
+		r = vault_wrap_root(v, root, passphrase, sealed);
 	if (!r)
 		r = vault_open(v, root);
 	if (!r)
@@ -253,17 +314,10 @@ static int vault_root(struct vault *v, struct span passphrase, int key_fd, uint6
 /* Did this root key open the vault? A key file may have been exchanged since. */
 static int vault_check_root(struct vault *v, const struct secret *root)
 {
-	struct keyring other;
+	uint8_t id[KEYS_ROOT_ID_BYTES];
 
-	keyring_init(&other, v->arena);
-	if (keyring_open(&other, root))
-		return VAULT_E_FULL;
-	secret_open(v->arena);
-	bool same = secret_eq(keyring_purpose(&other, PURPOSE_CHECKPOINTS)->p,
-			      keyring_purpose(&v->keyring, PURPOSE_CHECKPOINTS)->p, KEYRING_KEY_BYTES);
-	secret_close(v->arena);
-	keyring_deinit(&other);
-	return same ? 0 : VAULT_E_OTHER_KEY;
+	keys_root_id(v->arena, root, id);
+	return memcmp(id, v->keys.root_id, sizeof(id)) == 0 ? 0 : VAULT_E_OTHER_KEY;
 }
 
 int vault_current_root(struct vault *v, struct span passphrase, int key_fd, uint64_t now_ms, struct secret *ret_root)
@@ -299,96 +353,4 @@ int vault_unseal(struct vault *v, struct span passphrase, int key_fd, uint64_t n
 		r = vault_open(v, &root);
 	secret_free(v->arena, &root);
 	return r;
-}
-
-/* ---- credentials ---- */
-
-static int vault_seal_err(int e)
-{
-	switch (e) {
-	case 0:
-		return 0;
-	case SEAL_E_FULL:
-		return VAULT_E_FULL;
-	default:
-		return VAULT_E_FORGED;
-	}
-}
-
-/* Does the blob authenticate? The secret is not kept. */
-static int vault_check(struct vault *v, const struct seal_view *view)
-{
-	struct secret plain = SECRET_NULL;
-	int r = vault_seal_err(seal_open(&v->keyring, view, &plain));
-
-	secret_free(v->arena, &plain);
-	return r;
-}
-
-int vault_load(struct vault *v, struct span id, struct span blob, bool *ret_replaced)
-{
-	struct seal_view view;
-
-	if (seal_parse(blob, &view) || !span_eq(view.binding.credential, id))
-		return VAULT_E_FORGED;
-	int r = vault_is_open(v) ? vault_check(v, &view) : 0;
-	if (r)
-		return r;
-	r = store_put(&v->store, id, view.binding.version, blob, vault_is_open(v), ret_replaced);
-	return r <= 0 ? r : r == STORE_E_OLD ? VAULT_E_OLD : VAULT_E_FULL;
-}
-
-bool vault_next_rejected(struct vault *v, size_t *at, char ret_id[STORE_ID_BYTES_MAX + 1])
-{
-	struct seal_view view;
-
-	assert(vault_is_open(v));
-	for (; *at < v->store.n; (*at)++) {
-		struct store_entry *e = &v->store.entries[*at];
-		if (!e->blob || e->checked)
-			continue;
-		int r = seal_parse(span_of(e->blob, e->blob_len), &view) ? VAULT_E_FORGED : vault_check(v, &view);
-		if (!r)
-			store_mark_checked(e, view.binding.version);
-		if (!r || r == VAULT_E_FULL) /* no room to check it now: vault_fetch() will */
-			continue;
-		memcpy(ret_id, e->id, sizeof(e->id));
-		(void)store_drop(&v->store, span_str(e->id));
-		return true;
-	}
-	return false;
-}
-
-int vault_fetch(struct vault *v, struct span id, struct span *ret_binding, struct secret *ret_secret)
-{
-	struct seal_view view;
-
-	if (!vault_is_open(v))
-		return VAULT_E_SEALED;
-	const struct store_entry *e = store_find(&v->store, id);
-	if (!e)
-		return VAULT_E_UNKNOWN;
-	if (seal_parse(span_of(e->blob, e->blob_len), &view))
-		return VAULT_E_FORGED;
-	int r = vault_seal_err(seal_open(&v->keyring, &view, ret_secret));
-	if (!r)
-		*ret_binding = view.binding_packed;
-	return r;
-}
-
-int vault_add(struct vault *v, struct span binding, struct span secret, uint8_t ret_blob[SEAL_BYTES_MAX],
-	      size_t *ret_len)
-{
-	if (!vault_is_open(v))
-		return v->files.initialised ? VAULT_E_SEALED : VAULT_E_UNINITIALISED;
-	switch (seal_credential(&v->keyring, binding, secret, ret_blob, ret_len)) {
-	case 0:
-		return 0;
-	case SEAL_E_FULL:
-		return VAULT_E_FULL;
-	case SEAL_E_SECRET:
-		return VAULT_E_SECRET;
-	default:
-		return VAULT_E_BINDING;
-	}
 }

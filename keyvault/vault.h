@@ -16,6 +16,7 @@
 #include "keyvault/files.h"
 #include "keyvault/keyring.h"
 #include "keyvault/lanes.h"
+#include "keyvault/marks.h"
 #include "keyvault/seal.h"
 #include "keyvault/signer.h"
 #include "keyvault/store.h"
@@ -27,6 +28,8 @@ struct vault {
 	struct secret_arena *arena;
 	struct files files;
 	struct keyring keyring;
+	struct keys keys;
+	struct marks marks;
 	struct signer signer;
 	struct store store;
 	struct lanes lanes;
@@ -62,6 +65,11 @@ enum vault_err {
 	VAULT_E_TOKEN_AGE,
 	VAULT_E_UNCONFIRMED,
 	VAULT_E_EXPORT_OFF,
+	VAULT_E_EXPIRED, /* outside of its time */
+	VAULT_E_ROOT,    /* the root key does not open the key table */
+	VAULT_E_MARKS,   /* the memory of versions is damaged */
+	VAULT_E_BUSY,    /* a rotation is under way */
+	VAULT_E_NOTHING, /* nothing to rotate */
 	N_VAULT_ERRS,
 };
 
@@ -89,19 +97,6 @@ MUST_USE int vault_current_root(struct vault *v, struct span passphrase, int key
 MUST_USE int vault_restore(struct vault *v, const struct secret *root, struct span passphrase);
 /* Wipes every key, those of the lanes too. Idempotent. */
 void vault_seal(struct vault *v);
-
-/* A sealed credential from authd's store; checked at once when the vault is open. *ret_replaced: the egress may hold
- * the one before. 0, VAULT_E_FORGED, VAULT_E_OLD, VAULT_E_FULL or negative. */
-MUST_USE int vault_load(struct vault *v, struct span id, struct span blob, bool *ret_replaced);
-/* After opening: checks what came while the vault was sealed, from entry *at on. True and the id of one that was
- * refused and dropped, false when all is done. */
-bool vault_next_rejected(struct vault *v, size_t *at, char ret_id[STORE_ID_BYTES_MAX + 1]);
-/* The binding (a view into the store) and the secret (the caller frees it). 0, VAULT_E_SEALED, VAULT_E_UNKNOWN,
- * VAULT_E_FORGED or VAULT_E_FULL. */
-MUST_USE int vault_fetch(struct vault *v, struct span id, struct span *ret_binding, struct secret *ret_secret);
-/* Seals a new one. 0, VAULT_E_SEALED, VAULT_E_BINDING, VAULT_E_SECRET or VAULT_E_FULL. */
-MUST_USE int vault_add(struct vault *v, struct span binding, struct span secret, uint8_t ret_blob[SEAL_BYTES_MAX],
-		       size_t *ret_len);
 
 /* ---- vault_fernet.c: provider keys that come or go as Fernet tokens ---- */
 

@@ -5,7 +5,7 @@
  * to its provider, and so has three locks: the configuration, the operator's word, and (dispatch_fernet.c) the log's.
  */
 #include "common/err.h"
-#include "keyvault/vault.h"
+#include "keyvault/vault_credentials.h"
 
 #include <sodium.h>
 
@@ -91,7 +91,7 @@ int vault_export_fernet(struct vault *v, struct span id, struct span confirm, st
 		return VAULT_E_EXPORT_OFF;
 	if (!span_eq(id, confirm))
 		return VAULT_E_UNCONFIRMED;
-	int r = vault_fetch(v, id, ret_binding, &secret);
+	int r = vault_fetch(v, id, now_s, ret_binding, &secret);
 	if (r)
 		return r;
 	r = vault_export_under(v, key, now_s, &secret, ret_stored);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The core without IPC: files at start, init, unseal, seal, and credentials that a store pushes, honest or not. */
-#include "keyvault/vault.h"
+#include "keyvault/vault_credentials.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -189,6 +189,7 @@ static void make(struct fixture *f, const char *id, uint64_t version, const char
 	const struct proto_binding b = {.tenant = SPAN_LIT("*"),
 					.credential = span_str(id),
 					.version = version,
+					.since = version,
 					.provider = span_str(id),
 					.scheme = SPAN_LIT("https"),
 					.host = SPAN_LIT("api.test"),
@@ -214,7 +215,7 @@ static void expect_secret(struct fixture *f, const char *id, const char *secret)
 	struct secret plain = SECRET_NULL;
 	struct span binding;
 
-	assert_int_equal(vault_fetch(&f->vault, span_str(id), &binding, &plain), 0);
+	assert_int_equal(vault_fetch(&f->vault, span_str(id), 1000, &binding, &plain), 0);
 	secret_open(f->arena);
 	assert_int_equal(plain.len, strlen(secret));
 	assert_memory_equal(plain.p, secret, plain.len);
@@ -244,8 +245,13 @@ static void versions_only_grow(void **state)
 	assert_int_equal(load(f, "openai", &other_two, &replaced), VAULT_E_OLD);
 	assert_int_equal(load(f, "another", &three, &replaced), VAULT_E_FORGED);
 	expect_secret(f, "openai", "sk-two");
-	assert_true(store_drop(&f->vault.store, span_str("openai")));
-	assert_int_equal(load(f, "openai", &one, &replaced), VAULT_E_OLD); /* removal does not forget the version */
+	assert_int_equal(vault_drop(&f->vault, span_str("openai"), UINT32_MAX, &replaced), 0);
+	assert_true(replaced);
+	assert_int_equal(load(f, "openai", &two, &replaced), VAULT_E_OLD); /* removal does not forget the version */
+	assert_int_equal(load(f, "openai", &three, &replaced), 0);
+	expect_secret(f, "openai", "sk-three");
+	restart(f, 0); /* nor does a restart */
+	assert_int_equal(load(f, "openai", &two, &replaced), VAULT_E_OLD);
 	assert_int_equal(load(f, "openai", &three, &replaced), 0);
 	expect_secret(f, "openai", "sk-three");
 }
@@ -266,9 +272,9 @@ static void forged_blobs_do_not_displace_good_ones(void **state)
 	assert_int_equal(load(f, "openai", &good, &replaced), 0);
 	assert_int_equal(load(f, "openai", &forged, &replaced), VAULT_E_FORGED);
 	expect_secret(f, "openai", "sk-one");
-	assert_int_equal(vault_fetch(&f->vault, span_str("nobody"), &binding, &plain), VAULT_E_UNKNOWN);
+	assert_int_equal(vault_fetch(&f->vault, span_str("nobody"), 1000, &binding, &plain), VAULT_E_UNKNOWN);
 	vault_seal(&f->vault);
-	assert_int_equal(vault_fetch(&f->vault, span_str("openai"), &binding, &plain), VAULT_E_SEALED);
+	assert_int_equal(vault_fetch(&f->vault, span_str("openai"), 1000, &binding, &plain), VAULT_E_SEALED);
 }
 
 /* What comes while the vault is sealed is checked when it opens. */
@@ -279,6 +285,7 @@ static void waiting_blobs_are_checked_at_opening(void **state)
 	char id[STORE_ID_BYTES_MAX + 1];
 	size_t at = 0;
 	bool replaced;
+	int why;
 
 	assert_int_equal(start(f), 0);
 	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
@@ -290,9 +297,9 @@ static void waiting_blobs_are_checked_at_opening(void **state)
 	assert_int_equal(load(f, "b-forged", &forged, &replaced), 0);
 	assert_int_equal(store_count(&f->vault.store), 2);
 	assert_int_equal(vault_unseal(&f->vault, SPAN_NULL, open_key(f), 0), 0);
-	assert_true(vault_next_rejected(&f->vault, &at, id));
+	assert_true(vault_next_rejected(&f->vault, &at, id, &why));
 	assert_string_equal(id, "b-forged");
-	assert_false(vault_next_rejected(&f->vault, &at, id));
+	assert_false(vault_next_rejected(&f->vault, &at, id, &why));
 	assert_int_equal(store_count(&f->vault.store), 1);
 	expect_secret(f, "a-good", "sk-one");
 	make(f, "b-forged", 1, "sk-real", &good); /* the forged version was never believed */
@@ -303,19 +310,18 @@ static void the_store_is_bounded_and_sorted(void **state)
 {
 	struct store s = STORE_NULL;
 	char id[16];
-	bool replaced;
 
 	(void)state;
 	for (unsigned i = 0; i < STORE_ENTRIES_MAX; i++) {
 		(void)snprintf(id, sizeof(id), "c%u", i * 2654435761U % STORE_ENTRIES_MAX);
-		assert_int_equal(store_put(&s, span_str(id), 1, span_str(id), true, &replaced), 0);
+		assert_int_equal(store_put(&s, span_str(id), 1, span_str(id), true), 0);
 	}
-	assert_int_equal(store_put(&s, span_str("more"), 1, span_str("x"), true, &replaced), STORE_E_FULL);
+	assert_int_equal(store_put(&s, span_str("more"), 1, span_str("x"), true), STORE_E_FULL);
 	for (unsigned i = 0; i < STORE_ENTRIES_MAX; i++) {
 		(void)snprintf(id, sizeof(id), "c%u", i);
 		const struct store_entry *e = store_find(&s, span_str(id));
 		assert_non_null(e);
-		assert_true(span_eq_str(span_of(e->blob, e->blob_len), id));
+		assert_true(span_eq_str(span_of(e->live[0].blob, e->live[0].blob_len), id));
 	}
 	assert_null(store_find(&s, span_str("c")));
 	store_deinit(&s);

@@ -4,7 +4,7 @@ _bulkhead()
 	local cur=${COMP_WORDS[COMP_CWORD]} words=""
 	case "${COMP_WORDS[*]:1:COMP_CWORD-1}" in
 	"") words="up run status vault key audit config version help --json -c" ;;
-	vault) words="init unseal seal backup restore status add sync list rm import-fernet export-fernet rotate-fernet " ;;
+	vault) words="init unseal seal backup restore status add sync list rm rotate import-fernet export-fernet rotate-fernet " ;;
 	key) words="create list revoke " ;;
 	audit) words="tail verify proof check-proof " ;;
 	config) words="check show " ;;
@@ -17,10 +17,11 @@ _bulkhead()
 	"vault backup"*) words="--json --to --shares --threshold --out --passphrase-file --key-file" ;;
 	"vault restore"*) words="--json --shares --age --key-file --passphrase-file" ;;
 	"vault status"*) words="--json" ;;
-	"vault add"*) words="--json --file" ;;
+	"vault add"*) words="--json --file --tenant --overlap --valid-from --valid-until" ;;
 	"vault sync"*) words="--json" ;;
 	"vault list"*) words="--json" ;;
-	"vault rm"*) words="--json" ;;
+	"vault rm"*) words="--json --tenant" ;;
+	"vault rotate"*) words="--json --what --tenant --rate --no-wait --passphrase-file --key-file --new-key-file" ;;
 	"vault import-fernet"*) words="--json --keys-file --max-age" ;;
 	"vault export-fernet"*) words="--json --keys-file --yes" ;;
 	"vault rotate-fernet"*) words="--json --keys-file" ;;

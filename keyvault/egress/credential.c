@@ -323,13 +323,25 @@ void credential_forget(struct credential_waiter *w)
 		list_unlink(&w->in_credential);
 }
 
+/* One that is being asked for comes after this in the core's answers, and so is what is in use now. */
 void credential_drop(struct credential_cache *cache, struct span id)
 {
 	struct credential *c = credential_find(cache, id);
 
-	if (c)
+	if (c && c->state != CREDENTIAL_ASKING)
 		credential_retire(c, REASON_NO_CREDENTIAL, false);
 	token_cancel_of(cache, id);
+}
+
+void credential_reject(struct credential *c)
+{
+	const struct proto_credential_rejected m = {.credential = span_str(c->id), .version = c->binding.version};
+
+	if (c->state != CREDENTIAL_READY)
+		return; /* somebody was quicker */
+	if (ipc_send(ipc_edge_conn(c->cache->keyvault), PROTO_CREDENTIAL_REJECTED, 0, &m))
+		return; /* the next 401 says it */
+	credential_retire(c, REASON_NO_CREDENTIAL, false);
 }
 
 void credential_drop_all(struct credential_cache *cache, enum reason why, bool core_lost)

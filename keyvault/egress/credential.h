@@ -87,6 +87,8 @@ struct credential *credential_ref(struct credential *c);
 void credential_unref(struct credential *c);
 /* Removed or replaced: wipes the key, closes idle connections, refuses those who wait. */
 void credential_drop(struct credential_cache *c, struct span id);
+/* The provider, or the calendar, does not accept this version: the core is told, and asked again for the next use. */
+void credential_reject(struct credential *c);
 /* `core_lost`: what it gave is dropped, but a token that is on the way is got all the same. */
 void credential_drop_all(struct credential_cache *c, enum reason why, bool core_lost);
 /* True while connections are open or opening, or tokens on the way. */

@@ -8,7 +8,8 @@
  * which had been idle and which refuses the very first write gets a fresh connection, once. A connection that dies
  * after it took bytes is UPSTREAM_BROKEN with `sent`, even if no byte of an answer came: whether the provider acted on
  * it cannot be known, and what is bought here is money. To make this rare, an idle connection is read from just before
- * it is taken (pool_take).
+ * it is taken (pool_take). A 401 is the exception: the provider did not act on it, so where the grant has another try
+ * with the key's successor, the router is told that it may be made.
  */
 #include "keyvault/egress/exchange.h"
 
@@ -93,6 +94,7 @@ static enum exchange_state exchange_grant(struct exchange *x, const struct excha
 		exchange_copy_text(x->credential_id, sizeof(x->credential_id), route.credential);
 		exchange_copy_text(x->host, sizeof(x->host), route.host);
 		x->port = (uint16_t)route.port;
+		x->spare = permit_has_spare(&grant, q->route);
 		q->grant = SPAN_NULL;
 		return EXCHANGE_CREDENTIAL;
 	}
@@ -119,6 +121,8 @@ static enum exchange_state exchange_bound(struct exchange *x)
 					  .path = x->request.path};
 
 	enum reason why = permit_binding(b, &route, span_str(x->tenant), egress_unix_ms() / 1000);
+	if (why == REASON_NO_CREDENTIAL) /* its time has come or not yet; there may be another version */
+		credential_reject(x->credential);
 	if (why != REASON_NONE)
 		return exchange_refuse(x, why);
 	x->key = credential_key_ref(x->credential);
@@ -266,7 +270,7 @@ static enum exchange_state exchange_body(struct exchange *x, const struct exchan
 static void exchange_answer(struct exchange *x, uint8_t digest[32])
 {
 	struct proto_end end = {.bytes = x->body_bytes, .digest = span_of(digest, 32), .scrubbed = x->scrub.found};
-	struct proto_broken broken = {.reason = x->why, .sent = x->sent_any};
+	struct proto_broken broken = {.reason = x->why, .sent = x->sent_any && !x->refused};
 
 	if (x->cancelled)
 		return;
@@ -301,6 +305,8 @@ static void exchange_end(struct exchange *x)
 	if (x->sent_any)
 		egress_record_use(eg, x, digest);
 	exchange_count(x);
+	if (x->refused)
+		credential_reject(x->credential);
 	send_drop(x);
 	request_drop(&x->request);
 	reply_deinit(&x->reply);

@@ -66,6 +66,7 @@ struct exchange {
 	size_t sent;         /* of head and body together */
 	size_t head_len;
 	bool retried, sent_any;
+	bool spare, refused; /* the grant has another try; the provider answered 401, which is not passed on then */
 
 	struct reply reply;
 	struct scrub_pass scrub;

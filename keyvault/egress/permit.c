@@ -31,6 +31,14 @@ static bool permit_route(const struct proto_grant *g, uint64_t index, struct pro
 	return false;
 }
 
+bool permit_has_spare(const struct proto_grant *g, uint64_t route)
+{
+	struct proto_grant_route this, next;
+
+	return permit_route(g, route, &this) && permit_route(g, route + 1, &next) &&
+	       span_eq(this.credential, next.credential);
+}
+
 static enum reason permit_use(const struct permit_env *env, const struct proto_grant *g, const struct proto_open *open)
 {
 	switch (replay_use(env->replay, g->grant_id.p, (unsigned)open->route, g->expires_ms - env->unix_ms,
@@ -104,8 +112,8 @@ enum reason permit_binding(const struct proto_binding *b, const struct proto_gra
 {
 	bool ok = span_eq(b->credential, route->credential) && span_eq(b->host, route->host) &&
 		  b->port == route->port && (span_eq_str(b->tenant, "*") || span_eq(b->tenant, tenant)) &&
-		  route->method < 8 && (b->methods & BIT(route->method)) && permit_below(route->path, b->path_prefix) &&
-		  unix_s >= b->not_before && (b->not_after == 0 || unix_s < b->not_after);
+		  route->method < 8 && (b->methods & BIT(route->method)) && permit_below(route->path, b->path_prefix);
+	bool now = unix_s >= b->not_before && (b->not_after == 0 || unix_s < b->not_after);
 
-	return ok ? REASON_NONE : REASON_BINDING_MISMATCH;
+	return !ok ? REASON_BINDING_MISMATCH : now ? REASON_NONE : REASON_NO_CREDENTIAL;
 }

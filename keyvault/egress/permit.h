@@ -28,8 +28,12 @@ struct permit_env {
 enum reason permit_open(const struct permit_env *env, const struct proto_open *open, bool *ret_authentic,
 			struct proto_grant *ret_grant, struct proto_grant_route *ret_route);
 
+/* Is the route after this one another try of the same? So authd plans it while one provider key replaces another. */
+bool permit_has_spare(const struct proto_grant *g, uint64_t route);
+
 /* Fields that the core authenticated, but that must also make sense to the egress: sizes, characters. */
 bool permit_binding_sane(const struct proto_binding *b);
-/* May a secret so bound go where the route says, for this tenant, now? REASON_NONE or REASON_BINDING_MISMATCH. */
+/* May a secret so bound go where the route says, for this tenant, now? REASON_NONE, REASON_BINDING_MISMATCH,
+ * or REASON_NO_CREDENTIAL when only the time is wrong. */
 enum reason permit_binding(const struct proto_binding *b, const struct proto_grant_route *route, struct span tenant,
 			   uint64_t unix_s);

@@ -200,9 +200,9 @@ static void bound_in_every_field(void **state)
 
 	assert_int_equal(bind(f, &good_binding, 150), REASON_NONE);
 	assert_int_equal(bind(f, &good_binding, 100), REASON_NONE);
-	assert_int_equal(bind(f, &good_binding, 99), REASON_BINDING_MISMATCH);
+	assert_int_equal(bind(f, &good_binding, 99), REASON_NO_CREDENTIAL);
 	assert_int_equal(bind(f, &good_binding, 199), REASON_NONE);
-	assert_int_equal(bind(f, &good_binding, 200), REASON_BINDING_MISMATCH);
+	assert_int_equal(bind(f, &good_binding, 200), REASON_NO_CREDENTIAL);
 	REFUSED_WITH(tenant, SPAN_LIT("acm"));
 	REFUSED_WITH(credential, SPAN_LIT("other"));
 	REFUSED_WITH(host, SPAN_LIT("api.openai.com.evil.test"));

@@ -47,11 +47,14 @@ static void relay_on_head(void *ctx, unsigned status, const struct proto_header 
 	struct proto_header fields[REPLY_PASSED_MAX];
 	size_t used = 0;
 
+	x->status = status;
+	x->refused = status == 401 && x->spare;
+	if (x->refused)
+		return;
 	for (size_t i = 0; i < n; i++)
 		fields[i] = (struct proto_header){.name = passed[i].name,
 						  .value = relay_scrub_value(x, passed[i].value, &used)};
 	struct proto_reply_head head = {.status = status, .headers = {.items = fields, .count = n}};
-	x->status = status;
 	x->head_sent = true;
 	if (status == 401)
 		credential_refuse(x->credential, x->key);
@@ -135,6 +138,10 @@ static enum reason relay_take(struct exchange *x, size_t len)
 	secret_close(eg->arena);
 	x->unclean |= used < len; /* bytes that nobody asked for: the connection is not in step with us */
 	secret_wipe(eg->in, len);
+	if (x->refused) {
+		eg->out_len = 0;
+		return REASON_KEY_REFUSED;
+	}
 	relay_flush(x);
 	return relay_reason(r);
 }

@@ -20,7 +20,7 @@ MAY_INCLUDE = {
 
 # Header -> the files that may include it.
 LIBRARY_HEADERS = {
-    r"sqlite3\.h": r"authd/store_sqlite.*\.c",
+    r"sqlite3\.h": r"authd/store_sqlite.*\.[ch]",
     r"openssl/.*": r"keyvault/egress/.*",
     r"hs(/.*)?\.h|hs.*\.h": r"classifier/.*",
     r"yaml\.h": r"cli/.*",

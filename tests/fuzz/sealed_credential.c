@@ -5,12 +5,14 @@
  */
 #include <assert.h>
 #include <sodium.h>
+#include <sys/mman.h>
 
 #include "keyvault/root.h"
 #include "keyvault/seal.h"
 
 static struct secret_arena *arena;
 static struct keyring keyring;
+static struct keys keys;
 static uint8_t genuine[SEAL_BYTES_MAX];
 static size_t genuine_len;
 
@@ -22,6 +24,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	const struct proto_binding b = {.tenant = SPAN_LIT("*"),
 					.credential = SPAN_LIT("local"),
 					.version = 1,
+					.since = 1,
 					.provider = SPAN_LIT("local"),
 					.scheme = SPAN_LIT("https"),
 					.host = SPAN_LIT("upstream.test"),
@@ -40,10 +43,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		proto_pack_record(&proto_binding_desc, &b, packed, sizeof(packed), &len);
 	assert(!r);
 	keyring_init(&keyring, arena);
-	r = keyring_open(&keyring, &root);
+	keys_init(&keys, arena, &keyring, memfd_create("keys", MFD_CLOEXEC));
+	r = keys_create(&keys, &root);
 	secret_free(arena, &root);
+	const struct keys_tenant *tenant;
 	if (!r)
-		r = seal_credential(&keyring, span_of(packed, len), SPAN_LIT("sk-1"), genuine, &genuine_len);
+		r = keys_ensure(&keys, b.tenant, &tenant);
+	if (!r)
+		r = seal_credential(&keys, span_of(packed, len), SPAN_LIT("sk-1"), genuine, &genuine_len);
 	assert(!r);
 	return 0;
 }
@@ -60,10 +67,15 @@ static void try_blob(struct span blob)
 
 	if (seal_parse(blob, &v))
 		return;
-	assert(v.header.p == blob.p && v.nonce.p == blob.p + v.header.len && v.box.p == v.nonce.p + v.nonce.len);
-	assert(v.box.p + v.box.len == blob.p + blob.len && v.commitment.p + v.commitment.len == v.nonce.p);
+	const uint8_t *at = blob.p;
+	const struct span parts[] = {v.head, v.key_id, v.wrapped, v.nonce, v.box};
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		assert(parts[i].p == at);
+		at += parts[i].len;
+	}
+	assert(at == blob.p + blob.len && v.commitment.p + v.commitment.len == v.key_id.p);
 	size_t used = secret_arena_used(arena);
-	int r = seal_open(&keyring, &v, &plain);
+	int r = seal_open(&keys, &v, &plain);
 	assert((r == 0) == is_genuine(blob));
 	secret_free(arena, &plain);
 	assert(secret_arena_used(arena) == used);

@@ -211,6 +211,7 @@ int world_teardown(void **state)
 
 	vault_seal(&c->vault);
 	core_tokens_stop(c);
+	core_close(c);
 	daemon_deinit(&c->daemon); /* asserts that the loop is empty */
 	vault_deinit(&c->vault);
 	assert_int_equal(secret_arena_used(c->arena), 0);
@@ -259,6 +260,7 @@ struct span pack_binding(const char *id, uint64_t version, uint8_t to[SEAL_BINDI
 	const struct proto_binding b = {.tenant = SPAN_LIT("*"),
 					.credential = span_str(id),
 					.version = version,
+					.since = version,
 					.provider = span_str(id),
 					.scheme = SPAN_LIT("https"),
 					.host = SPAN_LIT("api.test"),

@@ -129,8 +129,7 @@ class Provider:
     def __enter__(self):
         os.makedirs(self.folder)
         os.chmod(self.folder, 0o755)
-        with open(os.path.join(self.folder, "key.txt"), "w", encoding="ascii") as f:
-            f.write(self.key)
+        self.write_key()
         with stops_on_failure(self.stop):  # Ctrl-C may come at any line
             with uninterrupted():
                 self.process = subprocess.Popen(
@@ -150,6 +149,16 @@ class Provider:
             os.killpg(self.process.pid, signal.SIGTERM)  # and the openssl that it may have called just now
         self.process.wait(10)
         self.process.stdout.close()
+
+    def write_key(self):
+        with open(os.path.join(self.folder, "key.txt"), "w", encoding="ascii") as f:
+            f.write(self.key)
+
+    def change_key(self, key):
+        """The only one that it takes from now on."""
+        self.key = key
+        self.write_key()
+        self.control("POST", "/key")
 
     def control(self, method, path):
         conn = http.client.HTTPConnection("127.0.0.1", self.ports["control"], timeout=10)

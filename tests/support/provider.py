@@ -342,10 +342,15 @@ class Exchange:
 
 
 class Provider:
-    def __init__(self, key, folder):
-        self.key, self.journal, self.open = key, [], set()
+    def __init__(self, folder):
+        self.folder, self.journal, self.open = folder, [], set()
         self.accepted = 0
         self.tokens = TokenService(folder)
+        self.read_key()
+
+    def read_key(self):
+        with open(os.path.join(self.folder, "key.txt"), encoding="ascii") as f:
+            self.key = f.read().strip()
 
     def authorized(self, line, first, body):
         """By any of the schemes: the key itself, an access token that is in force, user and password, a signature."""
@@ -417,6 +422,8 @@ class Provider:
             self.tokens.journal, self.tokens.spent = [], set()
         if method == "POST" and path == "/revoke":
             self.tokens.live = {}
+        if method == "POST" and path == "/key":
+            self.read_key()
         value = {"journal": self.journal, "open": sorted(self.open), "accepted": self.accepted, "tokens": self.tokens.journal,
                  "live": sorted(self.tokens.live)}
         body = json.dumps(value).encode()
@@ -436,8 +443,7 @@ def context(pem, tls11=False):
 
 async def main(folder):
     files = certs.make_all(folder)
-    with open(os.path.join(folder, "key.txt"), encoding="ascii") as f:
-        provider = Provider(f.read().strip(), folder)
+    provider = Provider(folder)
     listeners = {
         "tls": context(files["good"]),
         "wrong_name": context(files["wrong_name"]),

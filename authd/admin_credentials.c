@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sealed provider keys: what an operator may do with them. */
+#include <assert.h>
+
+#include "authd/admin_operation.h"
+#include "common/err.h"
+
+#define CREDENTIAL_PAGE 256 /* CREDENTIAL_LIST_REP */
+
+static int effect_credential_put(struct operation *op)
+{
+	struct authd *a = op->authd;
+	int e = store_credential_put(a->store, &op->credential);
+
+	if (e)
+		return admin_refuse_store(op->conn, op->id, e);
+	if (credentials_load(&a->credentials, a->store))
+		return admin_refuse_store(op->conn, op->id, STORE_E_GONE);
+	int r = authd_send(ipc_edge_conn(a->keyvault), PROTO_CREDENTIAL_LOAD, 0,
+			   &(struct proto_credential_load){.credential = span_str(op->credential.id),
+							   .blob = op->credential.blob});
+	return r ? r : admin_done(op->conn, op->id, "stored");
+}
+
+static bool credential_names_valid(const struct proto_credential_put *m)
+{
+	return admin_id_valid(m->provider) && (span_eq_str(m->tenant, "*") || admin_id_valid(m->tenant)) &&
+	       credentials_id_valid(m->credential, m->provider, m->tenant);
+}
+
+int admin_credential_put(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_credential_put *m = msg;
+	struct authd *a = ctx;
+	uint64_t version = 0;
+
+	(void)fd;
+	if (!credential_names_valid(m) || m->since > m->version)
+		return admin_refuse(conn, id, "invalid",
+				    "names are letters, digits, dot, hyphen and underscore; an id is provider or "
+				    "provider@tenant");
+	int e = store_credential_version(a->store, m->credential, &version);
+	if (!e && version >= m->version)
+		e = STORE_E_STALE_VERSION;
+	if (e && e != STORE_E_NOT_FOUND)
+		return admin_refuse_store(conn, id, e);
+	struct operation *op = operation_new(a, conn, id, effect_credential_put);
+	if (!op)
+		return admin_refuse_busy(conn, id);
+	admin_copy(op->credential.id, sizeof(op->credential.id), m->credential);
+	admin_copy(op->credential.provider, sizeof(op->credential.provider), m->provider);
+	admin_copy(op->credential.tenant, sizeof(op->credential.tenant), m->tenant);
+	op->credential.version = m->version;
+	op->credential.since = m->since;
+	op->credential.created_s = authd_now(a).unix_ms / 1000;
+	assert(m->blob.len <= sizeof(op->blob));
+	memcpy(op->blob, m->blob.p, m->blob.len);
+	op->credential.blob = span_of(op->blob, m->blob.len);
+	return operation_start(op, &(struct proto_event){.code = EVENT_CREDENTIAL_PUT,
+							 .tenant = m->tenant,
+							 .resource = m->credential,
+							 .provider = m->provider,
+							 .credential = m->credential});
+}
+
+static int effect_credential_rm(struct operation *op)
+{
+	struct authd *a = op->authd;
+	int e = store_credential_remove(a->store, span_str(op->credential.id));
+
+	if (e)
+		return admin_refuse_store(op->conn, op->id, e);
+	if (credentials_load(&a->credentials, a->store))
+		return admin_refuse_store(op->conn, op->id, STORE_E_GONE);
+	int r = authd_send(ipc_edge_conn(a->keyvault), PROTO_CREDENTIAL_DROP, 0,
+			   &(struct proto_credential_drop){.credential = span_str(op->credential.id),
+							   .version = op->credential.version});
+	return r ? r : admin_done(op->conn, op->id, "removed, and forgotten by the vault");
+}
+
+int admin_credential_rm(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_credential_rm *m = msg;
+	struct authd *a = ctx;
+	const struct credentials_row *row = credentials_row(&a->credentials, m->credential);
+
+	(void)fd;
+	if (!row || !row->live)
+		return admin_refuse_store(conn, id, STORE_E_NOT_FOUND);
+	struct operation *op = operation_new(a, conn, id, effect_credential_rm);
+	if (!op)
+		return admin_refuse_busy(conn, id);
+	admin_copy(op->credential.id, sizeof(op->credential.id), m->credential);
+	op->credential.version = row->version;
+	return operation_start(op, &(struct proto_event){.code = EVENT_CREDENTIAL_REMOVE,
+							 .tenant = span_str(row->tenant),
+							 .resource = m->credential,
+							 .provider = span_str(row->provider),
+							 .credential = m->credential});
+}
+
+/* Where the page begins: behind the last version of the id that was seen. */
+static size_t credential_page_begin(const struct credentials *c, struct span after)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; after.len && i < c->n; i++)
+		if (span_eq_str(after, c->rows[i].id))
+			at = i + 1;
+	return at;
+}
+
+/* A page does not end between two versions of one credential. */
+static size_t credential_page_end(const struct credentials *c, size_t begin)
+{
+	size_t end = MIN(c->n, begin + CREDENTIAL_PAGE);
+
+	while (end < c->n && end > begin + 1 && strcmp(c->rows[end].id, c->rows[end - 1].id) == 0)
+		end--;
+	return end;
+}
+
+int admin_credential_list(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_credential_list *m = msg;
+	struct proto_credential_info infos[CREDENTIAL_PAGE];
+	const struct authd *a = ctx;
+	size_t begin = credential_page_begin(&a->credentials, m->after);
+	size_t end = credential_page_end(&a->credentials, begin);
+
+	(void)fd;
+	for (size_t i = begin; i < end; i++) {
+		const struct credentials_row *row = &a->credentials.rows[i];
+
+		infos[i - begin] = (struct proto_credential_info){.credential = span_str(row->id),
+								  .provider = span_str(row->provider),
+								  .tenant = span_str(row->tenant),
+								  .version = row->version,
+								  .created = row->live ? row->created_s : 0};
+	}
+	return authd_send(conn, PROTO_CREDENTIAL_LIST_REP, id,
+			  &(struct proto_credential_list_rep){.more = end < a->credentials.n,
+							      .credentials = {.items = infos, .count = end - begin}});
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The root key that is about to take the place of the one there is. */
+#include <assert.h>
+#include <unistd.h>
+
+#include "common/err.h"
+#include "keyvault/files.h"
+
+bool files_has_next(const struct files *f)
+{
+	uint8_t byte;
+
+	return pread(f->next_fd, &byte, 1, 0) == 1;
+}
+
+int files_drop_next(struct files *f)
+{
+	static const uint8_t zeros[ROOT_FILE_BYTES_MAX + ROOT_SEALED_BYTES];
+
+	if (!files_has_next(f))
+		return 0;
+	if (pwrite(f->next_fd, zeros, sizeof(zeros), 0) != sizeof(zeros) || fsync(f->next_fd) ||
+	    ftruncate(f->next_fd, 0) || fsync(f->next_fd))
+		return FILES_E_STORAGE;
+	return 0;
+}
+
+int files_write_next(struct files *f, struct span bytes)
+{
+	if (pwrite(f->next_fd, bytes.p, bytes.len, 0) == (ssize_t)bytes.len && fsync(f->next_fd) == 0)
+		return 0;
+	if (files_drop_next(f))
+		(void)err_origin(-EIO);
+	return FILES_E_STORAGE;
+}
+
+/* Within one sector, so all of it or nothing. The root file may have held the key in a longer form, hex for instance.
+ */
+int files_take_next(struct files *f, struct secret_arena *arena)
+{
+	struct secret file = SECRET_NULL;
+	int r = FILES_E_STORAGE;
+
+	assert(!f->configured_key);
+	if (secret_alloc(arena, ROOT_SEALED_BYTES, &file))
+		return r;
+	secret_open(arena);
+	ssize_t n = pread(f->next_fd, file.p, file.len, 0);
+	if (n > 0 && pwrite(f->replace_fd, file.p, (size_t)n, 0) == n && ftruncate(f->replace_fd, n) == 0 &&
+	    fsync(f->replace_fd) == 0)
+		r = 0;
+	if (r == 0 && f->by_passphrase)
+		memcpy(f->sealed, file.p, sizeof(f->sealed));
+	secret_close(arena);
+	secret_free(arena, &file);
+	return r;
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rotations with authd's real database, and a core that dies: after each single thing that a rotation does, everything
+ * that is not on disk is forgotten, and the vault is opened again from its files. What must hold then: every credential
+ * opens, the pepper is the same, and the rotation comes to its end, after which nothing old opens.
+ */
+#include "keyvault/rotate.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sodium.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "tests/support/rows.h"
+
+#define CREDENTIALS 7
+#define BATCH       3
+#define DEATHS_MAX  64
+
+static const char phrase[] = "correct horse battery";
+
+struct fixture {
+	char dir[64];
+	struct config config;
+	struct secret_arena *arena;
+	struct vault vault;
+	struct rows *rows;
+	uint8_t pepper[KEYRING_KEY_BYTES];
+	uint8_t old[CREDENTIALS][SEAL_BYTES_MAX]; /* as they were before the rotation */
+	size_t old_len[CREDENTIALS], n_old;
+	unsigned left; /* things that may be done before the core dies; 0: it is immortal */
+	bool dead;
+};
+
+/* ---- a vault on disk ---- */
+
+static void see_row(void *ctx, const char *id, struct span blob)
+{
+	struct fixture *f = ctx;
+	bool changed;
+
+	assert_int_equal(vault_load(&f->vault, span_str(id), blob, &changed), 0);
+}
+
+/* As the launcher would: -1 where the root key is under a passphrase. */
+static int key_fd(const struct fixture *f)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/keyvault/root.key", f->dir);
+	return f->config.keyvault.unseal == CONFIG_UNSEAL_PASSPHRASE ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static int unseal(struct fixture *f)
+{
+	return vault_unseal(&f->vault, span_str(phrase), key_fd(f), 0);
+}
+
+static void open_vault(struct fixture *f)
+{
+	assert_int_equal(vault_start(&f->vault, &f->config, f->arena, -1), 0);
+	assert_int_equal(unseal(f), 0);
+	assert_int_equal(rows_each(f->rows, see_row, f), 0);
+}
+
+static void die(struct fixture *f)
+{
+	vault_deinit(&f->vault);
+	assert_int_equal(secret_arena_used(f->arena), 0);
+	f->dead = false;
+	open_vault(f);
+}
+
+static void add(struct fixture *f, const char *id, const char *tenant)
+{
+	const struct proto_binding b = {.tenant = span_str(tenant),
+					.credential = span_str(id),
+					.version = 1,
+					.since = 1,
+					.provider = SPAN_LIT("openai"),
+					.scheme = SPAN_LIT("https"),
+					.host = SPAN_LIT("api.test"),
+					.port = 443,
+					.path_prefix = SPAN_LIT("/v1"),
+					.methods = 2,
+					.header = SPAN_LIT("authorization"),
+					.prefix = SPAN_LIT("Bearer ")};
+	uint8_t packed[SEAL_BINDING_BYTES_MAX], blob[SEAL_BYTES_MAX];
+	size_t packed_len, len;
+	bool changed;
+
+	assert_int_equal(proto_pack_record(&proto_binding_desc, &b, packed, sizeof(packed), &packed_len), 0);
+	assert_int_equal(vault_add(&f->vault, span_of(packed, packed_len), span_str(id), blob, &len), 0);
+	assert_int_equal(rows_put(f->rows, id, 1, span_of(blob, len)), 0);
+	assert_int_equal(vault_load(&f->vault, span_str(id), span_of(blob, len), &changed), 0);
+}
+
+static void pepper_of(struct fixture *f, uint8_t to[KEYRING_KEY_BYTES])
+{
+	secret_open(f->arena);
+	memcpy(to, keyring_purpose(&f->vault.keyring, PURPOSE_PEPPER)->p, KEYRING_KEY_BYTES);
+	secret_close(f->arena);
+}
+
+static int setup_with(void **state, unsigned unseal_by)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	char path[128], id[16];
+
+	strcpy(f->dir, "/tmp/rotate-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	(void)snprintf(path, sizeof(path), "%s/keyvault", f->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	f->config.bulkhead.state_dir = f->dir;
+	f->config.keyvault.unseal = unseal_by;
+	f->config.keyvault.key_file = "";
+	assert_int_equal(secret_arena_new(65536, &f->arena), 0);
+	f->rows = rows_open(f->dir);
+	assert_non_null(f->rows);
+	assert_int_equal(vault_start(&f->vault, &f->config, f->arena, -1), 0);
+	assert_int_equal(vault_init(&f->vault, span_str(phrase)), 0);
+	for (unsigned i = 0; i < CREDENTIALS; i++) {
+		(void)snprintf(id, sizeof(id), "key-%u", i);
+		add(f, id, i % 3 ? "*" : "acme");
+	}
+	pepper_of(f, f->pepper);
+	*state = f;
+	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_with(state, CONFIG_UNSEAL_KEY_FILE);
+}
+
+static int setup_passphrase(void **state)
+{
+	return setup_with(state, CONFIG_UNSEAL_PASSPHRASE);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	vault_deinit(&f->vault);
+	rows_close(f->rows);
+	assert_int_equal(secret_arena_used(f->arena), 0);
+	secret_arena_free(f->arena);
+	(void)snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+	assert_int_equal(system(command), 0);
+	free(f);
+	return 0;
+}
+
+/* ---- what must hold at every moment ---- */
+
+static void expect_all(struct fixture *f)
+{
+	uint8_t pepper[KEYRING_KEY_BYTES];
+	char id[16];
+
+	for (unsigned i = 0; i < CREDENTIALS; i++) {
+		struct secret plain = SECRET_NULL;
+		struct span binding;
+		(void)snprintf(id, sizeof(id), "key-%u", i);
+		assert_int_equal(vault_fetch(&f->vault, span_str(id), 1000, &binding, &plain), 0);
+		secret_open(f->arena);
+		assert_memory_equal(plain.p, id, strlen(id));
+		secret_close(f->arena);
+		secret_free(f->arena, &plain);
+	}
+	pepper_of(f, pepper);
+	assert_memory_equal(pepper, f->pepper, sizeof(pepper)); /* gateway keys stay valid */
+}
+
+/* ---- a rotation, done one thing at a time ---- */
+
+/* One thing has been done; the last one that this core does? */
+static bool lives(struct fixture *f)
+{
+	if (f->left && --f->left == 0)
+		f->dead = true;
+	return !f->dead;
+}
+
+/* A batch for the database; when the core dies before the answer, only the database knows of it. */
+static void swap_batch(struct fixture *f)
+{
+	static uint8_t blobs[BATCH][SEAL_BYTES_MAX];
+	struct rotate_swap swaps[BATCH];
+	struct rows_swap items[BATCH];
+	uint8_t done[BATCH];
+	size_t n = 0, at = 0;
+
+	for (swaps[0].blob = blobs[0]; n < BATCH && rotate_pick(&f->vault, &at, &swaps[n]);) {
+		const struct rotate_swap *s = &swaps[n];
+		items[n] = (struct rows_swap){s->id, s->version, s->old, s->at, span_of(s->blob + s->at, s->len)};
+		if (++n < BATCH)
+			swaps[n].blob = blobs[n];
+	}
+	assert_true(n > 0);
+	if (!lives(f))
+		return;
+	assert_int_equal(rows_swap(f->rows, items, n, done), 0);
+	for (size_t i = 0; lives(f) && i < n; i++) {
+		assert_int_equal(done[i], 1);
+		assert_int_equal(rotate_swapped(&f->vault, &swaps[i]), 0);
+	}
+}
+
+static int begin(struct fixture *f, enum rotate_what what)
+{
+	struct secret by = SECRET_NULL, root = SECRET_NULL;
+	uint8_t sealed[ROOT_SEALED_BYTES];
+
+	if (what != ROTATE_ROOT)
+		return rotate_begin(&f->vault, what, SPAN_NULL, 0);
+	assert_int_equal(vault_current_root(&f->vault, span_str(phrase), key_fd(f), 0, &by), 0);
+	assert_int_equal(root_generate(f->arena, &root), 0);
+	struct span file = span_of(root.p, root.len);
+	if (f->vault.files.by_passphrase) {
+		assert_int_equal(root_seal(f->arena, &root, span_str(phrase), sealed), 0);
+		file = span_of(sealed, sizeof(sealed));
+	}
+	secret_open(f->arena);
+	int r = rotate_begin_root(&f->vault, &by, &root, file);
+	secret_close(f->arena);
+	secret_free(f->arena, &by);
+	secret_free(f->arena, &root);
+	return r;
+}
+
+/* To its end or the core's. */
+static void go_on(struct fixture *f)
+{
+	while (lives(f) && rotate_step(&f->vault) != ROTATE_IDLE) {
+		if (rotate_step(&f->vault) >= ROTATE_ACTIVE && rotate_left(&f->vault) > 0) {
+			rotate_reopen(&f->vault);
+			swap_batch(f);
+		} else {
+			assert_int_equal(rotate_advance(&f->vault), 0);
+		}
+		if (!f->dead)
+			expect_all(f);
+	}
+}
+
+static void keep_old(void *ctx, const char *id, struct span blob)
+{
+	struct fixture *f = ctx;
+
+	(void)id;
+	memcpy(f->old[f->n_old], blob.p, blob.len);
+	f->old_len[f->n_old++] = blob.len;
+}
+
+/* What a thief of an old copy of the database has is worth nothing to anybody who has not the old keys. */
+static void expect_old_void(struct fixture *f, enum rotate_what what)
+{
+	for (size_t i = 0; what != ROTATE_ROOT && i < f->n_old; i++) {
+		struct seal_view view;
+		struct secret plain = SECRET_NULL;
+		assert_int_equal(seal_parse(span_of(f->old[i], f->old_len[i]), &view), 0);
+		int r = seal_open(&f->vault.keys, &view, &plain);
+		assert_int_equal(r, what == ROTATE_TENANT ? SEAL_E_KEY : SEAL_E_OLD);
+	}
+}
+
+/* The core dies after its `deaths`th thing, for every `deaths` until it comes to the end without. */
+static void dies_everywhere(struct fixture *f, enum rotate_what what)
+{
+	bool done = false;
+
+	for (unsigned deaths = 1; !done && deaths < DEATHS_MAX; deaths++) {
+		f->n_old = 0;
+		assert_int_equal(rows_each(f->rows, keep_old, f), 0);
+		f->left = deaths;
+		f->dead = false;
+		assert_int_equal(begin(f, what), 0);
+		go_on(f);
+		done = !f->dead;
+		f->left = 0;
+		die(f);
+		expect_all(f);
+		assert_true(rotate_step(&f->vault) == ROTATE_IDLE || !done);
+		go_on(f);
+		assert_int_equal(rotate_step(&f->vault), ROTATE_IDLE);
+		assert_false(files_has_next(&f->vault.files));
+		assert_int_equal(f->vault.keys.n_roots, 1);
+		expect_old_void(f, what);
+		die(f);
+		expect_all(f);
+	}
+	assert_true(done);
+}
+
+static void the_root_key(void **state)
+{
+	dies_everywhere(*state, ROTATE_ROOT);
+}
+
+static void tenant_keys(void **state)
+{
+	dies_everywhere(*state, ROTATE_TENANT);
+}
+
+static void credential_keys(void **state)
+{
+	dies_everywhere(*state, ROTATE_CREDENTIAL);
+}
+
+/* A disk that is full: the step is not done, the old state stands, and the next try succeeds. */
+static void a_step_that_cannot_be_saved_is_not_done(void **state)
+{
+	struct fixture *f = *state;
+	int fd = f->vault.keys.fd, full = open("/dev/full", O_RDWR | O_CLOEXEC);
+
+	assert_true(full >= 0);
+	f->vault.keys.fd = full;
+	assert_int_equal(begin(f, ROTATE_TENANT), VAULT_E_STORAGE);
+	assert_int_equal(rotate_step(&f->vault), ROTATE_IDLE);
+	f->vault.keys.fd = fd;
+	assert_int_equal(begin(f, ROTATE_TENANT), 0);
+	assert_int_equal(begin(f, ROTATE_CREDENTIAL), VAULT_E_BUSY);
+	assert_int_equal(rotate_advance(&f->vault), 0);
+	f->vault.keys.fd = full;
+	assert_int_equal(rotate_advance(&f->vault), VAULT_E_STORAGE);
+	assert_int_equal(rotate_step(&f->vault), ROTATE_ACKNOWLEDGED);
+	assert_int_equal(rotate_left(&f->vault), 0); /* nothing was flipped */
+	f->vault.keys.fd = fd;
+	(void)close(full);
+	go_on(f);
+	expect_all(f);
+}
+
+/* A key that does not come back from the disk as it was written must never become the active one. */
+static void what_cannot_be_read_back_is_not_used(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(begin(f, ROTATE_TENANT), 0);
+	uint8_t zeros[512] = {0};
+	off_t half = (off_t)(f->vault.keys.count % 2) * KEYS_HALF_EVERY;
+	assert_int_equal(pwrite(f->vault.keys.fd, zeros, sizeof(zeros), half + 350), sizeof(zeros));
+	assert_int_equal(rotate_advance(&f->vault), VAULT_E_ROOT);
+	assert_int_equal(rotate_step(&f->vault), ROTATE_PENDING);
+	expect_all(f);
+}
+
+/* A torn write, and a half that another hand has changed: the other half counts. */
+static void half_a_table_is_enough(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t byte;
+
+	for (unsigned half = 0; half < 2; half++) {
+		off_t at = (off_t)half * KEYS_HALF_EVERY + 400;
+		assert_int_equal(pread(f->vault.keys.fd, &byte, 1, at), 1);
+		byte ^= 1;
+		assert_int_equal(pwrite(f->vault.keys.fd, &byte, 1, at), 1);
+		vault_seal(&f->vault);
+		if (half == 0) {
+			assert_int_equal(unseal(f), 0);
+			continue;
+		}
+		assert_int_equal(unseal(f), VAULT_E_ROOT);
+	}
+}
+
+/* Each mark by itself: a flipped bit, another place. */
+static void marks_are_believed_only_whole(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t slot[256], byte;
+
+	const struct span id = SPAN_LIT("another");
+	off_t place = CREDENTIALS * 512; /* each credential has one, of two slots */
+
+	assert_int_equal(marks_raise(&f->vault.marks, id, 5), 0);
+	assert_int_equal(marks_raise(&f->vault.marks, id, 3), 0);
+	assert_int_equal(marks_raise(&f->vault.marks, id, 6), 0);
+	die(f);
+	assert_int_equal(marks_get(&f->vault.marks, id), 6);
+	int fd = f->vault.files.marks_fd;
+	/* The newer slot is torn: the older one says less, but says it. */
+	assert_int_equal(pread(fd, &byte, 1, place + 14), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(fd, &byte, 1, place + 14), 1);
+	vault_seal(&f->vault);
+	assert_int_equal(unseal(f), 0);
+	assert_int_equal(marks_get(&f->vault.marks, id), 5);
+	/* A genuine slot in another one's place. */
+	assert_int_equal(pread(fd, slot, sizeof(slot), 256), sizeof(slot));
+	assert_int_equal(pwrite(fd, slot, sizeof(slot), 512 + 256), sizeof(slot));
+	vault_seal(&f->vault);
+	assert_int_equal(unseal(f), VAULT_E_MARKS);
+}
+
+static void the_root_key_under_a_passphrase(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t before[ROOT_SEALED_BYTES];
+
+	memcpy(before, f->vault.files.sealed, sizeof(before));
+	assert_int_equal(begin(f, ROTATE_ROOT), 0);
+	assert_int_equal(rotate_advance(&f->vault), 0);
+	die(f);
+	go_on(f);
+	assert_memory_not_equal(f->vault.files.sealed, before, sizeof(before));
+	die(f);
+	expect_all(f);
+}
+
+int main(void)
+{
+	/* clang-format off */
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(tenant_keys),
+		TEST(credential_keys),
+		TEST(a_step_that_cannot_be_saved_is_not_done),
+		TEST(what_cannot_be_read_back_is_not_used),
+		TEST(half_a_table_is_enough),
+		TEST(marks_are_believed_only_whole),
+		TEST(the_root_key),
+		cmocka_unit_test_setup_teardown(the_root_key_under_a_passphrase, setup_passphrase, teardown),
+	};
+	/* clang-format on */
+	return sodium_init() < 0 ? 1 : cmocka_run_group_tests_name("rotate", tests, NULL, NULL);
+}
