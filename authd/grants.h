@@ -17,7 +17,7 @@
 #include "proto/proto.h"
 #include "proto/reasons.h"
 
-#define GRANTS_LANES_MAX 256 /* EDGE_KEY.lane */
+#define GRANTS_LANES_MAX 256   /* EDGE_KEY.lane */
 #define GRANTS_LIFE_MS   59000 /* a second less than the egress takes: its clock may lag a little */
 /* What the secret arena must hold for this module. */
 #define GRANTS_ARENA_BYTES (GRANTS_LANES_MAX * 2 * (HMAC_SCHEDULE_BYTES + 96))
