@@ -2,8 +2,9 @@
 #include "cli/config_auth.h"
 
 #include <arpa/inet.h>
-#include <sodium.h>
 #include <stdio.h>
+
+#include "common/base64.h"
 
 #define AUTH_GOOGLE_TOKEN_URL "https://oauth2.googleapis.com/token"
 #define AUTH_GOOGLE_SCOPE     "https://www.googleapis.com/auth/cloud-platform"
@@ -61,8 +62,7 @@ bool config_auth_pins(const char *pins, uint8_t to[CONFIG_PINS_MAX * CONFIG_PIN_
 
 	for (const char *at = pins; config_list_next(&at, &pin); n++)
 		if (n == CONFIG_PINS_MAX ||
-		    sodium_base642bin(to + n * CONFIG_PIN_BYTES, CONFIG_PIN_BYTES, (const char *)pin.p, pin.len, NULL,
-				      &len, NULL, sodium_base64_VARIANT_ORIGINAL) ||
+		    !base64_decode(BASE64_STANDARD, pin, to + n * CONFIG_PIN_BYTES, CONFIG_PIN_BYTES, &len) ||
 		    len != CONFIG_PIN_BYTES)
 			return false;
 	*ret_len = n * CONFIG_PIN_BYTES;

@@ -27,7 +27,7 @@ LIBRARY_HEADERS = {
     r"jansson\.h": r"cli/.*",
     r"ares.*\.h": r"keyvault/dialer/.*",
     r"llhttp\.h": r"router/.*|keyvault/egress/.*",
-    r"sodium\.h": r"keyvault/.*|authd/.*|auditd/.*|cli/audit.*|cli/config_auth\.c|common/(base64|hmac|note|grant|secret|audit_client)\.[ch]",
+    r"sodium\.h": r"keyvault/.*|authd/.*|auditd/.*|cli/audit.*|common/(base64|hmac|note|grant|secret|audit_client)\.[ch]",
     r"nettle/.*": r"common/(sha256|hmac)\.c|keyvault/fernet\.c",
     r"msgpack\.h": r"proto/.*",
 }
