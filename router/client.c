@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "router/clock.h"
 #include "router/request.h"
 
 #define DOOR_READ_BYTES       65536
@@ -69,7 +70,7 @@ static int client_events(const struct client *c, int readable)
 
 static void client_tell(struct client *c, enum event_kind kind)
 {
-	c->door->all->now_us = uv_hrtime() / 1000;
+	clock_tell(c->door->all);
 	request_event(&c->request, &(struct event){.kind = kind});
 }
 
@@ -132,7 +133,7 @@ static void client_receive(struct client *c)
 		client_tell(c, EV_GONE);
 		return;
 	}
-	c->door->all->now_us = uv_hrtime() / 1000;
+	clock_tell(c->door->all);
 	request_input(&c->request, span_of(c->door->read, (size_t)n));
 }
 
@@ -268,7 +269,7 @@ static void on_door(uv_poll_t *poll, int status, int events)
 				(void)uv_poll_stop(&d->poll);
 			return;
 		}
-		d->all->now_us = uv_hrtime() / 1000;
+		clock_tell(d->all);
 		if (d->n >= d->n_max + DOOR_SPARE || client_new(d, fd, &from))
 			(void)close(fd);
 	}

@@ -5,6 +5,7 @@
 
 #include "common/err.h"
 #include "common/ipc.h"
+#include "router/clock.h"
 #include "router/request.h"
 
 struct peers {
@@ -17,7 +18,7 @@ struct peers {
 
 static void peers_tell(struct request *r, const struct event *ev)
 {
-	r->all->now_us = uv_hrtime() / 1000;
+	clock_tell(r->all);
 	r->call.conn = NULL;
 	request_event(r, ev);
 }
@@ -75,7 +76,7 @@ static int on_revoked(void *ctx, struct ipc_conn *conn, uint64_t id, const void 
 	(void)conn;
 	(void)id;
 	(void)fd;
-	p->all->now_us = uv_hrtime() / 1000;
+	clock_tell(p->all);
 	requests_revoke(p->all, revoked->principal);
 	return 0;
 }

@@ -23,7 +23,8 @@ struct requests {
 	struct list in_state[N_REQUEST_STATES]; /* each in order of deadline */
 	uint64_t wait_ms[N_REQUEST_STATES];
 	size_t n;
-	uint64_t now_us, unix_s; /* kept current by the adapters */
+	uint64_t now_us, unix_s; /* kept current by the adapters: router/clock.h */
+	bool clock_told;
 	bool draining;
 	struct request_limits limits;
 	struct proxies trusted;

@@ -12,6 +12,7 @@
 #include "common/daemon.h"
 #include "common/err.h"
 #include "common/ipc.h"
+#include "router/clock.h"
 #include "router/request.h"
 
 #define LANE_SLOT_BITS 20
@@ -85,7 +86,7 @@ static struct upstream *lane_stream(struct lane *l, uint64_t id, uint64_t where,
 
 static void lane_tell(struct lane *l, struct upstream *u, const struct event *ev)
 {
-	l->all->now_us = uv_hrtime() / 1000;
+	clock_tell(l->all);
 	request_event(container_of(u, struct request, upstream), ev);
 }
 

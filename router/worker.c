@@ -144,6 +144,7 @@ static void worker_end_turn(void *ctx)
 	worker_now(w);
 	door_flush(w->door);
 	worker_set_clock(w);
+	w->all.clock_told = false;
 	if (w->drain_ms && door_connections(w->door) == 0)
 		daemon_stop(&w->daemon);
 }
