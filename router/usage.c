@@ -4,20 +4,29 @@
 /* No bill has more; larger numbers do not fit the records. */
 #define USAGE_TOKENS_MAX UINT32_MAX
 
-static const uint8_t *usage_find(struct span text, const char *what)
+/* Behind the first `name`, quotes included, or NULL. Few keys stand before it: from quote to quote is the shortest way.
+ */
+static const uint8_t *usage_find(struct span object, struct span name)
 {
-	return memmem(text.p, text.len, what, strlen(what));
+	const uint8_t *p = object.p, *end = object.p + object.len;
+
+	while ((p = memchr(p, '"', (size_t)(end - p))) && (size_t)(end - p) >= name.len) {
+		if (memcmp(p, name.p, name.len) == 0)
+			return p + name.len;
+		p++;
+	}
+	return NULL;
 }
 
 /* The number after `"name":`, 0 when there is none; *ret_end moves on to its end. */
-static uint64_t usage_number(struct span object, const char *name, const uint8_t **ret_end)
+static uint64_t usage_number(struct span object, struct span name, const uint8_t **ret_end)
 {
 	const uint8_t *p = usage_find(object, name), *end = object.p + object.len;
 	uint64_t n = 0;
 
 	if (!p)
 		return 0;
-	for (p += strlen(name); p < end && (*p == ' ' || *p == ':'); p++)
+	for (; p < end && (*p == ' ' || *p == ':'); p++)
 		;
 	for (; p < end && *p >= '0' && *p <= '9' && n <= USAGE_TOKENS_MAX; p++)
 		n = n * 10 + (uint64_t)(*p - '0');
@@ -36,8 +45,8 @@ bool usage_read(struct usage *usage, struct span text)
 		if (rest.len < name.len || !span_eq(span_of(rest.p, name.len), name))
 			continue;
 		const uint8_t *numbers = rest.p, *brace = memrchr(rest.p, '}', rest.len);
-		uint64_t in = usage_number(rest, "\"prompt_tokens\"", &numbers),
-			 out = usage_number(rest, "\"completion_tokens\"", &numbers);
+		uint64_t in = usage_number(rest, SPAN_LIT("\"prompt_tokens\""), &numbers),
+			 out = usage_number(rest, SPAN_LIT("\"completion_tokens\""), &numbers);
 		if (in || out) {
 			*usage = (struct usage){in, out};
 			return in && out && brace && brace >= numbers;
