@@ -11,7 +11,7 @@ static const uint8_t *usage_find(struct span object, struct span name)
 	const uint8_t *p = object.p, *end = object.p + object.len;
 
 	while ((p = memchr(p, '"', (size_t)(end - p))) && (size_t)(end - p) >= name.len) {
-		if (memcmp(p, name.p, name.len) == 0)
+		if (span_eq(span_of(p, name.len), name))
 			return p + name.len;
 		p++;
 	}
