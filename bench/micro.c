@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "bench/micro_rotation.h"
 #include "classifier/classify.h"
 #include "common/grant.h"
 #include "common/json_scan.h"
@@ -260,6 +261,7 @@ int main(void)
 			printf("%-40s %8.0f ns\n", benches[i].name, ns);
 	}
 	printf("%-40s %8.1f us\n", "scrub: a reply of 1.5 KB, p99", p99_us(&b, bench_scrub));
+	printf("%-40s %8.0f credentials/s\n", "rotation: rewrap, with SQLite", micro_rotation());
 	scrub_deinit(&b.scrub);
 	b.arena = secret_arena_free(b.arena);
 	b.classifier = classifier_free(b.classifier);
