@@ -316,6 +316,70 @@ static void credential_keys(void **state)
 	dies_everywhere(*state, ROTATE_CREDENTIAL);
 }
 
+/* ---- nothing is left of a key in memory, the arena included ---- */
+
+#define MASK 0x5a /* the needle itself must not be found */
+
+static unsigned count_in(const uint8_t *p, size_t len, const uint8_t masked[KEYRING_KEY_BYTES])
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i + KEYRING_KEY_BYTES <= len; i++) {
+		size_t k = 0;
+		while (k < KEYRING_KEY_BYTES && (p[i + k] ^ MASK) == masked[k])
+			k++;
+		n += k == KEYRING_KEY_BYTES;
+	}
+	return n;
+}
+
+/* In every page of this process that can be written; the arena is open, and one that /proc/self/mem can read. */
+static unsigned count_everywhere(struct fixture *f, const uint8_t masked[KEYRING_KEY_BYTES])
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	unsigned long low, high;
+	char line[512], mode[5];
+	unsigned n = 0;
+
+	secret_open(f->arena);
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx %4s", &low, &high, mode) != 3 || mode[1] != 'w')
+			continue;
+		uint8_t *copy = malloc(high - low);
+		ssize_t got = pread(mem, copy, high - low, (off_t)low);
+		n += got > 0 ? count_in(copy, (size_t)got, masked) : 0;
+		free(copy);
+	}
+	secret_close(f->arena);
+	(void)fclose(maps);
+	(void)close(mem);
+	return n;
+}
+
+static void an_old_key_is_nowhere(void **state)
+{
+	struct fixture *f = *state;
+	struct secret key = SECRET_NULL;
+	uint8_t masked[KEYRING_KEY_BYTES];
+
+	vault_deinit(&f->vault);
+	secret_arena_free(f->arena);
+	assert_int_equal(secret_arena_new_without(65536, SECRET_WITHOUT_MEMFD | SECRET_WITHOUT_PKEY, &f->arena), 0);
+	open_vault(f);
+	assert_int_equal(keys_unwrap(&f->vault.keys, keys_active(&f->vault.keys, SPAN_LIT("acme")), &key), 0);
+	secret_open(f->arena);
+	for (size_t i = 0; i < sizeof(masked); i++)
+		masked[i] = key.p[i] ^ MASK;
+	secret_close(f->arena);
+	assert_in_range(count_everywhere(f, masked), 1, 1000); /* the search finds what is there */
+	secret_free(f->arena, &key);
+	assert_int_equal(begin(f, ROTATE_TENANT), 0);
+	go_on(f);
+	assert_int_equal(rotate_step(&f->vault), ROTATE_IDLE);
+	assert_int_equal(count_everywhere(f, masked), 0);
+}
+
 /* A disk that is full: the step is not done, the old state stands, and the next try succeeds. */
 static void a_step_that_cannot_be_saved_is_not_done(void **state)
 {
@@ -378,7 +442,7 @@ static void half_a_table_is_enough(void **state)
 static void marks_are_believed_only_whole(void **state)
 {
 	struct fixture *f = *state;
-	uint8_t slot[256], byte;
+	uint8_t slot[256], other[256], byte;
 
 	const struct span id = SPAN_LIT("another");
 	off_t place = CREDENTIALS * 512; /* each credential has one, of two slots */
@@ -396,9 +460,11 @@ static void marks_are_believed_only_whole(void **state)
 	vault_seal(&f->vault);
 	assert_int_equal(unseal(f), 0);
 	assert_int_equal(marks_get(&f->vault.marks, id), 5);
-	/* A genuine slot in another one's place. */
+	/* Two genuine slots, each in the other one's place. */
 	assert_int_equal(pread(fd, slot, sizeof(slot), 256), sizeof(slot));
+	assert_int_equal(pread(fd, other, sizeof(other), 512 + 256), sizeof(other));
 	assert_int_equal(pwrite(fd, slot, sizeof(slot), 512 + 256), sizeof(slot));
+	assert_int_equal(pwrite(fd, other, sizeof(other), 256), sizeof(other));
 	vault_seal(&f->vault);
 	assert_int_equal(unseal(f), VAULT_E_MARKS);
 }
@@ -428,6 +494,7 @@ int main(void)
 		TEST(a_step_that_cannot_be_saved_is_not_done),
 		TEST(what_cannot_be_read_back_is_not_used),
 		TEST(half_a_table_is_enough),
+		TEST(an_old_key_is_nowhere),
 		TEST(marks_are_believed_only_whole),
 		TEST(the_root_key),
 		cmocka_unit_test_setup_teardown(the_root_key_under_a_passphrase, setup_passphrase, teardown),

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "keyvault/keys_wrap.h"
 #include "keyvault/root.h"
 
 struct fixture {
@@ -356,6 +357,39 @@ static void a_fresh_credential_key_leaves_nothing_of_the_old_blob(void **state)
 	assert_int_equal(unseal(f, span_of(made, len)), 0);
 }
 
+/* By somebody who has every key: both boxes open, but the head commits to another key. */
+static void the_commitment_is_looked_at(void **state)
+{
+	struct fixture *f = *state;
+	struct secret tenant = SECRET_NULL, key = SECRET_NULL;
+	uint8_t context[SEAL_BYTES_MAX], enc[KEYRING_KEY_BYTES];
+	struct seal_view v;
+
+	assert_int_equal(seal_parse(span_of(f->blob, f->blob_len), &v), 0);
+	uint8_t *commitment = f->blob + (v.commitment.p - f->blob), *wrapped = f->blob + (v.wrapped.p - f->blob);
+	const struct keys_tenant *t = keys_find(&f->keys, v.binding.tenant, v.key_id);
+	assert_int_equal(keys_unwrap(&f->keys, t, &tenant), 0);
+	for (int wrong = 0; wrong < 2; wrong++) {
+		memcpy(context, v.head.p, v.head.len);
+		memcpy(context + v.head.len, v.key_id.p, v.key_id.len);
+		struct span where = span_of(context, v.head.len + v.key_id.len);
+		if (wrong == 0)
+			assert_int_equal(keys_unwrap_with(f->arena, &tenant, where, wrapped, &key), 0);
+		commitment[0] ^= (uint8_t)wrong;
+		memcpy(context, v.head.p, v.head.len);
+		keys_wrap(f->arena, &tenant, where, &key, wrapped);
+		secret_open(f->arena);
+		(void)crypto_kdf_derive_from_key(enc, sizeof(enc), 1, "bh-seal1", key.p);
+		secret_close(f->arena);
+		(void)crypto_aead_xchacha20poly1305_ietf_encrypt(f->blob + (v.box.p - f->blob), NULL,
+								 (const uint8_t *)key_text, strlen(key_text), v.head.p,
+								 v.head.len, NULL, v.nonce.p, enc);
+		assert_int_equal(unseal(f, span_of(f->blob, f->blob_len)), wrong ? SEAL_E_TAG : 0);
+	}
+	secret_free(f->arena, &tenant);
+	secret_free(f->arena, &key);
+}
+
 /* ---- the cipher itself, by the public vectors ---- */
 
 static struct span hex(const json_t *test, const char *key, uint8_t *to, size_t cap)
@@ -423,6 +457,7 @@ int main(void)
 		TEST(bad_destinations_are_refused),
 		TEST(bad_secrets_are_refused),
 		TEST(a_full_arena_refuses),
+		TEST(the_commitment_is_looked_at),
 		TEST(a_rewrapped_blob_is_the_same_secret_under_another_key),
 		TEST(a_fresh_credential_key_leaves_nothing_of_the_old_blob),
 		cmocka_unit_test(wycheproof),

@@ -153,19 +153,45 @@ def found_outside(processes, needles):
         os.close(memory)
 
 
+SODIUM = ctypes.CDLL("libsodium.so.23")
+
+
+def derived(key, number, context):
+    made = ctypes.create_string_buffer(32)
+    SODIUM.crypto_kdf_derive_from_key(made, ctypes.c_size_t(32), ctypes.c_uint64(number), context, key)
+    return made.raw
+
+
+def unwrapped(by, wrapped, context):
+    """keyvault/keys_wrap.h"""
+    key = ctypes.create_string_buffer(32)
+    assert SODIUM.crypto_aead_xchacha20poly1305_ietf_decrypt(
+        key, None, None, wrapped[24:], ctypes.c_ulonglong(48), context, ctypes.c_ulonglong(len(context)), wrapped[:24], by) == 0
+    return key.raw
+
+
+def every_key(gateway, root):
+    """{name: key} of all that hangs below the root key, read from keyvault/keys as keyvault/keys_table.c writes it."""
+    with open(os.path.join(gateway.state, "keyvault", "keys"), "rb") as f:
+        data = f.read()
+    half = max((h for h in (data[:2 << 20], data[2 << 20:]) if h[:4] == b"BHK1"), key=lambda h: h[4:12])
+    master = unwrapped(derived(root, 1, b"bh-roots"), half[49:121], half[17:49])
+    keys = {"root key": root, "master key": master}
+    for number, context in enumerate((b"bh-creds", b"bh-field", b"bh-peppr", b"bh-edges", b"bh-chkpt", b"bh-links", b"bh-hooks",
+                                      b"bh-table", b"bh-marks"), 1):
+        keys[context.decode()] = derived(master, number, context)
+    for at in range(304, 304 + 162 * int.from_bytes(half[300:304], "big"), 162):
+        row = half[at:at + 162]
+        keys[f"tenant key {row[:16].hex()}"] = unwrapped(
+            keys["bh-creds"], row[90:162], b"tenant\0" + row[:16] + row[17:21] + row[25:90])
+    return keys
+
+
 @ROOT_ONLY
 @pytest.mark.skipif(INSTRUMENTED, reason="the sanitizers keep freed memory")
 def test_no_key_of_the_hierarchy_is_outside_the_arena():
-    """The root key is ours, so every purpose key is known: none of them in any process, open or sealed."""
-    sodium = ctypes.CDLL("libsodium.so.23")
+    """The root key is ours, so every key below it is known: none of them in any process, open, sealed, or after a rotation."""
     root = os.urandom(32)
-    keys = {"root key": root}
-    for number, context in enumerate((b"bh-creds", b"bh-field", b"bh-peppr", b"bh-edges", b"bh-chkpt", b"bh-links", b"bh-hooks"), 1):
-        key = ctypes.create_string_buffer(32)
-        sodium.crypto_kdf_derive_from_key(key, ctypes.c_size_t(32), ctypes.c_uint64(number), context, root)
-        keys[context.decode()] = key.raw
-    needles = {f"{name}{part}": key[half] for name, key in keys.items()
-               for part, half in (("", slice(32)), (", first half", slice(16)), (", second half", slice(16, 32)))}
     with scratch() as folder, Provider(folder) as provider:
         path = os.path.join(folder, "rootkey")
         with open(path, "wb") as f:
@@ -177,6 +203,12 @@ def test_no_key_of_the_hierarchy_is_outside_the_arena():
             gateway.add_key()
             gateway.key = gateway.make_key()["key"]
             wait_for("service", lambda: gateway.chat("gpt-x").status == 200)
+            keys = every_key(gateway, root)
+            gateway.cli("vault", "rotate", "--what", "tenant")
+            before, keys = len(keys), {**keys, **every_key(gateway, root)}
+            assert len(keys) == before + 1 == 13, "the old tenant key and the new one"
+            needles = {f"{name}{part}": key[half] for name, key in keys.items()
+                       for part, half in (("", slice(32)), (", first half", slice(16)), (", second half", slice(16, 32)))}
             for act in (lambda: None, lambda: gateway.cli("vault", "seal"), lambda: gateway.cli("vault", "unseal")):
                 act()
                 processes = {**gateway.pids(), gateway.process.pid: "launcher"}
