@@ -100,7 +100,9 @@ int keys_format(const struct keys *k, uint64_t count, uint8_t **ret_bytes, size_
 	if (!bytes)
 		return err_origin(-ENOMEM);
 	table_put_head(k, count, &at);
-	for (const struct keys_tenant *t = k->tenants; t < k->tenants + k->n_tenants; t++) {
+	for (size_t i = 0; i < k->n_tenants; i++) {
+		const struct keys_tenant *t = &k->tenants[i];
+
 		table_put(&at, t->id, KEYS_ID_BYTES);
 		table_put_number(&at, t->state, 1);
 		table_put_number(&at, t->version, 4);

@@ -109,7 +109,7 @@ int rotate_begin(struct vault *v, enum rotate_what what, struct span tenant, uin
 	if (r)
 		return r;
 	k->rotation = (struct keys_rotation){
-		.what = what, .step = ROTATE_PENDING, .rate = rate, .generation = k->generation + 1};
+		.what = (uint8_t)what, .step = ROTATE_PENDING, .rate = rate, .generation = k->generation + 1};
 	if (tenant.len)
 		memcpy(k->rotation.tenant, tenant.p, tenant.len);
 	return rotate_commit(k, &before, what == ROTATE_TENANT ? rotate_add_successors(k) : 0, false);
