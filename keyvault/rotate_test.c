@@ -301,19 +301,11 @@ static void dies_everywhere(struct fixture *f, enum rotate_what what)
 	assert_true(done);
 }
 
-static void the_root_key(void **state)
-{
-	dies_everywhere(*state, ROTATE_ROOT);
-}
-
-static void tenant_keys(void **state)
+static void a_core_that_dies_anywhere_loses_nothing(void **state)
 {
 	dies_everywhere(*state, ROTATE_TENANT);
-}
-
-static void credential_keys(void **state)
-{
 	dies_everywhere(*state, ROTATE_CREDENTIAL);
+	dies_everywhere(*state, ROTATE_ROOT);
 }
 
 /* ---- nothing is left of a key in memory, the arena included ---- */
@@ -491,14 +483,12 @@ int main(void)
 	/* clang-format off */
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(tenant_keys),
-		TEST(credential_keys),
+		TEST(a_core_that_dies_anywhere_loses_nothing),
 		TEST(a_step_that_cannot_be_saved_is_not_done),
 		TEST(what_cannot_be_read_back_is_not_used),
 		TEST(half_a_table_is_enough),
 		TEST(an_old_key_is_nowhere),
 		TEST(marks_are_believed_only_whole),
-		TEST(the_root_key),
 		cmocka_unit_test_setup_teardown(the_root_key_under_a_passphrase, setup_passphrase, teardown),
 	};
 	/* clang-format on */
