@@ -187,7 +187,7 @@ def test_an_arena_too_small_for_the_credentials():
     with scratch() as folder:
         providers = [{**PROVIDERS[0], "name": f"p{i}"} for i in range(32)]
         said = start_with_arena(folder, 131072, providers)
-        assert b"131072 is too small for 32 providers; set it to 622592 or more" in said
+        assert b"131072 is too small for 32 providers; set it to 638976 or more" in said
 
 
 @needs_root
