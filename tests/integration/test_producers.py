@@ -72,8 +72,7 @@ def test_what_only_auditd_may_say(gateway, peer, name, fields):
 
 
 def test_the_log_is_good_after_all_this(gateway):
-    gateway.chat("gpt-x")
-    wait_for("the router's own records to come through again",
-             lambda: gateway.audit(request_id=gateway.chat("gpt-x").headers["x-request-id"]))
+    request = gateway.chat("gpt-x").headers["x-request-id"]
+    wait_for("the router's own records to come through again", lambda: gateway.audit(request_id=request))
     done = gateway.verify()
     assert done.returncode == 0, done.stderr
