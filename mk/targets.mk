@@ -39,7 +39,7 @@ again-check:
 
 residue: deps ## 100,000 requests to a provider that spreads the key; then every mapping, core dump and file is searched
 	$(AGAIN) -j2 all units
-	RESIDUE_REQUESTS=100000 $(AGAIN) again-residue
+	$(AGAIN) again-residue RESIDUE_REQUESTS=100000
 again-residue:
 	tests/run --build $(O) --pytest tests/integration/test_residue.py
 
