@@ -357,67 +357,67 @@ static int core_start_timers(struct core *c)
 	return r ? r : core_retire_init(c);
 }
 
+static const struct ipc_row core_authd_rows[] = {
+	{PROTO_CREDENTIAL_LOAD, handle_credential_load},
+	{PROTO_CREDENTIAL_DROP, handle_credential_drop},
+};
+static const struct ipc_row core_egress_rows[] = {
+	{PROTO_UNSEAL, handle_unseal},
+	{PROTO_TOKEN_TAKE, core_handle_token_take},
+	{PROTO_TOKEN_PUT, core_handle_token_put},
+	{PROTO_TOKEN_FAIL, core_handle_token_fail},
+	{PROTO_TOKEN_HOLD, core_handle_token_hold},
+	{PROTO_CREDENTIAL_REJECTED, handle_credential_rejected},
+};
+static const struct ipc_row core_auditd_rows[] = {{PROTO_SIGN_CHECKPOINT, handle_sign_checkpoint}};
+static const struct ipc_row core_admin_rows[] = {
+	{PROTO_VAULT_INIT, handle_vault_init},
+	{PROTO_VAULT_UNSEAL, handle_vault_unseal},
+	{PROTO_VAULT_SEAL, handle_vault_seal},
+	{PROTO_VAULT_ADD, handle_vault_add},
+	{PROTO_VAULT_STATUS, handle_vault_status},
+	{PROTO_VAULT_IMPORT_FERNET, core_import_fernet},
+	{PROTO_VAULT_EXPORT_FERNET, core_export_fernet},
+	{PROTO_VAULT_ROTATE_FERNET, core_rotate_fernet},
+	{PROTO_VAULT_BACKUP, core_backup},
+	{PROTO_VAULT_RESTORE, core_restore},
+	{PROTO_VAULT_SOURCE, core_source},
+	{PROTO_VAULT_ROTATE, core_handle_rotate},
+	{PROTO_VAULT_ROTATION, core_handle_rotation},
+};
+static const struct ipc_edge_spec core_authd_spec = {.peer = ROLE_AUTHD,
+						     .rows = core_authd_rows,
+						     .n_rows = ARRAY_LEN(core_authd_rows),
+						     .on_open = on_authd_open,
+						     .conns_max = 2};
+static const struct ipc_edge_spec core_egress_spec = {.peer = ROLE_EGRESS,
+						      .rows = core_egress_rows,
+						      .n_rows = ARRAY_LEN(core_egress_rows),
+						      .on_open = on_egress_open,
+						      .on_close = on_egress_close,
+						      .conns_max = LANES_MAX};
+static const struct ipc_edge_spec core_auditd_spec = {.peer = ROLE_AUDITD,
+						      .rows = core_auditd_rows,
+						      .n_rows = ARRAY_LEN(core_auditd_rows),
+						      .on_open = on_auditd_open,
+						      .conns_max = 2};
+static const struct ipc_edge_spec core_admin_spec = {.peer = ROLE_CLI,
+						     .rows = core_admin_rows,
+						     .n_rows = ARRAY_LEN(core_admin_rows),
+						     .on_close = on_admin_close,
+						     .conns_max = CORE_ADMIN_CONNS_MAX};
+
 int core_serve(struct core *c)
 {
-	static const struct ipc_row authd_rows[] = {
-		{PROTO_CREDENTIAL_LOAD, handle_credential_load},
-		{PROTO_CREDENTIAL_DROP, handle_credential_drop},
-	};
-	static const struct ipc_row egress_rows[] = {
-		{PROTO_UNSEAL, handle_unseal},
-		{PROTO_TOKEN_TAKE, core_handle_token_take},
-		{PROTO_TOKEN_PUT, core_handle_token_put},
-		{PROTO_TOKEN_FAIL, core_handle_token_fail},
-		{PROTO_TOKEN_HOLD, core_handle_token_hold},
-		{PROTO_CREDENTIAL_REJECTED, handle_credential_rejected},
-	};
-	static const struct ipc_row auditd_rows[] = {{PROTO_SIGN_CHECKPOINT, handle_sign_checkpoint}};
-	static const struct ipc_row admin_rows[] = {
-		{PROTO_VAULT_INIT, handle_vault_init},
-		{PROTO_VAULT_UNSEAL, handle_vault_unseal},
-		{PROTO_VAULT_SEAL, handle_vault_seal},
-		{PROTO_VAULT_ADD, handle_vault_add},
-		{PROTO_VAULT_STATUS, handle_vault_status},
-		{PROTO_VAULT_IMPORT_FERNET, core_import_fernet},
-		{PROTO_VAULT_EXPORT_FERNET, core_export_fernet},
-		{PROTO_VAULT_ROTATE_FERNET, core_rotate_fernet},
-		{PROTO_VAULT_BACKUP, core_backup},
-		{PROTO_VAULT_RESTORE, core_restore},
-		{PROTO_VAULT_SOURCE, core_source},
-		{PROTO_VAULT_ROTATE, core_handle_rotate},
-		{PROTO_VAULT_ROTATION, core_handle_rotation},
-	};
-	static const struct ipc_edge_spec authd = {.peer = ROLE_AUTHD,
-						   .rows = authd_rows,
-						   .n_rows = ARRAY_LEN(authd_rows),
-						   .on_open = on_authd_open,
-						   .conns_max = 2};
-	static const struct ipc_edge_spec egress = {.peer = ROLE_EGRESS,
-						    .rows = egress_rows,
-						    .n_rows = ARRAY_LEN(egress_rows),
-						    .on_open = on_egress_open,
-						    .on_close = on_egress_close,
-						    .conns_max = LANES_MAX};
-	static const struct ipc_edge_spec auditd = {.peer = ROLE_AUDITD,
-						    .rows = auditd_rows,
-						    .n_rows = ARRAY_LEN(auditd_rows),
-						    .on_open = on_auditd_open,
-						    .conns_max = 2};
-	static const struct ipc_edge_spec admin = {.peer = ROLE_CLI,
-						   .rows = admin_rows,
-						   .n_rows = ARRAY_LEN(admin_rows),
-						   .on_close = on_admin_close,
-						   .conns_max = CORE_ADMIN_CONNS_MAX};
-
 	int r = core_start_timers(c);
 	if (!r)
-		r = ipc_serve(c->daemon.ipc, &authd, c, &c->authd);
+		r = ipc_serve(c->daemon.ipc, &core_authd_spec, c, &c->authd);
 	if (!r)
-		r = ipc_serve(c->daemon.ipc, &egress, c, &c->egress);
+		r = ipc_serve(c->daemon.ipc, &core_egress_spec, c, &c->egress);
 	if (!r)
-		r = ipc_serve(c->daemon.ipc, &auditd, c, &c->auditd);
+		r = ipc_serve(c->daemon.ipc, &core_auditd_spec, c, &c->auditd);
 	if (!r)
-		r = ipc_serve(c->daemon.ipc, &admin, c, &c->admin);
+		r = ipc_serve(c->daemon.ipc, &core_admin_spec, c, &c->admin);
 	return r;
 }
 

@@ -87,9 +87,9 @@ def test_not_called(pattern):
 
 
 def test_no_leftovers():
-    word = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+    word = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX|HA" r"CK)\b")  # in halves: this file is searched too
     ours = files() + files("tests", "bench", suffixes=(".c", ".h", ".def", ".py", ".mjs", ".sh"))
-    bad = [p for p in ours if word.search(text(p)) and "node_modules" not in p and not p.endswith("test_banned.py")]
+    bad = [p for p in ours if word.search(text(p)) and "node_modules" not in p]
     assert not bad, "\n".join(bad)
 
 
