@@ -12,55 +12,7 @@
 #include <unistd.h>
 
 #include "authd/store.h"
-
-static const struct log log_of_test = {.daemon = "test"};
-
-struct fixture {
-	char folder[64];
-	struct store *store;
-};
-
-static void reopen(struct fixture *f)
-{
-	f->store = store_close(f->store);
-	assert_int_equal(store_open(f->folder, &log_of_test, &f->store), 0);
-}
-
-static void path_of(const struct fixture *f, const char *name, char path[128])
-{
-	int n = snprintf(path, 128, "%s/%s", f->folder, name);
-
-	assert_true(n > 0 && n < 128);
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	if (!f)
-		return -1;
-	strcpy(f->folder, "/tmp/bulkhead_store_XXXXXX");
-	if (!mkdtemp(f->folder) || store_open(f->folder, &log_of_test, &f->store))
-		return -1;
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	static const char *const names[] = {"authd.db", "authd.db-wal", "authd.db-shm", "authd.db-journal"};
-	struct fixture *f = *state;
-	char path[128];
-
-	store_close(f->store);
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		path_of(f, names[i], path);
-		unlink(path);
-	}
-	assert_int_equal(rmdir(f->folder), 0);
-	free(f);
-	return 0;
-}
+#include "tests/support/store_fixture.h"
 
 static struct store_credential sample_credential(uint64_t version, struct span blob)
 {
@@ -89,7 +41,7 @@ static int see(void *ctx, const struct store_credential *c)
 
 static void test_versions_of_a_credential_only_grow(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	uint8_t blob[STORE_BLOB_BYTES_MAX];
 	struct store_credential c = sample_credential(3, span_of(blob, sizeof(blob)));
 	struct seen seen = {0};
@@ -105,7 +57,7 @@ static void test_versions_of_a_credential_only_grow(void **state)
 	assert_int_equal(seen.blob[0], 0);
 	c.version = 4;
 	assert_int_equal(store_credential_put(f->store, &c), 0);
-	reopen(f);
+	store_reopen(f);
 	seen = (struct seen){0};
 	assert_int_equal(store_credential_each(f->store, see, &seen), 0);
 	assert_int_equal(seen.n, 1);
@@ -118,7 +70,7 @@ static void test_versions_of_a_credential_only_grow(void **state)
 
 static void test_a_removed_credential_is_gone_but_not_its_version(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	uint8_t blob[64] = {0};
 	struct store_credential c = sample_credential(3, span_of(blob, sizeof(blob)));
 	struct seen seen = {0};
@@ -139,22 +91,22 @@ static void test_a_removed_credential_is_gone_but_not_its_version(void **state)
 }
 
 /* By another hand: quicker than as many transactions. */
-static void execute(struct fixture *f, const char *sql)
+static void execute(struct store_fixture *f, const char *sql)
 {
 	char path[128];
 	sqlite3 *db;
 
 	f->store = store_close(f->store);
-	path_of(f, "authd.db", path);
+	store_path(f, "authd.db", path);
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-	assert_int_equal(store_open(f->folder, &log_of_test, &f->store), 0);
+	assert_int_equal(store_open(f->folder, &store_log, &f->store), 0);
 }
 
 static void test_credentials_are_limited(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	uint8_t blob[64] = {0};
 	struct store_credential c = sample_credential(2, span_of(blob, sizeof(blob)));
 	char sql[256];
@@ -172,7 +124,7 @@ static void test_credentials_are_limited(void **state)
 
 static void test_two_versions_live_side_by_side(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	uint8_t blob[64] = {0};
 	struct store_credential c = sample_credential(1, span_of(blob, sizeof(blob)));
 	struct seen seen = {0};
@@ -210,7 +162,7 @@ static void test_two_versions_live_side_by_side(void **state)
 /* A part of the bytes is exchanged only where the whole is what it must be. */
 static void test_compare_and_swap(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	uint8_t blob[100] = {0}, digest[32], done[4];
 	struct store_credential c = sample_credential(1, span_of(blob, sizeof(blob)));
 	struct seen seen = {0};
@@ -231,7 +183,7 @@ static void test_compare_and_swap(void **state)
 	assert_int_equal(store_credential_swap(f->store, &swap, 1, done), 0); /* it is not any more what it was */
 	assert_int_equal(done[0], 0);
 	assert_int_equal(store_credential_sync(f->store), 0);
-	reopen(f);
+	store_reopen(f);
 	assert_int_equal(store_credential_each(f->store, see, &seen), 0);
 	memcpy(blob + 10, "new", 3);
 	assert_int_equal(seen.blob_len, sizeof(blob));
@@ -241,7 +193,7 @@ static void test_compare_and_swap(void **state)
 
 static void test_a_database_of_the_first_schema(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	struct seen seen = {0};
 
 	execute(f,
@@ -258,7 +210,7 @@ static void test_a_database_of_the_first_schema(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, store_setup, store_teardown)
 		T(test_versions_of_a_credential_only_grow),
 		T(test_a_removed_credential_is_gone_but_not_its_version),
 		T(test_credentials_are_limited),

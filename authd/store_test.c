@@ -13,55 +13,7 @@
 #include <unistd.h>
 
 #include "authd/store.h"
-
-static const struct log log_of_test = {.daemon = "test"};
-
-struct fixture {
-	char folder[64];
-	struct store *store;
-};
-
-static void reopen(struct fixture *f)
-{
-	f->store = store_close(f->store);
-	assert_int_equal(store_open(f->folder, &log_of_test, &f->store), 0);
-}
-
-static void path_of(const struct fixture *f, const char *name, char path[128])
-{
-	int n = snprintf(path, 128, "%s/%s", f->folder, name);
-
-	assert_true(n > 0 && n < 128);
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	if (!f)
-		return -1;
-	strcpy(f->folder, "/tmp/bulkhead_store_XXXXXX");
-	if (!mkdtemp(f->folder) || store_open(f->folder, &log_of_test, &f->store))
-		return -1;
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	static const char *const names[] = {"authd.db", "authd.db-wal", "authd.db-shm", "authd.db-journal"};
-	struct fixture *f = *state;
-	char path[128];
-
-	store_close(f->store);
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		path_of(f, names[i], path);
-		unlink(path);
-	}
-	assert_int_equal(rmdir(f->folder), 0);
-	free(f);
-	return 0;
-}
+#include "tests/support/store_fixture.h"
 
 static struct store_key sample_key(unsigned n)
 {
@@ -89,7 +41,7 @@ static void assert_same_key(const struct store_key *a, const struct store_key *b
 
 static void test_a_key_is_found_after_a_restart(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	struct store_key key = sample_key(1), found;
 
 	key.expires_s = UINT32_MAX;
@@ -99,13 +51,13 @@ static void test_a_key_is_found_after_a_restart(void **state)
 		assert_same_key(&found, &key);
 		assert_int_equal(store_key_find_id(f->store, SPAN_LIT("key_1"), &found), 0);
 		assert_same_key(&found, &key);
-		reopen(f);
+		store_reopen(f);
 	}
 }
 
 static void test_an_unknown_key_is_not_found(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	struct store_key key = sample_key(1), found = {.rpm = 4711};
 
 	assert_int_equal(store_key_find(f->store, key.hmac, &found), STORE_E_NOT_FOUND);
@@ -117,7 +69,7 @@ static void test_an_unknown_key_is_not_found(void **state)
 
 static void test_neither_id_nor_hmac_twice(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	struct store_key a = sample_key(1), b = sample_key(2), c = sample_key(3);
 
 	assert_int_equal(store_key_add(f->store, &a), 0);
@@ -131,7 +83,7 @@ static void test_neither_id_nor_hmac_twice(void **state)
 
 static void test_bounds_are_the_databases_too(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	struct store_key key = sample_key(1), found;
 
 	key.rpm = 1000001;
@@ -148,14 +100,14 @@ static void test_bounds_are_the_databases_too(void **state)
 
 static void test_revocation_stays_and_keeps_its_first_time(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	struct store_key key = sample_key(1), found;
 	uint64_t live;
 
 	assert_int_equal(store_key_add(f->store, &key), 0);
 	assert_int_equal(store_key_revoke(f->store, SPAN_LIT("key_1"), 77), 0);
 	assert_int_equal(store_key_revoke(f->store, SPAN_LIT("key_1"), 99), 0);
-	reopen(f);
+	store_reopen(f);
 	assert_int_equal(store_key_find(f->store, key.hmac, &found), 0);
 	assert_int_equal(found.revoked_s, 77);
 	assert_int_equal(store_key_count(f->store, 100, &live), 0);
@@ -164,7 +116,7 @@ static void test_revocation_stays_and_keeps_its_first_time(void **state)
 
 static void test_who_was_revoked_lately(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	struct store_key key, keys[2];
 	size_t n;
 
@@ -187,7 +139,7 @@ static void test_who_was_revoked_lately(void **state)
 
 static void test_pages_have_every_key_once_in_order(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	struct store_key page[4], key;
 	struct span after = SPAN_NULL;
 	char last[STORE_ID_BYTES];
@@ -215,22 +167,22 @@ static void test_pages_have_every_key_once_in_order(void **state)
 
 static void test_a_second_authd_is_refused(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	struct store *second = NULL;
 	struct store_key key = sample_key(1);
 
 	assert_int_equal(store_key_add(f->store, &key), 0);
-	assert_true(store_open(f->folder, &log_of_test, &second) < 0);
+	assert_true(store_open(f->folder, &store_log, &second) < 0);
 	assert_null(second);
 }
 
 static void test_nobody_else_may_read_it(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	struct stat st;
 	char path[128];
 
-	path_of(f, "authd.db", path);
+	store_path(f, "authd.db", path);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 }
@@ -239,7 +191,7 @@ static void test_nobody_else_may_read_it(void **state)
  */
 static void test_what_was_confirmed_survives_a_kill(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	struct store_key key, found;
 	int reports[2];
 	unsigned confirmed = 0, n;
@@ -252,7 +204,7 @@ static void test_what_was_confirmed_survives_a_kill(void **state)
 	if (pid == 0) {
 		struct store *s;
 
-		if (store_open(f->folder, &log_of_test, &s))
+		if (store_open(f->folder, &store_log, &s))
 			_exit(1);
 		for (n = 1;; n++) {
 			key = sample_key(n);
@@ -269,7 +221,7 @@ static void test_what_was_confirmed_survives_a_kill(void **state)
 		confirmed = n;
 	close(reports[0]);
 	assert_true(confirmed >= 50);
-	reopen(f);
+	store_reopen(f);
 	for (n = 1; n <= confirmed; n++) {
 		key = sample_key(n);
 		assert_int_equal(store_key_find(f->store, key.hmac, &found), 0);
@@ -278,7 +230,7 @@ static void test_what_was_confirmed_survives_a_kill(void **state)
 
 static void test_a_damaged_file_is_an_answer_not_a_crash(void **state)
 {
-	struct fixture *f = *state;
+	struct store_fixture *f = *state;
 	struct store_key key, found;
 	char path[128];
 	uint8_t garbage[4096];
@@ -290,14 +242,14 @@ static void test_a_damaged_file_is_an_answer_not_a_crash(void **state)
 	}
 	f->store = store_close(f->store);
 	memset(garbage, 0xa5, sizeof(garbage));
-	path_of(f, "authd.db", path);
+	store_path(f, "authd.db", path);
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
 	assert_true(fd >= 0);
 	for (off_t at = 4096; at < 40 * 4096; at += 4096)
 		assert_int_equal(pwrite(fd, garbage, sizeof(garbage), at), sizeof(garbage));
 	close(fd);
-	r = store_open(f->folder, &log_of_test, &f->store);
+	r = store_open(f->folder, &store_log, &f->store);
 	if (r == 0)
 		r = store_key_find(f->store, key.hmac, &found) == STORE_E_GONE ? -1 : 0;
 	assert_true(r < 0);
@@ -306,7 +258,7 @@ static void test_a_damaged_file_is_an_answer_not_a_crash(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, store_setup, store_teardown)
 		T(test_a_key_is_found_after_a_restart),
 		T(test_an_unknown_key_is_not_found),
 		T(test_neither_id_nor_hmac_twice),
