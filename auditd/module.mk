@@ -8,6 +8,7 @@ SRC_auditd := auditd/ledger.c auditd/recover.c auditd/writer.c auditd/producers.
 $(eval $(call library,auditd,$(SRC_auditd)))
 $(eval $(call program,auditd,auditd/main.c,auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call library,testlog,tests/support/test_log.c))
+$(eval $(call unit,auditd/leaf,auditlog common proto,libsodium nettle msgpack))
 $(eval $(call unit,auditd/ledger,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,auditd/verify,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call fuzz,segment_recovery,auditlog common proto,libsodium nettle msgpack))

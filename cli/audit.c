@@ -16,6 +16,7 @@
 #define AUDIT_READ_MAX  256
 #define AUDIT_WAIT_MS   20000
 #define AUDIT_TIME_SIZE 32
+#define AUDIT_BIN_MAX   128
 
 /* "2026-01-02T03:04:05.678Z" */
 static void audit_time(uint64_t ns, char to[AUDIT_TIME_SIZE])
@@ -54,9 +55,9 @@ static void audit_set(json_t *doc, const char *key, struct span text)
 
 static void audit_set_hex(json_t *doc, const char *key, struct span bytes)
 {
-	char hex[2 * 64 + 1];
+	char hex[2 * AUDIT_BIN_MAX + 1];
 
-	if (bytes.len == 0 || bytes.len > 64)
+	if (bytes.len == 0 || bytes.len > AUDIT_BIN_MAX)
 		return;
 	sodium_bin2hex(hex, sizeof(hex), bytes.p, bytes.len);
 	(void)json_object_set_new(doc, key, json_string(hex));
@@ -96,6 +97,9 @@ static int audit_print_json(struct cli *cli, uint64_t index, const struct proto_
 	audit_set_u64(doc, "latency_us", leaf->latency_us);
 	audit_set_u64(doc, "bytes", leaf->bytes);
 	audit_set_hex(doc, "digest", leaf->digest);
+	audit_set(doc, "subject", leaf->subject);
+	audit_set_hex(doc, "sealed", leaf->sealed);
+	audit_set_u64(doc, "cost_nano", leaf->cost_nano);
 	return cli_print_json(cli, doc);
 }
 
@@ -138,6 +142,8 @@ static int audit_print_text(struct cli *cli, uint64_t index, const struct proto_
 	audit_print_u64(cli, "tokens_out", leaf->tokens_out);
 	audit_print_u64(cli, "bytes", leaf->bytes);
 	audit_print_u64(cli, "us", leaf->latency_us);
+	audit_print_u64(cli, "nano_usd", leaf->cost_nano);
+	audit_print_field(cli, "subject", leaf->subject);
 	audit_print_field(cli, "request", leaf->request_id);
 	fputc('\n', cli->out);
 	return CLI_DONE;

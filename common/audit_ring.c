@@ -6,8 +6,8 @@
 
 #include "common/err.h"
 
-/* An event has 250 bytes or so: the places are what runs out first. */
-#define AUDIT_RING_BYTES_EACH 320
+/* An event has 350 bytes or so: the places are what runs out first. */
+#define AUDIT_RING_BYTES_EACH 448
 
 int audit_ring_init(struct audit_ring *r, size_t items_max)
 {

@@ -139,7 +139,10 @@ static void test_empty_and_overlong_strings(void **state)
 									.tokens_out = UINT64_MAX,
 									.latency_us = UINT64_MAX,
 									.bytes = UINT64_MAX,
-									.digest = long_one},
+									.digest = long_one,
+									.subject = long_one,
+									.sealed = long_one,
+									.cost_nano = UINT64_MAX},
 						  UINT64_MAX);
 	assert_non_null(item);
 	const union proto_any msg = message(&ring, item), gap = message(&ring, audit_ring_at(&ring, 0));

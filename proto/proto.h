@@ -36,7 +36,7 @@ enum {
 
 /* A whole frame body, so also the largest message. */
 #define PROTO_FRAME_BYTES_MAX 131072
-#define PROTO_FIELDS_MAX      24
+#define PROTO_FIELDS_MAX      32
 
 /*
  * A list of items. To pack: `items` points at an array of `count` item structs. After unpacking: `items` is NULL and

@@ -43,7 +43,6 @@ static void record_audit(const struct request *r)
 		.code = record_code(r),
 		.actor = span_str(rec->principal),
 		.tenant = span_str(rec->tenant),
-		.address = span_str(rec->address),
 		.resource = span_str(r->ask.has_endpoint ? endpoint_path(&r->ask.endpoint) : ""),
 		.request_id = span_str(rec->id),
 		.status = record_status(r),

@@ -11,7 +11,8 @@ REQUEST_COMPLETE, LOG_START, LOG_GAP = 1, 64, 66
 def event(seq, request_id="", code=REQUEST_COMPLETE):
     return {"seq": seq, "time_ns": 1, "code": code, "actor": "", "tenant": "", "address": "", "resource": "",
             "request_id": request_id, "status": 200, "reason": "", "model": "", "provider": "", "credential": "",
-            "tokens_in": 0, "tokens_out": 0, "latency_us": 0, "bytes": 0, "digest": b""}
+            "tokens_in": 0, "tokens_out": 0, "latency_us": 0, "bytes": 0, "digest": b"", "subject": "", "sealed": b"",
+            "cost_nano": 0}
 
 
 @pytest.fixture

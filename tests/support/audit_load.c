@@ -266,6 +266,7 @@ static void sign(struct load *l, uint64_t id, const struct proto_sign_checkpoint
 
 static void produce(struct load *l, struct peer *p)
 {
+	static const uint8_t sealed[96];
 	char request[40];
 
 	while (p->resumed && p->sent < l->events && p->sent - p->acked < LOAD_WINDOW && p->tx_len < LOAD_TX_BYTES / 2) {
@@ -278,7 +279,6 @@ static void produce(struct load *l, struct peer *p)
 					  .code = EVENT_CODE,
 					  .actor = SPAN_LIT("key_0123456789abcdef"),
 					  .tenant = SPAN_LIT("acme"),
-					  .address = SPAN_LIT("192.0.2.17"),
 					  .resource = SPAN_LIT("/v1/chat/completions"),
 					  .request_id = span_str(request),
 					  .status = 200,
@@ -288,7 +288,10 @@ static void produce(struct load *l, struct peer *p)
 					  .tokens_in = 231,
 					  .tokens_out = 1023,
 					  .latency_us = 1203405,
-					  .bytes = 4823});
+					  .bytes = 4823,
+					  .subject = SPAN_LIT("sub_abcdefghijklmnopqrstuvwxyz"),
+					  .sealed = span_of(sealed, sizeof(sealed)),
+					  .cost_nano = 648450});
 	}
 	flush(p);
 }

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 HEAD = 8192
 LOG_GAP = 66
 FIELDS = ("version role worker boot recorded_ns last_seq seq time_ns code actor tenant address resource request_id status "
-          "reason model provider credential tokens_in tokens_out latency_us bytes digest").split()
+          "reason model provider credential tokens_in tokens_out latency_us bytes digest subject "
+          "sealed cost_nano").split()
 
 
 class Bad(Exception):
