@@ -148,11 +148,11 @@ int cmd_vault_seal(struct cli *cli)
 static int vault_print(struct cli *cli, const struct proto_vault_status_rep *s)
 {
 	if (cli->json)
-		return cli_print_json(cli,
-				      json_pack("{s:o,s:o,s:I,s:I,s:o,s:o}", "state", json_span(s->state), "unseal",
-						json_span(s->unseal), "credentials", (json_int_t)s->credentials,
-						"arena_bytes", (json_int_t)s->arena_bytes, "arena", json_span(s->arena),
-						"vkey", json_span(s->vkey)));
+		return cli_print_json(cli, json_pack("{s:o,s:o,s:I,s:I,s:o,s:o,s:o}", "state", json_span(s->state),
+						     "unseal", json_span(s->unseal), "credentials",
+						     (json_int_t)s->credentials, "arena_bytes",
+						     (json_int_t)s->arena_bytes, "arena", json_span(s->arena), "vkey",
+						     json_span(s->vkey), "witness_vkey", json_span(s->witness_vkey)));
 	fprintf(cli->out,
 		"state        %.*s\nunseal by    %.*s\ncredentials  %llu loaded\narena        %llu bytes in use, "
 		"%.*s\n",
@@ -160,6 +160,8 @@ static int vault_print(struct cli *cli, const struct proto_vault_status_rep *s)
 		(unsigned long long)s->arena_bytes, SPAN_ARG(s->arena));
 	if (s->vkey.len)
 		fprintf(cli->out, "verifier key %.*s\n", SPAN_ARG(s->vkey));
+	if (s->witness_vkey.len)
+		fprintf(cli->out, "witness key  %.*s\n", SPAN_ARG(s->witness_vkey));
 	return CLI_DONE;
 }
 

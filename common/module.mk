@@ -4,7 +4,7 @@ SRC_common += common/sandbox.c common/sandbox_table.c common/seccomp_bpf.c commo
 SRC_common += common/address.c common/config.c common/config_rows.c common/config_url.c
 SRC_common += common/log.c common/edges.c common/daemon.c
 SRC_common += common/ipc_buf.c common/ipc_conn.c common/ipc_call.c common/ipc_edge.c common/ipc_admin.c
-SRC_common += common/merkle.c common/note.c common/audit_ring.c common/audit_client.c
+SRC_common += common/merkle.c common/note.c common/tlog_policy.c common/audit_ring.c common/audit_client.c
 $(eval $(call library,common,$(SRC_common)))
 $(eval $(call unit,common/crc32c,common))
 $(eval $(call unit,common/address,common proto))
@@ -22,5 +22,7 @@ $(eval $(call unit,common/base64,common,libsodium))
 $(eval $(call unit,common/hmac,common,nettle libsodium))
 $(eval $(call unit,common/merkle,common,libsodium nettle jansson))
 $(eval $(call unit,common/note,common,libsodium nettle jansson))
+$(eval $(call unit,common/tlog_policy,common,libsodium nettle))
 $(eval $(call fuzz,note,common,libsodium nettle))
+$(eval $(call fuzz,tlog_policy,common,libsodium nettle))
 $(eval $(call unit,common/audit_ring,common proto,msgpack))

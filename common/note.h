@@ -5,8 +5,12 @@
  * A note is text that ends in a newline, an empty line, and signature lines "— <key name> <base64(key id ||
  * signature)>\n". A checkpoint's text is three lines: origin, decimal size, base64 root; lines after that are opaque
  * and allowed on reading. A verifier key is "<name>+<key id in hex>+<base64(type || public key)>", key id =
- * SHA-256(name || 0x0A || type || public)[:4]. Only type 0x01 (Ed25519) is known here; signatures of other names and
- * keys are skipped, as the format demands.
+ * SHA-256(name || 0x0A || type || public)[:4]. Two types are known here; signatures of other names and keys are
+ * skipped, as the format demands:
+ *
+ *   0x01  Ed25519 over the text: whose log it is
+ *   0x04  C2SP tlog-cosignature, u64 big endian POSIX time || Ed25519 over "cosignature/v1\ntime <decimal>\n" || text:
+ * a witness, who says that at that time it knew no larger tree of this log, and that this one grew from all before
  *
  * Our logs: the signer chooses the name `bulkhead.<deployment id>/audit` once, when its key is made; the same name is
  * the origin of the log. auditd learns it from the vkey in SIGNED_SIZE; the signer refuses to sign for any other
@@ -29,8 +33,11 @@ enum note_err {
 	NOTE_E_SPACE,         /* does not fit */
 };
 
+enum note_type { NOTE_ED25519 = 0x01, NOTE_COSIGNATURE = 0x04 };
+
 struct note_key {
 	char name[NOTE_NAME_MAX + 1];
+	uint8_t type; /* enum note_type */
 	uint8_t id[4];
 	uint8_t public[32];
 };
@@ -54,6 +61,9 @@ bool note_name_valid(struct span name);
 MUST_USE int note_key_init(struct note_key *key, struct span name, const uint8_t public[32]);
 /* A vkey, without newline. 0 or NOTE_E_MALFORMED. */
 MUST_USE int note_key_parse(struct note_key *key, struct span vkey);
+/* The same for a witness's key: where a log's key is wanted one of these is malformed, and the other way round. */
+MUST_USE int note_cosigner_init(struct note_key *key, struct span name, const uint8_t public[32]);
+MUST_USE int note_cosigner_parse(struct note_key *key, struct span vkey);
 /* NUL-terminated. */
 void note_key_format(const struct note_key *key, char to[NOTE_VKEY_MAX]);
 
@@ -66,6 +76,16 @@ MUST_USE int note_verify(struct span note, const struct note_key *key, struct sp
 /* text, empty line, one signature line; what is signed is `text` itself. 0 or NOTE_E_SPACE. */
 MUST_USE int note_format(struct span text, const struct note_key *key, const uint8_t sig[NOTE_SIG_BYTES], char *to,
 			 size_t cap, size_t *ret_len);
+
+/* What a witness signs. 0 or NOTE_E_SPACE. */
+MUST_USE int note_cosigned_text(struct span text, uint64_t unix_seconds, char *to, size_t cap, size_t *ret_len);
+/* Puts the cosignature's line behind a note of *len bytes. 0 or NOTE_E_SPACE. */
+MUST_USE int note_add_cosignature(char *note, size_t cap, size_t *len, const struct note_key *cosigner,
+				  uint64_t unix_seconds, const uint8_t sig[NOTE_SIG_BYTES]);
+/* note_verify() for a witness; *ret_unix_seconds is the latest time that it signed. 0 or
+ * NOTE_E_{MALFORMED,UNSIGNED,SIGNATURE}. */
+MUST_USE int note_verify_cosigned(struct span note, const struct note_key *cosigner, struct span *ret_text,
+				  uint64_t *ret_unix_seconds);
 
 /* The text of a note. 0 or NOTE_E_MALFORMED. */
 MUST_USE int checkpoint_parse(struct span text, struct checkpoint *ret);

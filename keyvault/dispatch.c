@@ -147,7 +147,7 @@ static int handle_sign_checkpoint(void *ctx, struct ipc_conn *conn, uint64_t id,
 	size_t len;
 
 	(void)fd;
-	int e = signer_sign(&c->vault.signer, m, note, &len);
+	int e = signer_sign(&c->vault.signer, m, (uint64_t)time(NULL), note, &len);
 	if (e < 0)
 		return e;
 	if (e) {
@@ -332,17 +332,19 @@ static int handle_vault_status(void *ctx, struct ipc_conn *conn, uint64_t id, co
 	static const char *const unseal[] = {[CONFIG_UNSEAL_PASSPHRASE] = "passphrase",
 					     [CONFIG_UNSEAL_KEY_FILE] = "key_file",
 					     [CONFIG_UNSEAL_CREDENTIAL] = "credential"};
-	char vkey[NOTE_VKEY_MAX];
+	char vkey[NOTE_VKEY_MAX], cosigner[NOTE_VKEY_MAX];
 
 	(void)msg;
 	(void)fd;
 	signer_vkey(&c->vault.signer, vkey);
+	signer_cosigner_vkey(&c->vault.signer, cosigner);
 	struct proto_vault_status_rep rep = {.state = span_str(vault_state(&c->vault)),
 					     .unseal = span_str(unseal[c->config.keyvault.unseal]),
 					     .credentials = store_count(&c->vault.store),
 					     .arena_bytes = secret_arena_used(c->arena),
 					     .arena = span_str(secret_arena_protection(c->arena)),
-					     .vkey = span_str(vkey)};
+					     .vkey = span_str(vkey),
+					     .witness_vkey = span_str(cosigner)};
 	return core_send(conn, PROTO_VAULT_STATUS_REP, id, &rep);
 }
 

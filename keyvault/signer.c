@@ -18,6 +18,7 @@ void signer_init(struct signer *s, struct secret_arena *arena, const struct witn
 void signer_close(struct signer *s)
 {
 	secret_free(s->arena, &s->key);
+	secret_free(s->arena, &s->cosigner_key);
 }
 
 /* The id comes from the first key, but is kept: it names the log, also when the key is changed some day. */
@@ -34,18 +35,39 @@ static int signer_name_log(struct signer *s, const uint8_t public[crypto_sign_PU
 	return witness_save(&s->witness, span_str(name), 0, empty.b) ? SIGNER_E_STORAGE : 0;
 }
 
-int signer_open(struct signer *s, const struct secret *seed)
+/* "bulkhead.<id>/witness": the origin's id. */
+static int signer_name_cosigner(struct signer *s, const uint8_t public[crypto_sign_PUBLICKEYBYTES])
 {
-	uint8_t public[crypto_sign_PUBLICKEYBYTES];
+	char name[NOTE_NAME_MAX + 1];
+	int id_len = (int)strcspn(s->witness.origin, "/");
 
-	assert(!s->key.p && seed->len == crypto_sign_SEEDBYTES);
-	if (secret_alloc(s->arena, crypto_sign_SECRETKEYBYTES, &s->key))
+	(void)snprintf(name, sizeof(name), "%.*s/witness", id_len, s->witness.origin);
+	return note_cosigner_init(&s->cosigner, span_str(name), public);
+}
+
+static int signer_make_key(struct signer *s, const struct secret *seed, struct secret *ret_key,
+			   uint8_t ret_public[crypto_sign_PUBLICKEYBYTES])
+{
+	assert(seed->len == crypto_sign_SEEDBYTES);
+	if (secret_alloc(s->arena, crypto_sign_SECRETKEYBYTES, ret_key))
 		return SIGNER_E_FULL;
 	secret_open(s->arena);
-	(void)crypto_sign_seed_keypair(public, s->key.p, seed->p);
+	(void)crypto_sign_seed_keypair(ret_public, ret_key->p, seed->p);
 	secret_close(s->arena);
-	int r = s->witness.count ? 0 : signer_name_log(s, public);
-	if (!r && note_key_init(&s->name, span_str(s->witness.origin), public))
+	return 0;
+}
+
+int signer_open(struct signer *s, const struct secret *seed, const struct secret *cosigner_seed)
+{
+	uint8_t public[crypto_sign_PUBLICKEYBYTES], cosigner[crypto_sign_PUBLICKEYBYTES];
+
+	assert(!s->key.p && !s->cosigner_key.p);
+	int r = signer_make_key(s, seed, &s->key, public);
+	if (!r)
+		r = signer_make_key(s, cosigner_seed, &s->cosigner_key, cosigner);
+	if (!r && s->witness.count == 0)
+		r = signer_name_log(s, public);
+	if (!r && (note_key_init(&s->name, span_str(s->witness.origin), public) || signer_name_cosigner(s, cosigner)))
 		r = err_fold(SIGNER_E_ORIGIN); /* we chose the name */
 	if (r)
 		signer_close(s);
@@ -57,6 +79,13 @@ void signer_vkey(const struct signer *s, char to[NOTE_VKEY_MAX])
 	to[0] = 0;
 	if (s->key.p)
 		note_key_format(&s->name, to);
+}
+
+void signer_cosigner_vkey(const struct signer *s, char to[NOTE_VKEY_MAX])
+{
+	to[0] = 0;
+	if (s->key.p)
+		note_key_format(&s->cosigner, to);
 }
 
 /* Does the tree in `m` continue the one that was signed last? */
@@ -84,11 +113,37 @@ static int signer_check(const struct signer *s, const struct proto_sign_checkpoi
 	return merkle_verify_consistency(m->old_size, &old, m->size, &new, proof, n) ? SIGNER_E_FORK : 0;
 }
 
-int signer_sign(struct signer *s, const struct proto_sign_checkpoint *m, char ret_note[SIGNER_NOTE_BYTES_MAX],
-		size_t *ret_len)
+static void signer_make_signature(const struct signer *s, const struct secret *key, const char *text, size_t len,
+				  uint8_t ret_sig[NOTE_SIG_BYTES])
+{
+	secret_open(s->arena);
+	(void)crypto_sign_detached(ret_sig, NULL, (const uint8_t *)text, len, key->p);
+	secret_close(s->arena);
+}
+
+/* text -> note with both signatures. They have room: every name is bounded. */
+static int signer_write_note(const struct signer *s, struct span text, uint64_t now_unix_s, char *note, size_t *ret_len)
+{
+	char message[SIGNER_NOTE_BYTES_MAX];
+	uint8_t sig[NOTE_SIG_BYTES];
+	size_t len, message_len;
+
+	signer_make_signature(s, &s->key, (const char *)text.p, text.len, sig);
+	int r = note_format(text, &s->name, sig, note, SIGNER_NOTE_BYTES_MAX, &len);
+	if (!r)
+		r = note_cosigned_text(text, now_unix_s, message, sizeof(message), &message_len);
+	if (r)
+		return err_fold(r);
+	signer_make_signature(s, &s->cosigner_key, message, message_len, sig);
+	r = note_add_cosignature(note, SIGNER_NOTE_BYTES_MAX, &len, &s->cosigner, now_unix_s, sig);
+	*ret_len = len;
+	return err_fold(r);
+}
+
+int signer_sign(struct signer *s, const struct proto_sign_checkpoint *m, uint64_t now_unix_s,
+		char ret_note[SIGNER_NOTE_BYTES_MAX], size_t *ret_len)
 {
 	struct checkpoint cp = {.origin = span_str(s->witness.origin), .size = m->size};
-	uint8_t sig[NOTE_SIG_BYTES];
 	char text[SIGNER_NOTE_BYTES_MAX];
 	size_t len;
 
@@ -100,10 +155,7 @@ int signer_sign(struct signer *s, const struct proto_sign_checkpoint *m, char re
 		return err_fold(SIGNER_E_ORIGIN);
 	if (m->size > s->witness.size && witness_save(&s->witness, m->origin, m->size, cp.root.b))
 		return SIGNER_E_STORAGE;
-	secret_open(s->arena);
-	(void)crypto_sign_detached(sig, NULL, (const uint8_t *)text, len, s->key.p);
-	secret_close(s->arena);
-	return err_fold(note_format(span_of(text, len), &s->name, sig, ret_note, SIGNER_NOTE_BYTES_MAX, ret_len));
+	return signer_write_note(s, span_of(text, len), now_unix_s, ret_note, ret_len);
 }
 
 const char *signer_err_text(int e)

@@ -6,6 +6,9 @@
  *
  * The name of the key is the origin of the log, "bulkhead.<id>/audit". It is chosen when the vault is first opened and
  * kept in the witness from then on; nothing is signed for another origin.
+ *
+ * Below the log's signature stands a cosignature (C2SP tlog-cosignature) of the witness that the signer is as well,
+ * "bulkhead.<id>/witness", with a key of its own: so a policy can ask for it beside witnesses of other machines.
  */
 #pragma once
 
@@ -19,8 +22,8 @@
 struct signer {
 	struct secret_arena *arena;
 	struct witness witness;
-	struct secret key; /* Ed25519 secret key; SECRET_NULL while closed */
-	struct note_key name;
+	struct secret key, cosigner_key; /* Ed25519 secret keys; SECRET_NULL while closed */
+	struct note_key name, cosigner;
 };
 
 #define SIGNER_NULL ((struct signer){0})
@@ -38,13 +41,14 @@ enum signer_err {
 void signer_init(struct signer *s, struct secret_arena *arena, const struct witness *witness);
 /* Wipes the key. Idempotent. */
 void signer_close(struct signer *s);
-/* Makes the key pair from a seed of 32 bytes; names the log if it has no name yet. 0, SIGNER_E_FULL or
+/* Makes the key pairs from two seeds of 32 bytes; names the log if it has no name yet. 0, SIGNER_E_FULL or
  * SIGNER_E_STORAGE. */
-MUST_USE int signer_open(struct signer *s, const struct secret *seed);
+MUST_USE int signer_open(struct signer *s, const struct secret *seed, const struct secret *cosigner_seed);
 
-/* C2SP verifier key, "" while closed. */
+/* C2SP verifier keys of log and witness, "" while closed. */
 void signer_vkey(const struct signer *s, char to[NOTE_VKEY_MAX]);
+void signer_cosigner_vkey(const struct signer *s, char to[NOTE_VKEY_MAX]);
 /* Any message is allowed. Nothing is remembered unless it is durable. 0 or SIGNER_E_*. */
-MUST_USE int signer_sign(struct signer *s, const struct proto_sign_checkpoint *m, char ret_note[SIGNER_NOTE_BYTES_MAX],
-			 size_t *ret_len);
+MUST_USE int signer_sign(struct signer *s, const struct proto_sign_checkpoint *m, uint64_t now_unix_s,
+			 char ret_note[SIGNER_NOTE_BYTES_MAX], size_t *ret_len);
 const char *signer_err_text(int e);

@@ -18,7 +18,7 @@ struct fixture {
 	char path[32];
 	struct secret_arena *arena;
 	struct signer signer;
-	struct secret seed;
+	struct secret seed, cosigner_seed;
 	struct merkle_hash leaves[LEAVES];
 };
 
@@ -49,8 +49,12 @@ static int setup(void **state)
 	assert_int_equal(secret_arena_new(65536, &f->arena), 0);
 	assert_int_equal(witness_load(f->fd, &w), 0);
 	assert_int_equal(secret_alloc(f->arena, 32, &f->seed), 0);
+	assert_int_equal(secret_alloc(f->arena, 32, &f->cosigner_seed), 0);
+	secret_open(f->arena);
+	memset(f->cosigner_seed.p, 1, 32);
+	secret_close(f->arena);
 	signer_init(&f->signer, f->arena, &w);
-	assert_int_equal(signer_open(&f->signer, &f->seed), 0);
+	assert_int_equal(signer_open(&f->signer, &f->seed, &f->cosigner_seed), 0);
 	for (uint8_t i = 0; i < LEAVES; i++)
 		merkle_hash_leaf(span_of(&i, 1), &f->leaves[i]);
 	*state = f;
@@ -63,6 +67,7 @@ static int teardown(void **state)
 
 	signer_close(&f->signer);
 	secret_free(f->arena, &f->seed);
+	secret_free(f->arena, &f->cosigner_seed);
 	assert_int_equal(secret_arena_used(f->arena), 0);
 	secret_arena_free(f->arena);
 	(void)unlink(f->path);
@@ -79,7 +84,7 @@ static void reload(struct fixture *f)
 	signer_close(&f->signer);
 	assert_int_equal(witness_load(f->fd, &w), 0);
 	signer_init(&f->signer, f->arena, &w);
-	assert_int_equal(signer_open(&f->signer, &f->seed), 0);
+	assert_int_equal(signer_open(&f->signer, &f->seed, &f->cosigner_seed), 0);
 }
 
 /* Asks for a signature over the first `size` leaves, with an honest proof from `old_size`. */
@@ -88,8 +93,9 @@ static int ask(struct fixture *f, uint64_t old_size, uint64_t size, const char *
 	const struct merkle_source source = {node, f};
 	struct merkle_proof proof = {0};
 	struct merkle_hash root;
-	struct note_key key;
+	struct note_key key, cosigner;
 	struct span text;
+	uint64_t at;
 	char note[SIGNER_NOTE_BYTES_MAX], vkey[NOTE_VKEY_MAX];
 	size_t len;
 
@@ -101,12 +107,19 @@ static int ask(struct fixture *f, uint64_t old_size, uint64_t size, const char *
 					  .size = size,
 					  .root = span_of(root.b, sizeof(root.b)),
 					  .proof = span_of(proof.hashes, proof.n * sizeof(proof.hashes[0]))};
-	int r = signer_sign(&f->signer, &m, note, &len);
+	int r = signer_sign(&f->signer, &m, 1700000000, note, &len);
 	if (r)
 		return r;
 	signer_vkey(&f->signer, vkey);
 	assert_int_equal(note_key_parse(&key, span_str(vkey)), 0);
 	assert_int_equal(note_verify(span_of(note, len), &key, &text), 0);
+	signer_cosigner_vkey(&f->signer, vkey);
+	assert_int_equal(note_cosigner_parse(&cosigner, span_str(vkey)), 0);
+	assert_int_equal(note_verify_cosigned(span_of(note, len), &cosigner, &text, &at), 0);
+	assert_int_equal(at, 1700000000);
+	assert_memory_not_equal(cosigner.public, key.public, sizeof(key.public));
+	size_t id = strcspn(key.name, "/");
+	assert_true(strncmp(key.name, cosigner.name, id) == 0 && strcmp(cosigner.name + id, "/witness") == 0);
 	struct checkpoint cp;
 	assert_int_equal(checkpoint_parse(text, &cp), 0);
 	assert_int_equal(cp.size, size);
@@ -166,10 +179,10 @@ static void wrong_proofs_are_refused(void **state)
 					  .root = span_of(root.b, sizeof(root.b))};
 	for (size_t n = 0; n <= sizeof(bytes); n++) {
 		m.proof = span_of(bytes, n);
-		assert_int_equal(signer_sign(&f->signer, &m, note, &len), SIGNER_E_FORK);
+		assert_int_equal(signer_sign(&f->signer, &m, 1700000000, note, &len), SIGNER_E_FORK);
 	}
 	m.size = UINT64_MAX;
-	assert_int_equal(signer_sign(&f->signer, &m, note, &len), SIGNER_E_FORK);
+	assert_int_equal(signer_sign(&f->signer, &m, 1700000000, note, &len), SIGNER_E_FORK);
 	assert_int_equal(f->signer.witness.size, 8);
 }
 

@@ -116,7 +116,8 @@ static int vault_open_marks(struct vault *v)
 
 static int vault_open_signer(struct vault *v)
 {
-	int r = signer_open(&v->signer, keyring_purpose(&v->keyring, PURPOSE_CHECKPOINTS));
+	int r = signer_open(&v->signer, keyring_purpose(&v->keyring, PURPOSE_CHECKPOINTS),
+			    keyring_purpose(&v->keyring, PURPOSE_WITNESS));
 
 	return r == SIGNER_E_STORAGE ? VAULT_E_STORAGE : r > 0 ? VAULT_E_FULL : r;
 }

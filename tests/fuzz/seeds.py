@@ -24,7 +24,7 @@ from verify_log import crc32c  # noqa: E402  pylint: disable=wrong-import-positi
 ROUTE = {"credential": "openai", "host": "api.openai.com", "port": 443, "method": 1, "path": "/v1/chat/completions"}
 GRANT = {"grant_id": b"\7" * 16, "epoch": 1, "lane": 0, "request_id": "r-1", "tenant": "acme", "principal": "key_1",
          "body_bytes_max": 10485760, "expires_ms": 2**40, "routes": [ROUTE, {**ROUTE, "credential": "local", "port": 8443}]}
-BINDING = {"tenant": "*", "credential": "local", "version": 1, "provider": "local", "scheme": "https", "host": "upstream.test",
+BINDING = {**{f.name: f.smallest() for f in FIELDS["binding"]}, "tenant": "*", "credential": "local", "version": 1, "provider": "local", "scheme": "https", "host": "upstream.test",
            "port": 443, "path_prefix": "/", "methods": 3, "header": "authorization", "prefix": "Bearer ", "not_before": 0,
            "not_after": 0}
 
@@ -67,8 +67,19 @@ def b64(data):
     return base64.b64encode(data).decode()
 
 
-def key_id(name, public):
-    return hashlib.sha256(name.encode() + b"\n\1" + public).digest()[:4]
+def key_id(name, public, kind=b"\1"):
+    return hashlib.sha256(name.encode() + b"\n" + kind + public).digest()[:4]
+
+
+def vkey(name, kind=b"\1", public=ZERO_PUBLIC):
+    return f"{name}+{key_id(name, public, kind).hex()}+{b64(kind + public)}"
+
+
+def policies():
+    witnesses = [vkey("fuzz.test/w", b"\4")] + [vkey(f"w{n}", b"\4", bytes([n]) * 32) for n in range(3)]
+    lines = [f"log {vkey('fuzz.test/log')} https://log.test/", "# comment", ""] + [f"witness w{n} {key}" for n, key in enumerate(witnesses)]
+    for groups in ("quorum w0", "quorum none", "group g 2 w0 w1 w2\nquorum g", "group g any w0 w1\n group\th all g w2 w3\nquorum h"):
+        yield ("\n".join(lines) + "\n" + groups + "\n").encode()
 
 
 def forged(name, signer, ident):
@@ -181,7 +192,8 @@ def all_seeds():
                       forged("fuzz.test/log", "somebody", b"abcd"),
                       b"c2sp.org/tlog-proof@v1\nextra bGVhZg==\nindex 0\n" + (b64(bytes(32)) + "\n").encode() * 70 + b"\n", b"\0\x40c", b"\1\0x"],
         "note": [PETER.encode(), b"a+b" + PETER.encode(), PETER_NOTE.encode(), b"origin\n0\n" + b64(bytes(32)).encode() + b"\n",
-                 b"origin\n18446744073709551615\n" + b64(b"\xff" * 32).encode() + b"\nmore\n"],
+                 b"origin\n18446744073709551615\n" + b64(b"\xff" * 32).encode() + b"\nmore\n", vkey("fuzz.test/w", b"\4").encode(),
+                 PETER_NOTE.encode() + "— fuzz.test/w ".encode() + b64(key_id("fuzz.test/w", ZERO_PUBLIC, b"\4") + bytes(72)).encode() + b"\n"],
         "proto": list(messages()),
         "reply": [bytes([m, c]) + text.encode("latin-1") for text in REPLIES + list(MALFORMED.values()) for m, c in ((2, 6), (3, 0))
                   if len(text) < 4000],
@@ -191,6 +203,7 @@ def all_seeds():
                              b"\x28" + entry(b"leaf", 40, 0) + b"torn",
                              b"\x28" + entry(b"leaf", 40, 0, b"x") + bytes(8), b"\1\0\x18\1", b"\1\0\x08\1\0\x60\x40"],
         "sse": [bytes([step]) + text.encode() for text in SSE for step in (1, 3)],
+        "tlog_policy": list(policies()),
         "token": [token(bytes(25)), token(bytes(range(25))), b"BH_SK_" + token(bytes(25))[6:]],
     }
 
