@@ -1,4 +1,4 @@
-SRC_common := common/sha256.c common/hmac.c common/base64.c
+SRC_common := common/sha256.c common/head_digest.c common/hmac.c common/base64.c
 SRC_common += common/err.c common/buf.c common/crc32c.c common/grant.c common/binding_auth.c common/json_value.c common/json_scan.c common/json_member.c common/secret.c
 SRC_common += common/sandbox.c common/sandbox_table.c common/seccomp_bpf.c common/landlock.c
 SRC_common += common/address.c common/config.c common/config_rows.c common/config_url.c
@@ -18,6 +18,7 @@ $(eval $(call fuzz,json_scan,common,jansson))
 $(eval $(call unit,common/secret,common))
 $(eval $(call unit,common/ipc,common proto,libuv msgpack libsodium))
 $(eval $(call unit,common/sha256,common,nettle libsodium))
+$(eval $(call unit,common/head_digest,common,nettle))
 $(eval $(call unit,common/base64,common,libsodium))
 $(eval $(call unit,common/hmac,common,nettle libsodium))
 $(eval $(call unit,common/merkle,common,libsodium nettle jansson))

@@ -14,26 +14,11 @@ static const char *const up[] = {
 	"x-stainless-", "user-agent",          "session_id",        "originator",
 };
 
-/* NULL: under its own name. A provider's limits and ids are not ours: they get a prefix. */
-static const struct {
-	const char *name, *as;
-} down[] = {
-	{"content-type", NULL},
-	{"content-language", NULL},
-	{"openai-processing-ms", NULL},
-	{"openai-version", NULL},
-	{"openai-model", NULL},
-	{"retry-after", NULL},
-	{"retry-after-ms", NULL},
-	{"x-should-retry", NULL},
-	{"x-request-id", "x-upstream-request-id"},
-	{"request-id", "x-upstream-request-id"},
-	{"x-ratelimit-limit-requests", "x-upstream-ratelimit-limit-requests"},
-	{"x-ratelimit-limit-tokens", "x-upstream-ratelimit-limit-tokens"},
-	{"x-ratelimit-remaining-requests", "x-upstream-ratelimit-remaining-requests"},
-	{"x-ratelimit-remaining-tokens", "x-upstream-ratelimit-remaining-tokens"},
-	{"x-ratelimit-reset-requests", "x-upstream-ratelimit-reset-requests"},
-	{"x-ratelimit-reset-tokens", "x-upstream-ratelimit-reset-tokens"},
+/* As the egress has named them. */
+static const char *const down[] = {
+#define PASSED(theirs, ours) ours,
+#include "proto/passed.def"
+#undef PASSED
 };
 
 static bool fields_name_is(struct span name, const char *pattern)
@@ -107,9 +92,13 @@ void fields_to_client(struct http_write *w, struct proto_list *list)
 	struct proto_header h;
 
 	while (proto_header_next(list, &h))
-		for (size_t i = 0; i < ARRAY_LEN(down); i++)
-			if (http_name_is(h.name, down[i].name) && fields_one_line(h.value))
-				http_write_field(w, down[i].as ? down[i].as : down[i].name, h.value);
+		for (size_t i = 0; i < ARRAY_LEN(down); i++) {
+			if (!http_name_is(h.name, down[i]))
+				continue;
+			if (fields_one_line(h.value))
+				http_write_field(w, down[i], h.value);
+			break;
+		}
 }
 
 struct span fields_find(const struct proto_list *list, const char *name)

@@ -77,7 +77,8 @@ static void test_down(void **state)
 	const struct proto_header items[] = {
 		{SPAN_LIT("content-type"), SPAN_LIT("text/event-stream")},
 		{SPAN_LIT("set-cookie"), SPAN_LIT("a=b")},
-		{SPAN_LIT("x-request-id"), SPAN_LIT("theirs")},
+		{SPAN_LIT("x-request-id"), SPAN_LIT("not as the egress names it")},
+		{SPAN_LIT("x-upstream-request-id"), SPAN_LIT("theirs")},
 		{SPAN_LIT("openai-version"), SPAN_LIT("1\r\nset-cookie: smuggled")},
 		{SPAN_LIT("content-length"), SPAN_LIT("3")},
 	};

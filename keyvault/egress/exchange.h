@@ -70,7 +70,8 @@ struct exchange {
 
 	struct reply reply;
 	struct scrub_pass scrub;
-	struct sha256 digest;
+	struct sha256 digest; /* of what has left the scrubber: no byte of a secret is in it */
+	uint8_t head_digest[SHA256_BYTES];
 	uint64_t body_bytes, credit;
 	unsigned status;
 	bool head_sent, reply_over, unclean;

@@ -24,8 +24,11 @@ void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_
 	struct proto_event e = record_of(x, EVENT_EGRESS_USE);
 
 	e.bytes = x->body_bytes;
-	if (x->head_sent)
+	if (x->head_sent) {
 		e.digest = span_of(digest, 32);
+		e.head_digest = span_of(x->head_digest, sizeof(x->head_digest));
+	}
+	e.scrubbed = x->scrub.found;
 	audit_record(eg->audit, &e);
 	if (x->scrub.found == 0)
 		return;

@@ -14,6 +14,7 @@
 
 #include <assert.h>
 
+#include "common/head_digest.h"
 #include "common/secret.h"
 #include "keyvault/egress/egress.h"
 
@@ -56,13 +57,15 @@ static void relay_on_head(void *ctx, unsigned status, const struct proto_header 
 						  .value = relay_scrub_value(x, passed[i].value, &used)};
 	struct proto_reply_head head = {.status = status, .headers = {.items = fields, .count = n}};
 	x->head_sent = true;
+	head_digest(status, fields, n, x->head_digest);
 	if (status == 401)
 		credential_refuse(x->credential, x->key);
 	relay_send(x, PROTO_REPLY_HEAD, &head);
 }
 
-/* `len` bytes behind eg->out_len have left the scrubber. The digest is of these: its state, which outlives the turn of
- * the loop, holds the last bytes of what it was given. */
+/* `len` bytes behind eg->out_len have left the scrubber, and are the provider's own where it has found nothing. The
+ * digest is of these: of a text with the key in it, it would be there to try guesses on, for all who read the log; and
+ * its state, which outlives the turn of the loop, would have the text's end in it. */
 static void relay_let_out(struct exchange *x, size_t len)
 {
 	sha256_add(&x->digest, span_of(x->eg->out + x->eg->out_len, len));

@@ -34,29 +34,9 @@ struct reply_pass {
 	}
 
 static const struct reply_pass reply_passes[] = {
-	{REPLY_TEXT("content-type"), REPLY_TEXT("content-type")},
-	{REPLY_TEXT("retry-after"), REPLY_TEXT("retry-after")},
-	{REPLY_TEXT("retry-after-ms"), REPLY_TEXT("retry-after-ms")},
-	{REPLY_TEXT("x-should-retry"), REPLY_TEXT("x-should-retry")},
-	{REPLY_TEXT("x-request-id"), REPLY_TEXT("upstream-request-id")},
-	{REPLY_TEXT("request-id"), REPLY_TEXT("upstream-request-id")},
-	{REPLY_TEXT("openai-model"), REPLY_TEXT("openai-model")},
-	{REPLY_TEXT("openai-organization"), REPLY_TEXT("openai-organization")},
-	{REPLY_TEXT("openai-processing-ms"), REPLY_TEXT("openai-processing-ms")},
-	{REPLY_TEXT("openai-version"), REPLY_TEXT("openai-version")},
-	{REPLY_TEXT("x-ratelimit-limit-requests"), REPLY_TEXT("upstream-ratelimit-limit-requests")},
-	{REPLY_TEXT("x-ratelimit-limit-tokens"), REPLY_TEXT("upstream-ratelimit-limit-tokens")},
-	{REPLY_TEXT("x-ratelimit-remaining-requests"), REPLY_TEXT("upstream-ratelimit-remaining-requests")},
-	{REPLY_TEXT("x-ratelimit-remaining-tokens"), REPLY_TEXT("upstream-ratelimit-remaining-tokens")},
-	{REPLY_TEXT("x-ratelimit-reset-requests"), REPLY_TEXT("upstream-ratelimit-reset-requests")},
-	{REPLY_TEXT("x-ratelimit-reset-tokens"), REPLY_TEXT("upstream-ratelimit-reset-tokens")},
-	{REPLY_TEXT("anthropic-organization-id"), REPLY_TEXT("anthropic-organization-id")},
-	{REPLY_TEXT("anthropic-ratelimit-requests-limit"), REPLY_TEXT("upstream-ratelimit-limit-requests")},
-	{REPLY_TEXT("anthropic-ratelimit-requests-remaining"), REPLY_TEXT("upstream-ratelimit-remaining-requests")},
-	{REPLY_TEXT("anthropic-ratelimit-requests-reset"), REPLY_TEXT("upstream-ratelimit-reset-requests")},
-	{REPLY_TEXT("anthropic-ratelimit-tokens-limit"), REPLY_TEXT("upstream-ratelimit-limit-tokens")},
-	{REPLY_TEXT("anthropic-ratelimit-tokens-remaining"), REPLY_TEXT("upstream-ratelimit-remaining-tokens")},
-	{REPLY_TEXT("anthropic-ratelimit-tokens-reset"), REPLY_TEXT("upstream-ratelimit-reset-tokens")},
+#define PASSED(theirs, ours) {REPLY_TEXT(theirs), REPLY_TEXT(ours)},
+#include "proto/passed.def"
+#undef PASSED
 };
 
 /* What our own reading of a head found. */

@@ -120,8 +120,8 @@ static const struct row rows[] = {
 	/* fields */
 	{OK "Content-Type: text/event-stream\r\nset-cookie: a\r\nServer: x\r\nX-Request-ID: 7 "
 	    "\r\nx-ratelimit-reset-tokens:\t6m0s\r\ncontent-length: 0\r\n\r\n",
-	 0, "200 content-type=text/event-stream; upstream-request-id=7; upstream-ratelimit-reset-tokens=6m0s; |", true,
-	 0, PROTO_POST},
+	 0, "200 content-type=text/event-stream; x-upstream-request-id=7; x-upstream-ratelimit-reset-tokens=6m0s; |",
+	 true, 0, PROTO_POST},
 	{"HTTP/1.1 401 \xc3\x9cnauthorised\r\nauthorization: Bearer k\r\nx-api-key: k\r\nwww-authenticate: "
 	 "k\r\ncontent-length: 0\r\n\r\n",
 	 0, "401 |", true, 0, PROTO_POST},
