@@ -99,6 +99,8 @@ static int audit_print_json(struct cli *cli, uint64_t index, const struct proto_
 	audit_set_hex(doc, "digest", leaf->digest);
 	audit_set(doc, "subject", leaf->subject);
 	audit_set_hex(doc, "sealed", leaf->sealed);
+	audit_set_hex(doc, "head_digest", leaf->head_digest);
+	audit_set_u64(doc, "scrubbed", leaf->scrubbed);
 	audit_set_u64(doc, "cost_nano", leaf->cost_nano);
 	return cli_print_json(cli, doc);
 }

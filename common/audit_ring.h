@@ -12,7 +12,7 @@
 #include "proto/proto.h"
 
 /* An EVENT or GAP, packed, all its strings at their longest. */
-#define AUDIT_MESSAGE_BYTES_MAX 1408
+#define AUDIT_MESSAGE_BYTES_MAX 1472
 
 struct audit_item {
 	uint64_t last_seq; /* the event's, or the gap's last */

@@ -142,7 +142,9 @@ static void test_empty_and_overlong_strings(void **state)
 									.digest = long_one,
 									.subject = long_one,
 									.sealed = long_one,
-									.cost_nano = UINT64_MAX},
+									.cost_nano = UINT64_MAX,
+									.head_digest = long_one,
+									.scrubbed = UINT32_MAX},
 						  UINT64_MAX);
 	assert_non_null(item);
 	const union proto_any msg = message(&ring, item), gap = message(&ring, audit_ring_at(&ring, 0));

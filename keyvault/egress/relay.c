@@ -48,6 +48,7 @@ static void relay_on_head(void *ctx, unsigned status, const struct proto_header 
 	struct proto_header fields[REPLY_PASSED_MAX];
 	size_t used = 0;
 
+	fields[0] = (struct proto_header){0};
 	x->status = status;
 	x->refused = status == 401 && x->spare;
 	if (x->refused)

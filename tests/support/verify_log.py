@@ -23,7 +23,7 @@ HEAD = 8192
 LOG_GAP = 66
 FIELDS = ("version role worker boot recorded_ns last_seq seq time_ns code actor tenant address resource request_id status "
           "reason model provider credential tokens_in tokens_out latency_us bytes digest subject "
-          "sealed cost_nano").split()
+          "sealed cost_nano head_digest scrubbed").split()
 
 
 class Bad(Exception):
