@@ -78,7 +78,7 @@ struct auditd {
 /* producers.c */
 MUST_USE int producers_serve(struct auditd *a);
 /* Records an event of auditd itself. 0 or negative. */
-MUST_USE int producers_record_own(struct auditd *a, uint64_t code, uint64_t bytes);
+MUST_USE int producers_record_own(struct auditd *a, const struct proto_leaf *what);
 void producers_recorded(struct auditd *a, const struct ledger_batch *batch);
 void producers_drop_all(struct auditd *a, const char *why);
 

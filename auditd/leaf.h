@@ -5,28 +5,11 @@
  */
 #pragma once
 
-#include "proto/proto.h"
+#include "proto/events.h"
 
-/* Every string at its longest, with room to spare; the sum is asserted in the test. */
+/* Every field at its longest, with room to spare; asserted in the test. */
 #define LEAF_BYTES_MAX 1536
 #define LEAF_VERSION   1
-
-enum event_code {
-#define EVENT(NAME, number, text, class, doc) EVENT_##NAME = (number),
-#include "proto/events.def"
-#undef EVENT
-};
-
-enum event_class { EVENT_CLASS_DATA, EVENT_CLASS_MUST_ACK };
-
-struct event_row {
-	const char *text; /* "request.complete" */
-	enum event_class class;
-	const char *doc;
-};
-
-/* NULL for a number that events.def does not have. */
-const struct event_row *event_row(uint64_t code);
 
 /* 0 or a PROTO_E_*, which is a defect of ours: every field was checked when it came in. */
 MUST_USE int leaf_pack(const struct proto_leaf *leaf, uint8_t *to, size_t cap, size_t *ret_len);

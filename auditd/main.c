@@ -67,7 +67,8 @@ static void on_drain(void *ctx)
 {
 	struct auditd *a = ctx;
 
-	if (!a->failed && producers_record_own(a, EVENT_DAEMON_STOP, 0) < 0)
+	if (!a->failed && producers_record_own(a, &(struct proto_leaf){.code = EVENT_DAEMON_STOP,
+								       .resource = SPAN_LIT("auditd")}) < 0)
 		daemon_stop(&a->daemon);
 	writer_hurry(&a->writer);
 }
@@ -120,8 +121,15 @@ static int auditd_record_start(struct auditd *a)
 	int r = 0;
 
 	if (a->ledger->cut_bytes > 0)
-		r = producers_record_own(a, EVENT_LOG_RECOVER, a->ledger->cut_bytes);
-	return r ? r : producers_record_own(a, EVENT_LOG_START, 0);
+		r = producers_record_own(
+			a, &(struct proto_leaf){.code = EVENT_LOG_RECOVER, .bytes = a->ledger->cut_bytes});
+	if (!r)
+		r = producers_record_own(a, &(struct proto_leaf){.code = EVENT_LOG_START});
+	if (!r)
+		r = producers_record_own(a, &(struct proto_leaf){.code = EVENT_DAEMON_START,
+								 .resource = SPAN_LIT("auditd"),
+								 .digest = span_of(a->config.digest, 32)});
+	return r;
 }
 
 static int auditd_start(struct auditd *a, int argc, char **argv)

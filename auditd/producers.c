@@ -150,8 +150,8 @@ static int handle_event(void *ctx, struct ipc_conn *conn, uint64_t id, const voi
 
 	(void)id;
 	(void)fd;
-	if (!p || !row || (m->code >= EVENT_LOG_START && m->code <= EVENT_LOG_GAP))
-		return IPC_E_VIOLATION; /* what the log says about itself is auditd's to say */
+	if (!p || !row || !event_fits(row, p->role, m))
+		return IPC_E_VIOLATION;
 	if (m->seq <= p->accepted_seq)
 		return 0;
 	int r = m->seq > p->accepted_seq + 1 ? producers_accept_gap(a, p, m->seq - 1, "jump") : 0;
@@ -227,19 +227,17 @@ void producers_drop_all(struct auditd *a, const char *why)
 			ipc_drop(a->producers[i].conn, why);
 }
 
-int producers_record_own(struct auditd *a, uint64_t code, uint64_t bytes)
+int producers_record_own(struct auditd *a, const struct proto_leaf *what)
 {
 	struct producer *p = producers_meet(a, ROLE_AUDITD, 0, a->daemon.boot);
-	struct proto_leaf leaf = {
-		.seq = p ? p->accepted_seq + 1 : 0,
-		.last_seq = p ? p->accepted_seq + 1 : 0,
-		.time_ns = producers_now_ns(),
-		.code = code,
-		.actor = SPAN_LIT("auditd"),
-		.bytes = bytes,
-	};
+	struct proto_leaf leaf = *what;
 
-	return p ? err_fold(producers_accept(a, p, &leaf, true)) : err_origin(-ENOSPC);
+	if (!p)
+		return err_origin(-ENOSPC);
+	leaf.seq = leaf.last_seq = p->accepted_seq + 1;
+	leaf.time_ns = producers_now_ns();
+	leaf.actor = SPAN_LIT("auditd");
+	return err_fold(producers_accept(a, p, &leaf, true));
 }
 
 int producers_serve(struct auditd *a)

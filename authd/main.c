@@ -75,7 +75,7 @@ static int authd_prepare(struct authd *a)
 	int r = cache_new(CACHE_KNOWN_MAX, CACHE_UNKNOWN_MAX, &z->cache);
 	if (!r)
 		r = ratelimit_new(RATELIMIT_BYTES_MAX, &z->limits);
-	return r ? r : audit_client_new(a->daemon.ipc, AUTHD_AUDIT_EVENTS_MAX, &a->audit);
+	return r ? r : audit_client_new(a->daemon.ipc, AUTHD_AUDIT_EVENTS_MAX, a->config.digest, &a->audit);
 }
 
 static int authd_confine(struct authd *a, const char *folder)

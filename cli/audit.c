@@ -42,7 +42,7 @@ static const char *audit_event(uint64_t code)
 {
 	const struct event_row *row = event_row(code);
 
-	return row ? row->text : "?";
+	return row ? row->name : "?";
 }
 
 /* ---- programs ---- */

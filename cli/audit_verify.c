@@ -160,9 +160,9 @@ static int audit_print_proof(struct cli *cli, const struct proof *proof)
 	if (cli->json)
 		return cli_print_json(cli, json_pack("{s:b,s:I,s:I,s:s,s:o,s:o}", "good", true, "index",
 						     (json_int_t)proof->index, "signed", (json_int_t)proof->size,
-						     "event", row->text, "request_id", json_span(leaf.request_id),
+						     "event", row->name, "request_id", json_span(leaf.request_id),
 						     "actor", json_span(leaf.actor)));
-	fprintf(cli->out, "good: entry %" PRIu64 " of %" PRIu64 " is %s", proof->index, proof->size, row->text);
+	fprintf(cli->out, "good: entry %" PRIu64 " of %" PRIu64 " is %s", proof->index, proof->size, row->name);
 	if (leaf.request_id.len)
 		fprintf(cli->out, ", request %.*s", SPAN_ARG(leaf.request_id));
 	fputc('\n', cli->out);

@@ -23,50 +23,6 @@ static struct span show_default(const struct config_row *row)
 
 /* ---- in effect ---- */
 
-static void show_scalar(FILE *to, const struct config_row *row, const char *value)
-{
-	if (row->kind == CONFIG_KIND_U64 || row->kind == CONFIG_KIND_WORD) {
-		fputs(value, to);
-		return;
-	}
-	if (row->kind == CONFIG_KIND_BOOL) {
-		fputs(value[0] == '1' ? "yes" : "no", to);
-		return;
-	}
-	fputc('"', to);
-	for (; *value; value++)
-		fprintf(to, *value == '"' || *value == '\\' ? "\\%c" : "%c", *value);
-	fputc('"', to);
-}
-
-static void show_element(FILE *to, const struct config_tree *t, enum config_section s, size_t e)
-{
-	const struct config_section_row *section = config_section_row(s);
-
-	for (size_t i = 0; i < section->n_rows; i++) {
-		const struct config_row *row = &section->rows[i];
-
-		fprintf(to, "%s%s: ",
-			s == CONFIG_BULKHEAD            ? ""
-			: section->element[0] && i == 0 ? "  - "
-			: section->element[0]           ? "    "
-							: "  ",
-			row->key);
-		show_scalar(to, row, t->sections[s].elements[e].slots[i].value);
-		fputc('\n', to);
-	}
-}
-
-static void show_yaml(FILE *to, const struct config_tree *t)
-{
-	for (unsigned s = 0; s < N_CONFIG_SECTIONS; s++) {
-		if (s != CONFIG_BULKHEAD)
-			fprintf(to, "%s:%s\n", config_section_row(s)->name, t->sections[s].n ? "" : " []");
-		for (size_t e = 0; e < t->sections[s].n; e++)
-			show_element(to, t, s, e);
-	}
-}
-
 static json_t *show_json_value(const struct config_row *row, const char *value)
 {
 	if (row->kind == CONFIG_KIND_U64)
@@ -254,7 +210,7 @@ int cmd_config_show(struct cli *cli)
 		return r;
 	if (cli->json)
 		return cli_print_json(cli, show_json(cli->config));
-	show_yaml(cli->out, cli->config);
+	config_tree_print(cli->out, cli->config);
 	return CLI_DONE;
 }
 

@@ -188,6 +188,7 @@ int config_tree_pack(struct config_tree *t, uint64_t sections, uint8_t *to, size
 {
 	struct tree_items it = {.items = calloc(tree_count(t) + 1, sizeof(*it.items))};
 	struct proto_config msg;
+	uint8_t digest[32];
 	const uint8_t *key;
 	int r;
 
@@ -198,7 +199,10 @@ int config_tree_pack(struct config_tree *t, uint64_t sections, uint8_t *to, size
 		it.items[i].key.p = key;
 		key += it.items[i].key.len;
 	}
-	msg = (struct proto_config){.items = {.items = it.items, .count = it.n}};
+	msg = (struct proto_config){.digest = span_of(digest, sizeof(digest)),
+				    .items = {.items = it.items, .count = it.n}};
+	if (!r)
+		r = config_tree_digest(t, digest);
 	if (!r)
 		r = proto_pack(&proto_config_desc, 0, &msg, to, cap, ret_len);
 	buf_deinit(&it.keys);

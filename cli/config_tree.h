@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include <stdio.h>
+
 #include "common/buf.h"
 #include "common/config_rows.h"
 
@@ -65,6 +67,10 @@ int config_tree_wrong(struct config_tree *t, unsigned line, const char *format, 
 
 /* The CONFIG message of these sections (bits). 0, CONFIG_TREE_E_INVALID (does not fit a frame), -ENOMEM. */
 MUST_USE int config_tree_pack(struct config_tree *t, uint64_t sections, uint8_t *to, size_t cap, size_t *ret_len);
+/* As `bulkhead config show` prints it: what is in effect, the same for the same effect. */
+void config_tree_print(FILE *to, const struct config_tree *t);
+/* SHA-256 of that text. 0 or -ENOMEM. */
+MUST_USE int config_tree_digest(const struct config_tree *t, uint8_t ret[32]);
 
 /* The candidate that is most like `word`, NULL when none is. Candidates end with NULL. */
 const char *config_nearest(struct span word, const char *const *candidates);

@@ -15,6 +15,8 @@
 #include <time.h>
 
 #include "common/audit_ring.h"
+#include "common/daemon.h"
+#include "common/edges.h"
 #include "common/err.h"
 
 #define AUDIT_WINDOW 1024
@@ -188,6 +190,32 @@ static const struct ipc_edge_spec audit_client_spec = {
 	.on_drain = on_audit_drain,
 };
 
+/* ---- the daemon's own life ---- */
+
+static void audit_client_life(struct audit_client *c, enum event_code code, struct span digest)
+{
+	const struct daemon *d = ipc_daemon(c->ipc);
+	char instance[EDGE_NAME_BYTES];
+
+	instance_name(d->role, d->worker, instance);
+	audit_record(c, &(const struct proto_event){.code = code,
+						    .actor = span_str(role_name(d->role)),
+						    .resource = span_str(instance),
+						    .digest = digest});
+}
+
+/* The loop has been stopped; it runs on until auditd has everything, or takes too long. */
+static void audit_client_farewell(void *ctx)
+{
+	struct audit_client *c = ctx;
+	uint64_t until = ipc_now_ms(c->ipc) + AUDIT_FAREWELL_MS;
+
+	audit_client_life(c, EVENT_DAEMON_STOP, SPAN_NULL);
+	(void)uv_timer_start(&c->timer, on_audit_timer, AUDIT_FAREWELL_MS, 0);
+	while (c->resumed && c->ring.n > 0 && ipc_now_ms(c->ipc) < until)
+		(void)uv_run(ipc_loop(c->ipc), UV_RUN_ONCE);
+}
+
 /* ---- what producers call ---- */
 
 static void on_audit_timer_closed(uv_handle_t *handle)
@@ -198,7 +226,8 @@ static void on_audit_timer_closed(uv_handle_t *handle)
 	audit_client_release(c);
 }
 
-int audit_client_new(struct ipc *ipc, size_t events_max, struct audit_client **ret_client)
+int audit_client_new(struct ipc *ipc, size_t events_max, const uint8_t config_digest[32],
+		     struct audit_client **ret_client)
 {
 	struct audit_client *c = calloc(1, sizeof(*c));
 
@@ -215,6 +244,9 @@ int audit_client_new(struct ipc *ipc, size_t events_max, struct audit_client **r
 	}
 	c->timer.data = c;
 	(void)uv_timer_init(ipc_loop(ipc), &c->timer);
+	ipc_daemon(ipc)->on_farewell = audit_client_farewell;
+	ipc_daemon(ipc)->farewell_ctx = c;
+	audit_client_life(c, EVENT_DAEMON_START, span_of(config_digest, 32));
 	*ret_client = c;
 	return 0;
 }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "common/ipc.h"
+#include "proto/events.h"
 
 struct audit_client;
 
@@ -18,11 +19,18 @@ enum audit_err {
 /* `durable` is true when the record is on disk, false when auditd could not confirm in time: then refuse. */
 typedef void audit_done(void *ctx, bool durable);
 
-/* `events_max`: ring size. 0 or negative. */
-MUST_USE int audit_client_new(struct ipc *ipc, size_t events_max, struct audit_client **ret_client);
+/*
+ * `events_max`: ring size; `config_digest`: of the configuration that is in force. Records daemon.start; records
+ * daemon.stop when the daemon has been told to stop, and then waits for the ring to become empty, for so long:
+ */
+#define AUDIT_FAREWELL_MS 1000
+/* 0 or negative. */
+MUST_USE int audit_client_new(struct ipc *ipc, size_t events_max, const uint8_t config_digest[32],
+			      struct audit_client **ret_client);
 /* Before daemon_deinit(), after which the last of it is gone. Whoever still waits is told false. NULL is fine. */
 struct audit_client *audit_client_free(struct audit_client *c);
-/* Data plane: takes a copy; seq and time_ns are filled in. Cannot fail visibly. */
+/* Data plane: takes a copy; seq and time_ns are filled in, and what the event's row has not is left out. Cannot fail
+ * visibly. */
 void audit_record(struct audit_client *c, const struct proto_event *event);
 /* Must-ack: `done` is called exactly once, within deadline_ms. 0 or AUDIT_E_DOWN (then `done` is not called). */
 MUST_USE int audit_record_wait(struct audit_client *c, const struct proto_event *event, uint64_t deadline_ms,

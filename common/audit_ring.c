@@ -118,6 +118,7 @@ struct audit_item *audit_ring_push(struct audit_ring *r, const struct proto_even
 	struct proto_event e = *event;
 	e.seq = r->seq;
 	e.time_ns = time_ns;
+	event_trim(event_row(e.code), &e);
 	audit_ring_clip(&e);
 	struct audit_item *item = audit_ring_add(r, &proto_event_desc, &e);
 	item->last_seq = r->seq;

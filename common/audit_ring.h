@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "proto/proto.h"
+#include "proto/events.h"
 
 /* An EVENT or GAP, packed, all its strings at their longest. */
 #define AUDIT_MESSAGE_BYTES_MAX 1472

@@ -215,6 +215,8 @@ int config_bind(struct span body, enum role role, uint64_t sections, struct conf
 		r = config_fill(&b, msg.config.items);
 	if (!r)
 		r = config_complete(&b, sections);
+	if (msg.config.digest.len == sizeof(config.digest))
+		memcpy(config.digest, msg.config.digest.p, sizeof(config.digest));
 	if (r) {
 		config_deinit(&config);
 		return r;

@@ -67,7 +67,8 @@ struct config {
 	size_t n_##name;
 	CONFIG_LISTS(L)
 #undef L
-	char *text; /* owns the strings */
+	char *text;         /* owns the strings */
+	uint8_t digest[32]; /* of the whole configuration, not only of what this daemon was given; zeros: unknown */
 };
 
 #define CONFIG_NULL ((struct config){0})

@@ -146,6 +146,8 @@ int daemon_run(struct daemon *d)
 	if (ipc_serve_admin(d->ipc))
 		return EXIT_FAILURE;
 	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
+	if (d->on_farewell)
+		d->on_farewell(d->farewell_ctx);
 	return EXIT_SUCCESS;
 }
 

@@ -43,6 +43,9 @@ struct daemon {
 	char detail[256];
 	uv_signal_t on_term, on_int;
 	void (*on_drain)(void *ctx); /* SIGTERM: finish what runs, then daemon_stop(); NULL: stop at once */
+	void (*on_farewell)(
+		void *farewell_ctx); /* the last thing in daemon_run(): may run the loop on; audit_client.c */
+	void *farewell_ctx;
 	void (*metrics)(void *ctx, char *to, size_t cap); /* appends Prometheus text; may be NULL */
 	void *ctx;
 };

@@ -102,5 +102,6 @@ uint64_t ipc_conn_peer_uid(const struct ipc_conn *conn);   /* SO_PEERCRED */
 
 /* The loop that all of this runs on, for the user's own timers. */
 uv_loop_t *ipc_loop(const struct ipc *ipc);
+struct daemon *ipc_daemon(const struct ipc *ipc);
 /* Milliseconds, monotonic, of the current loop turn; and Unix time. */
 uint64_t ipc_now_ms(const struct ipc *ipc);

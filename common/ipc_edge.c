@@ -455,6 +455,11 @@ uv_loop_t *ipc_loop(const struct ipc *ipc)
 	return &ipc->d->loop;
 }
 
+struct daemon *ipc_daemon(const struct ipc *ipc)
+{
+	return ipc->d;
+}
+
 void *ipc_conn_ctx(const struct ipc_conn *c)
 {
 	return c->user;

@@ -82,7 +82,7 @@ static int core_start(struct core *c, int argc, char **argv)
 	if (!r)
 		r = core_start_vault(c);
 	if (!r)
-		r = audit_client_new(c->daemon.ipc, CORE_AUDIT_EVENTS_MAX, &c->audit);
+		r = audit_client_new(c->daemon.ipc, CORE_AUDIT_EVENTS_MAX, c->config.digest, &c->audit);
 	if (!r)
 		r = core_serve(c);
 	if (!r)

@@ -78,7 +78,7 @@ tidy: ## clang-tidy over every source, warnings as errors
 format: ## lay out all C code by .clang-format
 	clang-format -i $(shell find $(wildcard proto common router authd keyvault auditd classifier cli tests bench) -name '*.[ch]')
 
-docs: all ## write the generated pages: PROTOCOL.md, REASONS.md, CONFIG.md, SANDBOX.md
+docs: all ## write the generated pages: PROTOCOL.md, REASONS.md, EVENTS.md, CONFIG.md, SANDBOX.md
 	$(PYTHON) tests/arch/generated.py $(O) write
 
 install: all ## into DESTDIR and PREFIX (/usr/local)

@@ -3,14 +3,15 @@
  * Prints what the tables of proto/ say, so that no page is written by hand:
  *
  *   docgen protocol      PROTOCOL.md: every message, its direction, fields, bounds and class
- *   docgen reasons       REASONS.md: every refusal and every audit event
+ *   docgen reasons       REASONS.md: every refusal
+ *   docgen events        EVENTS.md: every audit event
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "proto/proto.h"
+#include "proto/events.h"
 #include "proto/reasons.h"
 
 static const char *const class_names[] = {"public", "private", "secret"};
@@ -98,12 +99,8 @@ static void print_protocol(void)
 
 static void print_reasons(void)
 {
-	size_t n;
-	const struct event_row *events = event_rows(&n);
-
-	printf("# Refusals and audit events\n\nGenerated from proto/reasons.def and proto/events.def by `make "
-	       "docs`.\n\n"
-	       "## Refusals\n\nA client sees status, type, code and text in the dialect of the path; the audit log has "
+	printf("# Refusals\n\nGenerated from proto/reasons.def by `make docs`.\n\nA client sees status, type, code and "
+	       "text in the dialect of the path; the audit log has "
 	       "the code.\n\n| code | status | type | Retry-After | text |\n|---|---|---|---|---|\n");
 	for (unsigned i = 1; i < N_REASONS; i++) {
 		const struct reason_row *r = reason_row(i);
@@ -112,12 +109,66 @@ static void print_reasons(void)
 			printf("%u s", (r->retry_ms + 999) / 1000);
 		printf(" | %s |\n", r->text);
 	}
-	printf("\n## Audit events\n\nThe effect of a must-ack event waits until its record is durable; a data event "
-	       "never "
-	       "delays a request.\n\n| event | number | class | meaning |\n|---|---|---|---|\n");
-	for (size_t i = 0; i < n; i++)
-		printf("| %s | %d | %s | %s |\n", events[i].name, (int)events[i].code,
-		       events[i].class == EVENT_CLASS_MUST_ACK ? "must-ack" : "data", events[i].doc);
+}
+
+/* Every field that is not in every event. */
+static void print_event_fields(uint32_t fields)
+{
+	static const char *const names[] = {
+#define NAME(kind, field, min, max, class, doc) #field,
+		MSG_event(NAME, NAME)
+#undef NAME
+	};
+	const char *comma = "";
+
+	for (unsigned i = 0; i < N_EVENT_FIELDS; i++)
+		if (fields >> i & 1) {
+			printf("%s%s", comma, names[i]);
+			comma = ", ";
+		}
+}
+
+static void print_sensitivity(void)
+{
+	static const char *const words[] = {"plain", "pseudonym", "digest", "sealed"};
+
+	printf("\n## Fields\n\nplain: says nothing about a person. pseudonym: names one to those who can look the name "
+	       "up "
+	       "elsewhere. digest: whoever has the bytes can tell that they were it. sealed: personal, under a key of "
+	       "its "
+	       "subject that can be destroyed; see [audit.md](audit.md).\n\n"
+	       "| field | bounds | sensitivity | meaning |\n|---|---|---|---|\n");
+	for (size_t i = 0; i < proto_event_desc.n_fields; i++) {
+		const struct proto_field *f = &proto_event_desc.fields[i];
+
+		printf("| %s | ", f->name);
+		print_number(f->min);
+		printf("..");
+		print_number(f->max);
+		printf(" | %s | %s |\n", words[event_sensitivity((enum event_field)i)], f->doc);
+	}
+}
+
+static void print_events(void)
+{
+	size_t n;
+	const struct event_row *events = event_rows(&n);
+
+	printf("# Audit events\n\nGenerated from proto/events.def by `make docs`.\n\n"
+	       "The effect of a must-ack event waits until its record is durable; a data event never delays a request. "
+	       "Only the producers named may record an event, and with no other fields than these (besides seq, "
+	       "time_ns "
+	       "and code): auditd drops the connection of one that tries.\n\n"
+	       "| event | number | class | producers | fields | meaning |\n|---|---|---|---|---|---|\n");
+	for (size_t i = 0; i < n; i++) {
+		printf("| %s | %d | %s | ", events[i].name, (int)events[i].code,
+		       events[i].class == EVENT_CLASS_MUST_ACK ? "must-ack" : "data");
+		print_roles(events[i].producers);
+		printf(" | ");
+		print_event_fields(events[i].fields);
+		printf(" | %s |\n", events[i].doc);
+	}
+	print_sensitivity();
 }
 
 int main(int argc, char **argv)
@@ -126,8 +177,10 @@ int main(int argc, char **argv)
 		print_protocol();
 	} else if (argc == 2 && strcmp(argv[1], "reasons") == 0) {
 		print_reasons();
+	} else if (argc == 2 && strcmp(argv[1], "events") == 0) {
+		print_events();
 	} else {
-		(void)fprintf(stderr, "usage: docgen protocol | reasons\n");
+		(void)fprintf(stderr, "usage: docgen protocol | reasons | events\n");
 		return 2;
 	}
 	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;

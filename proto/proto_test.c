@@ -14,6 +14,7 @@
 #include "proto/frame.h"
 #include "proto/nul.h"
 #include "proto/reader.h"
+#include "proto/events.h"
 #include "proto/reasons.h"
 
 #define BYTES_MAX (4U << 20)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tables of reasons.def, events.def, classes.def and endpoints.def, as enums and rows. */
+/* The tables of reasons.def, classes.def and endpoints.def, as enums and rows. */
 #pragma once
 
 #include "common/base.h"
@@ -21,25 +21,6 @@ struct reason_row {
 
 /* The row of a reason; a number out of range, as a peer might send, yields INTERNAL's. */
 const struct reason_row *reason_row(uint64_t reason);
-
-enum event_class { EVENT_CLASS_DATA, EVENT_CLASS_MUST_ACK };
-
-enum event_code {
-#define EVENT(NAME, number, text, class, doc) EVENT_##NAME = (number),
-#include "proto/events.def"
-#undef EVENT
-};
-
-struct event_row {
-	enum event_code code;
-	const char *name;
-	enum event_class class;
-	const char *doc;
-};
-
-/* NULL for an unknown code. */
-const struct event_row *event_row(uint64_t code);
-const struct event_row *event_rows(size_t *ret_n);
 
 enum class {
 #define CLASS(NAME, number, text, label) CLASS_##NAME = (number),

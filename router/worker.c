@@ -64,7 +64,7 @@ int worker_configure(struct worker *w)
 int worker_connect(struct worker *w)
 {
 	struct ipc *ipc = w->daemon.ipc;
-	int r = audit_client_new(ipc, WORKER_AUDIT_EVENTS_MAX, &w->all.audit);
+	int r = audit_client_new(ipc, WORKER_AUDIT_EVENTS_MAX, w->config.digest, &w->all.audit);
 
 	if (!r)
 		r = peers_new(ipc, &w->all, w->daemon.worker, worker_update_ready, w, &w->all.peers);

@@ -114,7 +114,7 @@ static int egress_start(struct egress *eg, int argc, char **argv)
 	if (!r)
 		r = replay_init(&eg->replay);
 	if (!r)
-		r = audit_client_new(eg->daemon.ipc, EGRESS_AUDIT_EVENTS_MAX, &eg->audit);
+		r = audit_client_new(eg->daemon.ipc, EGRESS_AUDIT_EVENTS_MAX, eg->config.digest, &eg->audit);
 	if (!r)
 		r = egress_serve(eg);
 	return r ? r : egress_confine(eg);

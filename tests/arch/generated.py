@@ -40,6 +40,7 @@ def pages(build):
     return {
         "docs/PROTOCOL.md": output(build, "docgen", "protocol"),
         "docs/REASONS.md": output(build, "docgen", "reasons"),
+        "docs/EVENTS.md": output(build, "docgen", "events"),
         "docs/CONFIG.md": output(build, "bulkhead", "config", "show", "--markdown"),
         "docs/bulkhead.1": output(build, "bulkhead", "help", "--man"),
         "packaging/bulkhead.bash": output(build, "bulkhead", "help", "--completion"),

@@ -46,7 +46,7 @@ def test_nothing_acknowledged_is_lost(log):
     said = first_opinion(log)
     assert said["good"], said["why"]
     assert said["gaps"] == 0 and said["signed"] >= 4 * EVENTS
-    assert said["entries"] == 4 * EVENTS + 7, "five kills, six starts, one orderly end"
+    assert said["entries"] == 4 * EVENTS + 13, "five kills, six starts of two records each, one orderly end"
 
 
 def test_two_verifiers_agree(log):
