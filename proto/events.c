@@ -2,6 +2,8 @@
 /* The words that events.def is written in, and the rows that come out. */
 #include "proto/events.h"
 
+#include <assert.h>
+
 #define FIELD_BIT(name) ((uint32_t)1 << EVENT_FIELD_##name)
 
 /* clang-format off */
@@ -29,7 +31,18 @@
 #define SUBJECT    FIELD_BIT(subject)
 #define SEALED     FIELD_BIT(sealed)
 #define COST       FIELD_BIT(cost_nano)
+#define HEAD_DIGEST FIELD_BIT(head_digest)
+#define SCRUBBED   FIELD_BIT(scrubbed)
 /* clang-format on */
+
+#define EVENT(...)
+#define FIELD(name, sensitivity) +1
+static_assert(N_EVENT_FIELDS == 3
+#include "proto/events.def"
+	      ,
+	      "a field without a row; only seq, time_ns and code need none");
+#undef FIELD
+#undef EVENT
 
 static const struct event_row events[] = {
 #define FIELD(name, sensitivity)
