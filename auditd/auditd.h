@@ -6,6 +6,7 @@
  *   checkpoint.c  tree -> SIGN_CHECKPOINT -> checkpoint              keyvault
  *   reader.c      AUDIT_READ                                         cli
  *   writer.c      group commit over ledger.c
+ *   readonly.c    what is left when the log cannot be written
  *
  * Everything here runs on the loop's thread; the ledger is touched by writer jobs, and by the loop only in on_idle.
  */
@@ -71,7 +72,14 @@ struct auditd {
 	struct ipc_edge *admin;
 	struct reader readers[READERS_MAX];
 	uv_timer_t reader_timer;
-	bool failed; /* the log is not what was signed: nothing is recorded any more */
+	bool failed; /* the log is not what was signed, or not writable: nothing is recorded any more */
+	struct {
+		bool damaged, trying;
+		unsigned tries;
+		int result;
+		uv_work_t work;
+		uv_timer_t timer;
+	} readonly;
 	uint64_t gaps, overruns;
 };
 
@@ -79,6 +87,8 @@ struct auditd {
 MUST_USE int producers_serve(struct auditd *a);
 /* Records an event of auditd itself. 0 or negative. */
 MUST_USE int producers_record_own(struct auditd *a, const struct proto_leaf *what);
+/* Makes auditd's first words durable, before anything runs. 0 or negative. */
+MUST_USE int producers_record_start(struct auditd *a);
 void producers_recorded(struct auditd *a, const struct ledger_batch *batch);
 void producers_drop_all(struct auditd *a, const char *why);
 
@@ -92,8 +102,14 @@ MUST_USE int readers_serve(struct auditd *a);
 void readers_answer(struct auditd *a); /* from on_idle */
 void readers_close(struct auditd *a);
 
+/* readonly.c: with a->ledger->unwritable */
+MUST_USE int readonly_serve(struct auditd *a);
+void readonly_drain(struct auditd *a);
+void readonly_close(struct auditd *a);
+
 /* main.c */
 /* The log is not the one that was signed: stops recording, keeps everything, says so until an operator comes. */
 void auditd_fail(struct auditd *a, const char *why);
-/* Does not return. */
+/* Ends the process, to be started again: `r` is what could not be done, 0 when it might be done now. Does not return.
+ */
 void auditd_die(struct auditd *a, int r);

@@ -18,7 +18,8 @@ enum {
 	HEAD_FIRST = 32,
 	HEAD_ROOT = 40,
 	HEAD_LAST_LEAF = 72,
-	HEAD_SOURCES = 104,
+	HEAD_FILE_BYTES = 104,
+	HEAD_SOURCES = 112,
 	SOURCE_BYTES = 26,
 };
 
@@ -106,6 +107,7 @@ void segment_head_write(const struct segment_head *head, uint8_t to[SEGMENT_HEAD
 	put_u64(to + HEAD_FIRST, head->first_index);
 	memcpy(to + HEAD_ROOT, head->root.b, sizeof head->root.b);
 	memcpy(to + HEAD_LAST_LEAF, head->last_leaf.b, sizeof head->last_leaf.b);
+	put_u64(to + HEAD_FILE_BYTES, head->file_bytes);
 	for (size_t i = 0; i < head->sources.n; i++) {
 		const struct source *s = &head->sources.all[i];
 		uint8_t *row = to + HEAD_SOURCES + i * SOURCE_BYTES;
@@ -135,6 +137,7 @@ int segment_head_read(struct span in, struct segment_head *ret)
 	ret->first_index = get_u64(p + HEAD_FIRST);
 	memcpy(ret->root.b, p + HEAD_ROOT, sizeof ret->root.b);
 	memcpy(ret->last_leaf.b, p + HEAD_LAST_LEAF, sizeof ret->last_leaf.b);
+	ret->file_bytes = get_u64(p + HEAD_FILE_BYTES);
 	ret->sources.n = n;
 	for (size_t i = 0; i < n; i++) {
 		const uint8_t *row = p + HEAD_SOURCES + i * SOURCE_BYTES;

@@ -2,8 +2,9 @@
 /*
  * What lies in a segment file, without I/O. Little endian throughout.
  *
- *   head     8192 bytes: magic, CRC, log id, first index, root and last leaf hash of everything before, table of
- * producers entry    magic u32 | leaf bytes u32 | crc32c u32 | place u32 | index u64 | leaf | zeros to a multiple of 8
+ *   head     8192 bytes: magic, CRC, log id, first index, root and last leaf hash of everything before, the file's
+ *            length, table of producers
+ *   entry    magic u32 | leaf bytes u32 | crc32c u32 | place u32 | index u64 | leaf | zeros to a multiple of 8
  *   entry    ...
  *   zeros    to the end of the file
  *
@@ -43,6 +44,7 @@ struct segment_head {
 	uint64_t first_index;
 	struct merkle_hash root;      /* of the tree of first_index leaves */
 	struct merkle_hash last_leaf; /* hash of leaf first_index - 1; zeros for the first segment */
+	uint64_t file_bytes;          /* the segment's length, which never changes */
 	struct sources sources;
 };
 

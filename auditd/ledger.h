@@ -11,6 +11,9 @@
  * ledger_open() recovers. It refuses, and leaves everything as it is, when an entry that was once durable cannot be
  * read, when the log is shorter than its own checkpoint, or when the tree has another root than the checkpoint says.
  * Only the remains of a commit that was never acknowledged are removed.
+ *
+ * A log that is good but cannot be written is open for reading: `unwritable` says why, and everything that would write
+ * answers with it.
  */
 #pragma once
 
@@ -50,6 +53,7 @@ struct ledger {
 	struct checkpoint published; /* size 0: none; its origin is not kept */
 	bool has_checkpoint;
 	uint64_t cut_bytes; /* removed by ledger_open() */
+	int unwritable;     /* 0, or a negative errno: only for reading; always with LEDGER_E_DAMAGED */
 	uint64_t segments;
 	char why[256];
 };
@@ -62,11 +66,11 @@ void ledger_batch_clear(struct ledger_batch *b);
 MUST_USE int ledger_batch_add(struct ledger_batch *b, const struct proto_leaf *leaf);
 
 /*
- * Opens the log in `path`, an existing folder; makes a new log where there is none. `*ret` is filled on
- * LEDGER_E_DAMAGED too, for its `why`; ledger_close() it in every case but a negative one. 0, LEDGER_E_DAMAGED or
- * negative.
+ * Opens the log in `path`, an existing folder; makes a new log where there is none. `unwritable`: 0, or why nothing
+ * shall be written. `*ret` is filled on LEDGER_E_DAMAGED too, for its `why`; ledger_close() it in every case but a
+ * negative one. 0 (look at (*ret)->unwritable), LEDGER_E_DAMAGED or negative (it cannot even be read).
  */
-MUST_USE int ledger_open(const char *path, uint64_t segment_bytes, struct ledger **ret);
+MUST_USE int ledger_open(const char *path, uint64_t segment_bytes, int unwritable, struct ledger **ret);
 struct ledger *ledger_close(struct ledger *l);
 
 static inline uint64_t ledger_size(const struct ledger *l)
@@ -79,6 +83,9 @@ static inline uint64_t ledger_size(const struct ledger *l)
  * is known only to the next ledger_open().
  */
 MUST_USE int ledger_append(struct ledger *l, struct ledger_batch *b);
+/* Whether a log that was unwritable might be written after all, as far as that can be said without touching it; then a
+ * new ledger_open() will tell. Reads nothing of `l` that changes. 0 or negative. */
+MUST_USE int ledger_try(const struct ledger *l);
 /* True when the next one is not sure to fit into the segment with what follows it: time for segment_reserve(). */
 bool ledger_wants_reserve(const struct ledger *l);
 

@@ -235,6 +235,42 @@ static void test_an_unlinked_segment_is_noticed(void **state)
 	assert_int_equal(ledger_append(f->l, &f->batch), -ESTALE);
 }
 
+/* Whatever is done to the file or to a folder above it: nothing is acknowledged after it. */
+static void test_a_log_that_was_moved_or_cut_is_noticed(void **state)
+{
+	struct fixture *f = *state;
+	char seg[128], name[192], aside[192];
+
+	assert_int_equal(reopen(f), 0);
+	commit(f, 5);
+	(void)snprintf(seg, sizeof(seg), "%s/seg", f->dir);
+	(void)snprintf(name, sizeof(name), "%s/%s", seg, f->l->segment.name);
+	for (int what = 0; what < 3; what++) {
+		const char *moved = what == 0 ? seg : f->dir;
+		(void)snprintf(aside, sizeof(aside), "%s.aside", moved);
+		if (what < 2) {
+			assert_int_equal(rename(moved, aside), 0);
+			assert_int_equal(mkdir(moved, 0700), 0);
+		} else {
+			assert_int_equal(truncate(name, (off_t)f->l->segment.end), 0);
+		}
+		ledger_batch_clear(&f->batch);
+		add(f);
+		f->seq--;
+		assert_true(ledger_append(f->l, &f->batch) < 0);
+		if (what < 2) {
+			assert_int_equal(rmdir(moved), 0);
+			assert_int_equal(rename(aside, moved), 0);
+			commit(f, 1); /* it had not been written to */
+		}
+	}
+	assert_int_equal(reopen(f), LEDGER_E_DAMAGED);
+	assert_non_null(strstr(f->l->why, "length"));
+	assert_int_equal(truncate(name, TEST_SEGMENT_BYTES), 0);
+	assert_int_equal(reopen(f), 0);
+	assert_int_equal(ledger_size(f->l), 7);
+}
+
 static void test_wrong_checkpoints_are_not_published(void **state)
 {
 	struct fixture *f = *state;
@@ -270,6 +306,7 @@ int main(void)
 		CASE(test_damage_before_a_later_commit_is_refused),
 		CASE(test_below_the_checkpoint_is_refused),
 		CASE(test_an_unlinked_segment_is_noticed),
+		CASE(test_a_log_that_was_moved_or_cut_is_noticed),
 		CASE(test_wrong_checkpoints_are_not_published),
 	};
 

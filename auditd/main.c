@@ -14,9 +14,12 @@
 
 void auditd_die(struct auditd *a, int r)
 {
-	log_event(&a->daemon.log, LOG_FATAL,
-		  LOG_STR("what", "the log could not be written; it is read again at the next start"),
-		  LOG_STR("why", strerrordesc_np(-r)));
+	if (r)
+		log_event(&a->daemon.log, LOG_FATAL,
+			  LOG_STR("what", "the log could not be written; it is read again at the next start"),
+			  LOG_STR("why", strerrordesc_np(-r)));
+	else
+		log_event(&a->daemon.log, LOG_STOP, LOG_STR("why", "the disk can be written again"));
 	exit(EXIT_FAILURE);
 }
 
@@ -67,6 +70,10 @@ static void on_drain(void *ctx)
 {
 	struct auditd *a = ctx;
 
+	if (a->ledger->unwritable) {
+		readonly_drain(a);
+		return;
+	}
 	if (!a->failed && producers_record_own(a, &(struct proto_leaf){.code = EVENT_DAEMON_STOP,
 								       .resource = SPAN_LIT("auditd")}) < 0)
 		daemon_stop(&a->daemon);
@@ -90,15 +97,26 @@ static void on_metrics(void *ctx, char *to, size_t cap)
 
 /* ---- start ---- */
 
+/* Whether it can be written is known when auditd's own first words are durable in it. */
 static int auditd_open_ledger(struct auditd *a, const char *folder)
 {
-	int r = ledger_open(folder, a->config.auditd.segment_bytes, &a->ledger);
+	uint64_t segment_bytes = a->config.auditd.segment_bytes;
+	int r = ledger_open(folder, segment_bytes, 0, &a->ledger);
 
-	if (r == LEDGER_E_DAMAGED)
+	if (r == LEDGER_E_DAMAGED) {
+		a->readonly.damaged = true;
 		log_event(
 			&a->daemon.log, LOG_FATAL, LOG_STR("what", folder), LOG_STR("why", a->ledger->why),
 			LOG_STR("do", "nothing was changed; keep a copy as evidence and see `bulkhead audit verify`"));
-	return r;
+		return 0;
+	}
+	if (r || a->ledger->unwritable)
+		return r;
+	int why = producers_record_start(a);
+	if (why == 0)
+		return 0;
+	a->ledger = ledger_close(a->ledger);
+	return err_fold(ledger_open(folder, segment_bytes, why, &a->ledger));
 }
 
 static int auditd_start_writer(struct auditd *a)
@@ -114,22 +132,6 @@ static int auditd_start_writer(struct auditd *a)
 	};
 
 	return writer_init(&a->writer, &a->daemon.loop, a->ledger, &spec);
-}
-
-static int auditd_record_start(struct auditd *a)
-{
-	int r = 0;
-
-	if (a->ledger->cut_bytes > 0)
-		r = producers_record_own(
-			a, &(struct proto_leaf){.code = EVENT_LOG_RECOVER, .bytes = a->ledger->cut_bytes});
-	if (!r)
-		r = producers_record_own(a, &(struct proto_leaf){.code = EVENT_LOG_START});
-	if (!r)
-		r = producers_record_own(a, &(struct proto_leaf){.code = EVENT_DAEMON_START,
-								 .resource = SPAN_LIT("auditd"),
-								 .digest = span_of(a->config.digest, 32)});
-	return r;
 }
 
 static int auditd_start(struct auditd *a, int argc, char **argv)
@@ -155,8 +157,8 @@ static int auditd_start(struct auditd *a, int argc, char **argv)
 		r = readers_serve(a);
 	if (!r)
 		r = checkpoint_connect(a);
-	if (!r)
-		r = auditd_record_start(a);
+	if (!r && a->ledger->unwritable)
+		r = readonly_serve(a);
 	if (!r)
 		r = sandbox_enter(ROLE_AUDITD, &(struct sandbox_path){.path = folder, .write = true}, 1, d->confinement,
 				  sizeof(d->confinement));
@@ -172,10 +174,12 @@ int main(int argc, char **argv)
 	a->daemon.on_drain = on_drain;
 	a->daemon.metrics = on_metrics;
 	a->daemon.ctx = a;
-	daemon_set_ready(&a->daemon, true, "recording; checkpoints wait for the vault");
+	if (!a->failed)
+		daemon_set_ready(&a->daemon, true, "recording; checkpoints wait for the vault");
 	int code = daemon_run(&a->daemon);
 	checkpoint_close(a);
 	readers_close(a);
+	readonly_close(a);
 	writer_close(&a->writer);
 	daemon_deinit(&a->daemon);
 	writer_deinit(&a->writer);

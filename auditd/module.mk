@@ -4,7 +4,7 @@ SRC_auditlog := auditd/format.c auditd/leaf.c auditd/tile.c auditd/tree.c auditd
 $(eval $(call library,auditlog,$(SRC_auditlog)))
 
 SRC_auditd := auditd/ledger.c auditd/recover.c auditd/writer.c auditd/producers.c \
-	auditd/checkpoint.c auditd/reader.c
+	auditd/checkpoint.c auditd/reader.c auditd/readonly.c
 $(eval $(call library,auditd,$(SRC_auditd)))
 $(eval $(call program,auditd,auditd/main.c,auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call library,testlog,tests/support/test_log.c))

@@ -94,14 +94,20 @@ static void on_producer_close(void *ctx, struct ipc_conn *conn)
 
 /* ---- what they say ---- */
 
-/* Accepts [seq, last_seq] of the producer. 0, WRITER_E_FULL or negative. */
-static int producers_accept(struct auditd *a, struct producer *p, struct proto_leaf *leaf, bool urgent)
+/* Whose it is, and when it came. */
+static void producers_sign(const struct producer *p, struct proto_leaf *leaf)
 {
 	leaf->version = LEAF_VERSION;
 	leaf->role = p->role;
 	leaf->worker = p->worker;
 	leaf->boot = span_of(p->boot, sizeof(p->boot));
 	leaf->recorded_ns = producers_now_ns();
+}
+
+/* Accepts [seq, last_seq] of the producer. 0, WRITER_E_FULL or negative. */
+static int producers_accept(struct auditd *a, struct producer *p, struct proto_leaf *leaf, bool urgent)
+{
+	producers_sign(p, leaf);
 	int r = writer_add(&a->writer, leaf, urgent);
 	if (!r)
 		p->accepted_seq = leaf->last_seq;
@@ -238,6 +244,36 @@ int producers_record_own(struct auditd *a, const struct proto_leaf *what)
 	leaf.time_ns = producers_now_ns();
 	leaf.actor = SPAN_LIT("auditd");
 	return err_fold(producers_accept(a, p, &leaf, true));
+}
+
+static int producers_add_own(struct auditd *a, struct ledger_batch *batch, struct proto_leaf leaf)
+{
+	struct producer self = {.role = ROLE_AUDITD};
+
+	memcpy(self.boot, a->daemon.boot, sizeof(self.boot));
+	producers_sign(&self, &leaf);
+	leaf.seq = leaf.last_seq = batch->n + 1;
+	leaf.time_ns = producers_now_ns();
+	leaf.actor = SPAN_LIT("auditd");
+	return err_fold(ledger_batch_add(batch, &leaf));
+}
+
+int producers_record_start(struct auditd *a)
+{
+	const struct proto_leaf first[] = {
+		{.code = EVENT_LOG_RECOVER, .bytes = a->ledger->cut_bytes},
+		{.code = EVENT_LOG_START},
+		{.code = EVENT_DAEMON_START, .resource = SPAN_LIT("auditd"), .digest = span_of(a->config.digest, 32)},
+	};
+	struct ledger_batch batch;
+	int r = ledger_batch_init(&batch, ARRAY_LEN(first), 4 * entry_bytes(LEAF_BYTES_MAX));
+
+	for (size_t i = a->ledger->cut_bytes > 0 ? 0 : 1; i < ARRAY_LEN(first) && !r; i++)
+		r = producers_add_own(a, &batch, first[i]);
+	if (!r)
+		r = ledger_append(a->ledger, &batch);
+	ledger_batch_deinit(&batch);
+	return r;
 }
 
 int producers_serve(struct auditd *a)

@@ -81,6 +81,10 @@ static int handle_audit_read(void *ctx, struct ipc_conn *conn, uint64_t id, cons
 	};
 
 	(void)fd;
+	if (a->readonly.damaged) {
+		reader_refuse(&request, "damaged", "the log is damaged and not read from; see `bulkhead audit verify`");
+		return 0;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(a->readers); i++) {
 		if (a->readers[i].conn)
 			continue;

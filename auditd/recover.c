@@ -3,7 +3,8 @@
  * Opening a log (auditd/ledger.h). The order: which segments are there; what was promised last (checkpoint); from which
  * segment on must be read; the tree as it was at that segment's begin, from tiles; then every entry from there to the
  * end, growing the tree and comparing its root at each segment's head and at the checkpoint's size; at last the tail.
- * Nothing is written to a segment before all of it has been found good.
+ * Nothing is written to a segment before all of it has been found good. That it reads well does not mean that it can be
+ * written: if it cannot, the ledger is open all the same, for reading.
  */
 #include <assert.h>
 #include <dirent.h>
@@ -24,7 +25,9 @@ struct recovery {
 	struct ledger *l;
 	uint64_t *firsts; /* first indices of all segments, ascending */
 	size_t n;
-	struct span map; /* the segment that is being read */
+	struct span map;         /* the segment that is being read */
+	uint64_t end, commit_at; /* in the last one: where the entries end, where their last commit begins */
+	size_t debris_bytes;     /* after the end */
 };
 
 static PRINTF_LIKE(2, 3) int recover_refuse(struct recovery *rec, const char *format, ...)
@@ -116,7 +119,7 @@ static int recover_map(struct recovery *rec, size_t which)
 			(void)close(fd);
 		return r;
 	}
-	if (st.st_size < SEGMENT_HEAD_BYTES || st.st_size % 8 != 0) {
+	if (st.st_size < SEGMENT_HEAD_BYTES) {
 		(void)close(fd);
 		return recover_refuse(rec, "%s has a length that no segment has", name);
 	}
@@ -146,6 +149,8 @@ static int recover_head(struct recovery *rec, size_t which, bool first)
 	int r = segment_head_read(rec->map, &head);
 	if (r || head.first_index != index)
 		return recover_refuse(rec, "segment %" PRIu64 ": the head is damaged", index);
+	if (head.file_bytes != rec->map.len)
+		return recover_refuse(rec, "segment %" PRIu64 " has not the length that it was made with", index);
 	if (first) {
 		memcpy(l->log_id, head.log_id, sizeof l->log_id);
 		l->sources = head.sources;
@@ -188,12 +193,13 @@ static int recover_entry(struct recovery *rec, const struct entry *entry)
 	return tree_flush(&l->tree); /* the checkpoint is durable, its partial tiles need not have been */
 }
 
-/* *ret_end: where the entries end. */
-static int recover_entries(struct recovery *rec, uint64_t *ret_end)
+/* rec->end: where the entries end. */
+static int recover_entries(struct recovery *rec)
 {
 	uint64_t at = SEGMENT_HEAD_BYTES;
 	int r = 0;
 
+	rec->commit_at = at;
 	while (at < rec->map.len && !r) {
 		struct entry entry;
 		r = entry_read(span_of(rec->map.p + at, rec->map.len - at), ledger_size(rec->l), &entry);
@@ -202,19 +208,21 @@ static int recover_entries(struct recovery *rec, uint64_t *ret_end)
 		r = recover_entry(rec, &entry);
 		if (r)
 			return r;
+		if (entry.place == 0)
+			rec->commit_at = at;
 		at += entry.bytes;
 	}
-	*ret_end = at;
+	rec->end = at;
 	return 0;
 }
 
 /* What stands after the last good entry. Only in the last segment may anything be there, and only debris. */
-static int recover_tail(struct recovery *rec, bool last, uint64_t end, size_t *ret_cut)
+static int recover_tail(struct recovery *rec, bool last)
 {
 	uint64_t size = ledger_size(rec->l);
-	size_t bytes;
+	struct span tail = span_of(rec->map.p + rec->end, rec->map.len - rec->end);
 
-	switch (segment_tail(span_of(rec->map.p + end, rec->map.len - end), size, &bytes)) {
+	switch (segment_tail(tail, size, &rec->debris_bytes)) {
 	case TAIL_CLEAN:
 		break;
 	case TAIL_TORN:
@@ -224,7 +232,6 @@ static int recover_tail(struct recovery *rec, bool last, uint64_t end, size_t *r
 	case TAIL_CORRUPT:
 		return recover_refuse(rec, "entry %" PRIu64 " is damaged, and later entries follow", size);
 	}
-	*ret_cut = bytes;
 	return 0;
 }
 
@@ -243,12 +250,13 @@ static size_t recover_first(const struct recovery *rec)
 static int recover_segments(struct recovery *rec)
 {
 	struct ledger *l = rec->l;
-	size_t first = recover_first(rec), cut = 0;
-	uint64_t end = 0;
+	size_t first = recover_first(rec);
 	struct merkle_hash root;
 	int r = 0;
 
 	tree_set_recovering(&l->tree, true);
+	if (l->unwritable)
+		tree_set_unwritable(&l->tree);
 	for (size_t i = first; i < rec->n && !r; i++) {
 		r = recover_map(rec, i);
 		if (!r)
@@ -259,20 +267,32 @@ static int recover_segments(struct recovery *rec)
 				r = recover_refuse(rec, "the tree is not the one that was signed");
 		}
 		if (!r)
-			r = recover_entries(rec, &end);
+			r = recover_entries(rec);
 		if (!r)
-			r = recover_tail(rec, i + 1 == rec->n, end, &cut);
+			r = recover_tail(rec, i + 1 == rec->n);
 		recover_unmap(rec);
 	}
 	tree_set_recovering(&l->tree, false);
 	if (!r && l->has_checkpoint && ledger_size(l) < l->published.size)
 		r = recover_refuse(rec, "%" PRIu64 " entries, but %" PRIu64 " were signed", ledger_size(l),
 				   l->published.size);
+	return r;
+}
+
+/* What was read becomes what is written to from now on. 0 or negative. */
+static int recover_settle(struct recovery *rec)
+{
+	struct ledger *l = rec->l;
+
+	if (l->tree.unwritten)
+		return l->tree.unwritten;
+	int r = segment_resume(&l->segment, rec->firsts[rec->n - 1], rec->end);
+	if (!r && fsync(l->dir) < 0)
+		r = err_origin(-errno);
 	if (!r)
-		r = segment_resume(&l->segment, rec->firsts[rec->n - 1], end);
-	if (!r && cut > 0)
-		r = segment_cut(&l->segment, cut);
-	l->cut_bytes = cut;
+		r = segment_settle(&l->segment, rec->commit_at, rec->debris_bytes);
+	if (!r)
+		l->cut_bytes = rec->debris_bytes;
 	return r;
 }
 
@@ -281,15 +301,31 @@ static int recover_fresh(struct recovery *rec)
 	struct ledger *l = rec->l;
 	struct segment_head head = {0};
 
-	if (l->has_checkpoint)
-		return recover_refuse(rec, "there is a checkpoint but not one segment");
 	randombytes_buf(l->log_id, sizeof l->log_id);
 	memcpy(head.log_id, l->log_id, sizeof head.log_id);
 	merkle_tree_root(&l->tree.merkle, &head.root);
+	if (fsync(l->dir) < 0)
+		return err_origin(-errno);
 	return segment_start(&l->segment, &head);
 }
 
-int ledger_open(const char *path, uint64_t segment_bytes, struct ledger **ret)
+static int recover(struct recovery *rec)
+{
+	struct ledger *l = rec->l;
+	int r = recover_list(rec);
+
+	if (!r)
+		r = recover_checkpoint(rec);
+	if (!r && rec->n == 0 && l->has_checkpoint)
+		r = recover_refuse(rec, "there is a checkpoint but not one segment");
+	if (!r && rec->n > 0)
+		r = recover_segments(rec);
+	if (!r && !l->unwritable)
+		l->unwritable = rec->n > 0 ? recover_settle(rec) : recover_fresh(rec);
+	return r;
+}
+
+int ledger_open(const char *path, uint64_t segment_bytes, int unwritable, struct ledger **ret)
 {
 	struct ledger *l = calloc(1, sizeof *l);
 	struct recovery rec = {.l = l};
@@ -297,23 +333,22 @@ int ledger_open(const char *path, uint64_t segment_bytes, struct ledger **ret)
 	if (!l)
 		return -ENOMEM;
 	l->segment = SEGMENT_NULL;
+	l->unwritable = unwritable;
 	l->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r = l->dir < 0 ? err_origin(-errno) : 0;
 	if (!r)
 		r = tree_init(&l->tree, l->dir);
 	if (!r)
-		r = segment_init(&l->segment, l->dir, segment_bytes);
+		r = segment_init(&l->segment, l->dir, path, segment_bytes);
 	if (!r)
-		r = recover_list(&rec);
-	if (!r)
-		r = recover_checkpoint(&rec);
-	if (!r)
-		r = rec.n > 0 ? recover_segments(&rec) : recover_fresh(&rec);
+		r = recover(&rec);
 	free(rec.firsts);
 	if (r < 0) {
 		(void)ledger_close(l);
 		return r;
 	}
+	if (r == LEDGER_E_DAMAGED)
+		l->unwritable = -EUCLEAN;
 	l->segments = rec.n > 0 ? rec.n : 1;
 	*ret = l;
 	return r;

@@ -35,14 +35,19 @@ bool segment_name_parse(const char *name, uint64_t *ret_first_index)
 	return true;
 }
 
-int segment_init(struct segment *s, int log_dir, uint64_t bytes_max)
+int segment_init(struct segment *s, int log_dir, const char *path, uint64_t bytes_max)
 {
 	*s = SEGMENT_NULL;
 	s->bytes_max = bytes_max & ~UINT64_C(7);
-	if (mkdirat(log_dir, "seg", 0700) < 0 && errno != EEXIST)
+	if ((size_t)snprintf(s->path, sizeof s->path, "%s/seg", path) >= sizeof s->path)
+		return err_origin(-ENAMETOOLONG);
+	s->dir = openat(log_dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->dir >= 0 || errno != ENOENT)
+		return s->dir < 0 ? err_origin(-errno) : 0;
+	if (mkdirat(log_dir, "seg", 0700) < 0)
 		return err_origin(-errno);
 	s->dir = openat(log_dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return s->dir < 0 || fsync(log_dir) < 0 ? err_origin(-errno) : 0;
+	return s->dir < 0 ? err_origin(-errno) : 0;
 }
 
 void segment_deinit(struct segment *s)
@@ -133,7 +138,7 @@ static int segment_adopt(struct segment *s, int fd, const char *name, uint64_t e
 	s->fd = fd;
 	s->dev = st.st_dev;
 	s->ino = st.st_ino;
-	s->size = (uint64_t)st.st_size & ~UINT64_C(7);
+	s->size = (uint64_t)st.st_size;
 	s->end = end;
 	(void)snprintf(s->name, sizeof s->name, "%s", name);
 	return 0;
@@ -150,7 +155,9 @@ int segment_start(struct segment *s, const struct segment_head *head)
 	int fd = openat(s->dir, SEGMENT_NEXT, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return err_origin(-errno);
-	segment_head_write(head, bytes);
+	struct segment_head complete = *head;
+	complete.file_bytes = s->bytes_max;
+	segment_head_write(&complete, bytes);
 	segment_name(name, head->first_index);
 	r = segment_write(fd, span_of(bytes, sizeof bytes), 0);
 	if (!r && (fsync(fd) < 0 || renameat(s->dir, SEGMENT_NEXT, s->dir, name) < 0 || fsync(s->dir) < 0))
@@ -176,23 +183,51 @@ int segment_resume(struct segment *s, uint64_t first_index, uint64_t end)
 	return r;
 }
 
-int segment_cut(struct segment *s, size_t bytes)
+/* [from, s->end) is read and written as it is. */
+static int segment_write_again(struct segment *s, uint64_t from)
 {
-	int r = segment_write_zeros(s->fd, s->end, bytes);
+	size_t len = (size_t)(s->end - from), done = 0;
+	uint8_t *bytes = malloc(len + 1);
+	int r = bytes ? 0 : -ENOMEM;
 
-	if (!r && fdatasync(s->fd) < 0)
+	while (done < len && !r) {
+		ssize_t n = pread(s->fd, bytes + done, len - done, (off_t)(from + done));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			r = err_origin(n < 0 ? -errno : -EIO);
+		else
+			done += (size_t)n;
+	}
+	if (!r)
+		r = segment_write(s->fd, span_of(bytes, len), from);
+	free(bytes);
+	return r;
+}
+
+int segment_settle(struct segment *s, uint64_t from, size_t debris_bytes)
+{
+	assert(from <= s->end);
+	int r = segment_write_again(s, from);
+
+	if (!r)
+		r = segment_write_zeros(s->fd, s->end, debris_bytes);
+	if (!r && (fsync(s->fd) < 0 || fsync(s->dir) < 0))
 		r = err_origin(-errno);
 	return r;
 }
 
-/* Is the open file still what its name leads to? */
+/* Is the open file still what its name leads to, by the whole path, and as long as it was? */
 static int segment_check(const struct segment *s)
 {
+	char path[SEGMENT_PATH_BYTES + SEGMENT_NAME_BYTES];
 	struct stat open_st, named;
 
-	if (fstat(s->fd, &open_st) < 0 || fstatat(s->dir, s->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
+	(void)snprintf(path, sizeof path, "%s/%s", s->path, s->name);
+	if (fstat(s->fd, &open_st) < 0 || fstatat(AT_FDCWD, path, &named, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_origin(-errno);
-	if (open_st.st_nlink == 0 || named.st_dev != s->dev || named.st_ino != s->ino)
+	if (open_st.st_nlink == 0 || named.st_dev != s->dev || named.st_ino != s->ino ||
+	    (uint64_t)open_st.st_size != s->size)
 		return err_origin(-ESTALE);
 	return 0;
 }

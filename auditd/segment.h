@@ -3,18 +3,21 @@
  * Segment files as the writer has them: `seg/<first index, 20 digits>.seg`, allocated and filled with zeros before use,
  * so that a commit never changes a file's length, and the next one always made beforehand (`seg/next`), so that a full
  * disk is met one segment early. A commit is one pwrite and one fdatasync, and before it a look whether the file is
- * still the one that its name leads to: a log that was unlinked or replaced is noticed at once.
+ * still the one that its path leads to, and whole: a log that was unlinked, replaced (itself or a folder above it) or
+ * cut is noticed before anything else is acknowledged.
  */
 #pragma once
 
 #include "auditd/format.h"
 
 #define SEGMENT_NAME_BYTES 32
+#define SEGMENT_PATH_BYTES 4096
 
 struct segment {
 	int dir; /* the folder seg, owned */
 	int fd;  /* of the one that is being written */
 	uint64_t dev, ino;
+	char path[SEGMENT_PATH_BYTES]; /* of the folder */
 	char name[SEGMENT_NAME_BYTES];
 	uint64_t end;       /* where the next entry goes */
 	uint64_t bytes_max; /* of each new segment */
@@ -27,17 +30,21 @@ void segment_name(char to[SEGMENT_NAME_BYTES], uint64_t first_index);
 /* False for a name that is not such. */
 bool segment_name_parse(const char *name, uint64_t *ret_first_index);
 
-/* Opens (makes) the folder under `log_dir`. 0 or negative. */
-MUST_USE int segment_init(struct segment *s, int log_dir, uint64_t bytes_max);
+/* Opens (makes) the folder under `log_dir`, which is the one at `path`. 0 or negative. */
+MUST_USE int segment_init(struct segment *s, int log_dir, const char *path, uint64_t bytes_max);
 void segment_deinit(struct segment *s);
 /* Makes seg/next unless it is there in full size. Touches nothing that a commit touches. 0 or negative (-ENOSPC). */
 MUST_USE int segment_reserve(const struct segment *s);
-/* Turns seg/next into the segment that is written from now on. 0 or negative. */
+/* Turns seg/next into the segment that is written from now on; fills in head->file_bytes. 0 or negative. */
 MUST_USE int segment_start(struct segment *s, const struct segment_head *head);
 /* Continues an existing one, `end` bytes into it. 0 or negative. */
 MUST_USE int segment_resume(struct segment *s, uint64_t first_index, uint64_t end);
-/* Zeros `bytes` from the end on: what a torn commit left. 0 or negative. */
-MUST_USE int segment_cut(struct segment *s, size_t bytes);
+/*
+ * After segment_resume(): zeros what a torn commit left behind the end, and makes the whole durable: what reads well,
+ * [from, end), may be only in the kernel's memory if the sync of its commit failed in the life before this one, and
+ * would then never be written; so it is written again. 0 or negative.
+ */
+MUST_USE int segment_settle(struct segment *s, uint64_t from, size_t debris_bytes);
 
 static inline uint64_t segment_room(const struct segment *s)
 {

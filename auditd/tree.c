@@ -14,17 +14,8 @@
 #define TREE_TMP "tmp"
 
 static int tree_write_tile(int dir, const char *path, struct span bytes);
-
-static int tree_write_missing(int dir, const char *path, struct span bytes)
-{
-	uint8_t *found = NULL;
-	size_t len = 0;
-
-	int r = tile_slurp(dir, path, bytes.len, &found, &len);
-	bool same = r == 0 && span_eq(bytes, span_of(found, len));
-	free(found);
-	return r < 0 ? r : same ? 0 : tree_write_tile(dir, path, bytes);
-}
+static int tree_write_again(int dir, const char *path, struct span bytes);
+static int tree_find(int dir, const char *path, struct span bytes);
 
 int tree_init(struct tree *t, int dir)
 {
@@ -35,11 +26,21 @@ int tree_init(struct tree *t, int dir)
 
 void tree_set_recovering(struct tree *t, bool recovering)
 {
-	t->emit = recovering ? tree_write_missing : tree_write_tile;
+	t->recovering = recovering;
+	t->emit = recovering ? tree_write_again : tree_write_tile;
+}
+
+void tree_set_unwritable(struct tree *t)
+{
+	t->recovering = true;
+	t->emit = tree_find;
 }
 
 void tree_deinit(struct tree *t)
 {
+	for (size_t i = 0; i < t->n_kept; i++)
+		free(t->kept[i].bytes);
+	free(t->kept);
 	free(t->bundle);
 	*t = (struct tree){.dir = -1};
 }
@@ -100,6 +101,33 @@ static int tree_write_tile(int dir, const char *path, struct span bytes)
 	return fd < 0 ? err_origin(-errno) : tree_fill(fd, bytes);
 }
 
+/* 0 when it is there, as it should be; -EROFS when it would have to be written. */
+static int tree_find(int dir, const char *path, struct span bytes)
+{
+	uint8_t *found = NULL;
+	size_t len = 0;
+
+	int r = tile_slurp(dir, path, bytes.len, &found, &len);
+	bool same = r == 0 && span_eq(bytes, span_of(found, len));
+	free(found);
+	return r < 0 ? r : same ? 0 : -EROFS;
+}
+
+/*
+ * What recovery does. A tile that reads as it should need not be on the disk: if a sync failed in the life before this
+ * one, the kernel may show what it has not written and will never write by itself. The same bytes are written over it,
+ * which no reader notices and the next tree_sync() makes durable.
+ */
+static int tree_write_again(int dir, const char *path, struct span bytes)
+{
+	int r = tree_find(dir, path, bytes);
+
+	if (r)
+		return r == -EROFS ? tree_write_tile(dir, path, bytes) : r;
+	CLEANUP(tree_close) int fd = openat(dir, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? err_origin(-errno) : tree_fill(fd, bytes);
+}
+
 int tree_write_durable(int dir, const char *name, struct span bytes)
 {
 	CLEANUP(tree_close) int fd = tree_create(dir, TREE_TMP);
@@ -112,6 +140,21 @@ int tree_write_durable(int dir, const char *name, struct span bytes)
 	return r;
 }
 
+/* A full bundle that is not on the disk, for readers. 0 or -ENOMEM. */
+static int tree_keep(struct tree *t, uint64_t n)
+{
+	struct tree_bundle *grown = realloc(t->kept, (t->n_kept + 1) * sizeof *grown);
+
+	if (!grown)
+		return -ENOMEM;
+	t->kept = grown;
+	grown[t->n_kept] = (struct tree_bundle){.n = n, .bytes = malloc(t->bundle_len), .len = t->bundle_len};
+	if (!grown[t->n_kept].bytes)
+		return -ENOMEM;
+	memcpy(grown[t->n_kept++].bytes, t->bundle, t->bundle_len);
+	return 0;
+}
+
 static int tree_emit(struct tree *t, int level, uint64_t n, unsigned width)
 {
 	char path[TILE_PATH_MAX];
@@ -119,7 +162,12 @@ static int tree_emit(struct tree *t, int level, uint64_t n, unsigned width)
 						  : span_of(t->right[level].hashes, width * sizeof(struct merkle_hash));
 
 	tile_path(path, level, n, width);
-	return t->emit(t->dir, path, bytes);
+	int r = t->emit(t->dir, path, bytes);
+	if (r >= 0 || !t->recovering)
+		return r;
+	t->unwritten = r; /* the tree itself is none the worse for it, and may be read */
+	t->emit = tree_find;
+	return level == TILE_ENTRIES && width == TILE_WIDTH ? tree_keep(t, n) : 0;
 }
 
 /* ---- growing ---- */
@@ -270,6 +318,14 @@ int tree_node(void *ctx, unsigned level, uint64_t index, struct merkle_hash *ret
 	return 0;
 }
 
+static const struct tree_bundle *tree_kept(const struct tree *t, uint64_t n)
+{
+	for (size_t i = 0; i < t->n_kept; i++)
+		if (t->kept[i].n == n)
+			return &t->kept[i];
+	return NULL;
+}
+
 int tree_leaves(struct tree *t, uint64_t index, struct span *ret_bundle, uint8_t **ret_owned)
 {
 	struct span bundle = span_of(t->bundle, t->bundle_len), leaf;
@@ -277,7 +333,10 @@ int tree_leaves(struct tree *t, uint64_t index, struct span *ret_bundle, uint8_t
 	size_t len;
 
 	assert(index < t->merkle.size);
-	if (index / TILE_WIDTH != t->merkle.size / TILE_WIDTH) {
+	const struct tree_bundle *kept = tree_kept(t, index / TILE_WIDTH);
+	if (kept) {
+		bundle = span_of(kept->bytes, kept->len);
+	} else if (index / TILE_WIDTH != t->merkle.size / TILE_WIDTH) {
 		int r = tile_read_bundle(t->dir, index / TILE_WIDTH, TILE_WIDTH, &owned, &len);
 		if (r)
 			return r;

@@ -4,7 +4,7 @@
  * checkpoint and before each new segment. The files are derived from the segments: they are written in place, each with
  * one write, and not synchronised one by one. tree_sync() makes all of them durable, and a segment's head is written
  * only after it, so that recovery from a segment never needs a tile that could be lost; later ones, which a crash may
- * have left unfinished, it writes again where they are not as they should be.
+ * have left unfinished, it writes again.
  */
 #pragma once
 
@@ -22,6 +22,14 @@ struct tree {
 	struct tile right[TILE_LEVELS]; /* the incomplete tile of each level */
 	uint8_t *bundle;                /* the incomplete bundle */
 	size_t bundle_len;
+	bool recovering;
+	int unwritten; /* why a tile could not be written while recovering; then none is any more */
+	struct tree_bundle {
+		uint64_t n;
+		uint8_t *bytes;
+		size_t len;
+	} * kept; /* the full bundles among those */
+	size_t n_kept;
 };
 
 enum tree_err {
@@ -31,8 +39,11 @@ enum tree_err {
 /* An empty tree over the folder. 0 or -ENOMEM. */
 MUST_USE int tree_init(struct tree *t, int dir);
 void tree_deinit(struct tree *t);
-/* From now on, tiles are written (what a new tree does) or only where they are missing. */
+/* While recovering, tiles that are there already are written over, and one that cannot be is no failure: t->unwritten.
+ */
 void tree_set_recovering(struct tree *t, bool recovering);
+/* The same, and nothing is written at all. */
+void tree_set_unwritable(struct tree *t);
 /* Becomes the tree of the first `size` leaves, read from tiles and checked against `root`. 0, TREE_E_DAMAGED or
  * negative. */
 MUST_USE int tree_load(struct tree *t, uint64_t size, const struct merkle_hash *root);

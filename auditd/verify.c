@@ -179,6 +179,8 @@ static int verify_head(struct verify *v, size_t which)
 
 	if (segment_head_read(v->map, &head) || head.first_index != index)
 		return verify_bad(v, "segment %" PRIu64 ": the head is damaged", index);
+	if (head.file_bytes != v->map.len)
+		return verify_bad(v, "segment %" PRIu64 " has not the length that it was made with", index);
 	if (which == 0)
 		memcpy(v->log_id, head.log_id, sizeof(v->log_id));
 	merkle_tree_root(&v->tree.merkle, &root);

@@ -43,7 +43,7 @@ static void writer_reserve(struct writer *w)
 		w->reserved_for = w->ledger->segments;
 		w->reserved = false;
 	}
-	if (w->reserved || w->reserving || uv_now(w->loop) < w->reserve_again_ms)
+	if (w->reserved || w->reserving || w->ledger->unwritable || uv_now(w->loop) < w->reserve_again_ms)
 		return;
 	w->reserving = uv_queue_work(w->loop, &w->reserve, on_reserve, on_reserved) == 0;
 }
@@ -196,7 +196,7 @@ int writer_init(struct writer *w, uv_loop_t *loop, struct ledger *ledger, const 
 		r = ledger_batch_init(w->writing, WRITER_ENTRIES_MAX, WRITER_BYTES_MAX);
 	if (!r)
 		r = uv_timer_init(loop, &w->timer);
-	return r ? r : writer_start_pool(w);
+	return r || ledger->unwritable ? r : writer_start_pool(w);
 }
 
 void writer_close(struct writer *w)

@@ -50,7 +50,8 @@ struct writer {
 	uint64_t commits, entries;
 };
 
-/* Starts the thread pool: before the sandbox. 0 or negative. */
+/* Starts the thread pool: before the sandbox. For a ledger that is not writable, on_idle is all that it does. 0 or
+ * negative. */
 MUST_USE int writer_init(struct writer *w, uv_loop_t *loop, struct ledger *ledger, const struct writer_spec *spec);
 /* Nothing may be running. The timer is closed when the loop has run. */
 void writer_close(struct writer *w);

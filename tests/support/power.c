@@ -87,10 +87,11 @@ void power_write(int fd, off_t at, size_t len)
 	int again = open(path, O_RDONLY | O_CLOEXEC);
 	assert(again >= 0);
 	c->at = at;
-	c->was = malloc(len ? len : 1);
+	c->was = calloc(1, len ? len : 1); /* zeros where there was nothing */
+	c->len = len;
 	ssize_t n = pread(again, c->was, len, at);
+	assert(n >= 0);
 	(void)close(again);
-	c->len = n > 0 ? (size_t)n : 0;
 }
 
 void power_create(int dir, const char *path, bool truncate)
@@ -133,11 +134,25 @@ void power_rename(int dir, const char *from, const char *to)
 		c->kept[0] = 0;
 }
 
-void power_synced_all(void)
+static bool power_is_of(const struct change *c, const struct stat *st)
 {
-	for (size_t i = 0; i < n_changes; i++)
-		power_forget(&changes[i]);
-	n_changes = 0;
+	return c->dev == st->st_dev && c->ino == st->st_ino;
+}
+
+/* What was lost and has been written again since, all of it, is not lost any more. */
+static void power_find(const struct stat *st)
+{
+	for (size_t i = 0; i < n_changes; i++) {
+		const struct change *c = &changes[i];
+		if (c->kind != POWER_BYTES || c->lost || !power_is_of(c, st))
+			continue;
+		for (size_t k = 0; k < i; k++) {
+			struct change *l = &changes[k];
+			if (l->lost && power_is_of(l, st) && l->at >= c->at &&
+			    l->at + (off_t)l->len <= c->at + (off_t)c->len)
+				l->lost = false;
+		}
+	}
 }
 
 void power_synced(int fd)
@@ -146,11 +161,29 @@ void power_synced(int fd)
 	size_t n = 0;
 
 	assert(CALL(fstat)(fd, &st) == 0);
+	power_find(&st);
 	for (size_t i = 0; i < n_changes; i++) {
-		if (changes[i].dev == st.st_dev && changes[i].ino == st.st_ino && !changes[i].lost)
+		if (power_is_of(&changes[i], &st) && !changes[i].lost)
 			power_forget(&changes[i]);
 		else
 			changes[n++] = changes[i];
+	}
+	n_changes = n;
+}
+
+void power_synced_all(void)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_changes; i++) {
+		struct stat st = {.st_dev = changes[i].dev, .st_ino = changes[i].ino};
+		power_find(&st);
+	}
+	for (size_t i = 0; i < n_changes; i++) {
+		if (changes[i].lost)
+			changes[n++] = changes[i];
+		else
+			power_forget(&changes[i]);
 	}
 	n_changes = n;
 }
@@ -161,7 +194,13 @@ void power_unsynced(int fd)
 
 	assert(CALL(fstat)(fd, &st) == 0);
 	for (size_t i = 0; i < n_changes; i++)
-		changes[i].lost |= changes[i].dev == st.st_dev && changes[i].ino == st.st_ino;
+		changes[i].lost |= changes[i].kind == POWER_BYTES && power_is_of(&changes[i], &st);
+}
+
+void power_unsynced_all(void)
+{
+	for (size_t i = 0; i < n_changes; i++)
+		changes[i].lost |= changes[i].kind == POWER_BYTES;
 }
 
 static void power_undo(struct change *c)

@@ -21,8 +21,10 @@ void power_rename(int dir, const char *from, const char *to);
 /* After it. */
 void power_synced(int fd);
 void power_synced_all(void);
-/* After a sync that failed: what it was to save is lost, whatever later syncs say (as Linux has it). */
+/* After a sync that failed: what it was to save is lost, whatever later syncs say (as Linux has it), unless it is
+ * written again. */
 void power_unsynced(int fd);
+void power_unsynced_all(void);
 
 /* How much would be lost now. */
 size_t power_unsaved(void);

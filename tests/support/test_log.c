@@ -45,7 +45,7 @@ int teardown(void **state)
 int reopen(struct fixture *f)
 {
 	f->l = ledger_close(f->l);
-	return ledger_open(f->dir, TEST_SEGMENT_BYTES, &f->l);
+	return ledger_open(f->dir, TEST_SEGMENT_BYTES, 0, &f->l);
 }
 
 void add(struct fixture *f)

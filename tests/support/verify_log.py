@@ -119,9 +119,10 @@ def without_crc(data, at):
 def read_head(data):
     magic, crc, n = struct.unpack_from("<8sII", data)
     need(magic == b"BBDSEG01" and crc == crc32c(without_crc(data[:HEAD], 8)), "a damaged segment head")
-    log_id, first, root, last_leaf = struct.unpack_from("<16sQ32s32s", data, 16)
-    rows = [struct.unpack_from("<BB16sQ", data, 104 + 26 * i) for i in range(n)]
-    need(not any(data[104 + 26 * n:HEAD]), "a segment head with more in it")
+    log_id, first, root, last_leaf, length = struct.unpack_from("<16sQ32s32sQ", data, 16)
+    need(len(data) == length, "a segment that has not the length it was made with")
+    rows = [struct.unpack_from("<BB16sQ", data, 112 + 26 * i) for i in range(n)]
+    need(not any(data[112 + 26 * n:HEAD]), "a segment head with more in it")
     return log_id, first, root, last_leaf, rows
 
 

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""L-02, L-04: a log that cannot be written is still read; one that is damaged is left as it is."""
+import json
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from gateway import BUILD, program_for_all, scratch, wait_for
+
+
+def auditd_of(gateway):
+    """As `status` has it, which fails while a daemon is not ready."""
+    listed = json.loads(gateway.cli("status", "--json", check=False).stdout)
+    return next(d for d in listed if d["name"] == "auditd")
+
+
+def admin_works(gateway):
+    return gateway.cli("key", "create", check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def failing(new_gateway):
+    """A gateway, and the file whose existence makes its log's disk fail."""
+    with scratch() as folder:
+        program = program_for_all(folder)
+        shutil.copy(os.path.join(BUILD, "failing_auditd"), os.path.join(folder, "bin", "auditd"))
+        yield new_gateway(workers=1, program=program), pathlib.Path(folder, "bin", "disk-fails")
+
+
+def test_a_log_that_cannot_be_written_is_read(failing):
+    gateway, disk_fails = failing
+    made = gateway.make_key()
+    before = gateway.audit()
+    disk_fails.touch()
+    assert gateway.cli("key", "create", check=False).returncode == 1, "no administration without its record"
+    said = wait_for("auditd to say so", lambda: (now := auditd_of(gateway)).get("detail", "").startswith("the log can only be read") and now)
+    assert "Input/output error" in said["detail"] and not said["ready"]
+    assert [e for e in before if e.get("resource") == made["id"]] and gateway.audit()[:len(before)] == before
+    assert gateway.cli("audit", "tail", "-n", "3").stdout.count(b"\n") == 3
+    refused = gateway.cli("key", "create", check=False)
+    assert refused.returncode == 1 and b"audit" in refused.stderr.lower()
+    requests = {gateway.chat("gpt-x").headers["x-request-id"] for _ in range(20)}
+    assert gateway.pids("auditd") and gateway.audit()[:len(before)] == before, "it stays and reads"
+    assert gateway.verify().returncode == 0
+    disk_fails.unlink()
+    wait_for("auditd to record again", lambda: admin_works(gateway), 20, 0.2)
+    wait_for("the records of the time without", lambda: requests <= {e.get("request_id") for e in gateway.audit(event="request.complete")})
+    assert requests <= {e.get("request_id") for e in gateway.audit(event="egress.use")} and not gateway.audit(event="log.gap")
+    assert gateway.audit()[:len(before)] == before
+    done = gateway.verify()
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_damaged_log_is_left_as_it_is(failing):
+    """A record in the middle is not what it was: auditd records nothing, reads nothing out, and changes not a byte."""
+    gateway, _ = failing
+    gateway.stop()
+    segment = max(pathlib.Path(gateway.state, "auditd", "seg").glob("*.seg"))
+    good = segment.read_bytes()
+    bad = bytearray(good)
+    bad[8192 + 300] ^= 1
+    segment.write_bytes(bad)
+    gateway.start()
+    wait_for("auditd to refuse", lambda: auditd_of(gateway).get("detail", "").startswith("the log is damaged"))
+    assert not admin_works(gateway)
+    asked = gateway.cli("audit", "tail", check=False)
+    assert asked.returncode == 1 and b"damaged" in asked.stderr and not asked.stdout
+    assert gateway.verify().returncode == 1
+    gateway.stop()
+    assert segment.read_bytes() == bad, "the evidence"
+    segment.write_bytes(good)
+    gateway.start()
+    wait_for("auditd to go on", lambda: admin_works(gateway))
+    assert gateway.verify().returncode == 0
