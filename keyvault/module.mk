@@ -17,6 +17,9 @@ $(eval $(call unit,keyvault/share,keyvault common,libsodium))
 $(eval $(call unit,keyvault/age,keyvault common,libsodium))
 $(eval $(call unit,keyvault/files,keyvault common proto,libsodium msgpack nettle))
 $(eval $(call unit,keyvault/vault,keyvault common proto,libsodium msgpack nettle))
+$(eval $(call library,token_world,tests/support/token_world.c))
+$(eval $(call unit,keyvault/tokens,token_world keyvault common proto,libsodium msgpack))
+$(eval $(call unit,keyvault/tokens_rotating,token_world keyvault common proto,libsodium msgpack))
 # The secret arena, made to fail.
 PKG_LIBS_full := -Wl,--wrap=secret_alloc
 $(eval $(call unit,keyvault/full,keyvault common proto,libsodium msgpack nettle full))

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A secret that its service replaces with each use: no successor is lost, whoever dies, and none is used too early. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "tests/support/token_world.h"
+
+static void nobody_has_the_token_before_the_successor_is_stored(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take_once(w, 'a');
+	token_take_once(w, 'b');
+	assert_null(tokens_pending(&w->tokens, ID));
+	assert_int_equal(token_put(w, 'a', w->lease, 60000, "t1", "next"), 0);
+	token_expect(w, "a:lease store:next");
+	const struct tokens_entry *e = tokens_pending(&w->tokens, ID);
+	assert_non_null(e);
+	assert_int_equal(e->blob_version, 7);
+	token_take_once(w, 'c');
+	assert_true(token_pass(w, TOKENS_RESEND_MS - 1));
+	token_expect(w, "");
+	assert_true(token_pass(w, 1));
+	token_expect(w, "store:next");
+	assert_true(token_pass(w, TOKENS_RESEND_MS - 1));
+	token_expect(w, "");
+	assert_true(token_pass(w, 1));
+	token_expect(w, "store:next");
+	tokens_stored(&w->tokens, ID, w->now_ms);
+	token_expect(w, "c=t1/56000 a=t1/56000 b=t1/56000");
+	assert_null(tokens_pending(&w->tokens, ID));
+	assert_int_equal(e->lease, 0);
+	assert_null(e->holder);
+	assert_false(token_pass(w, TOKENS_RESEND_MS));
+	token_expect(w, "");
+}
+
+static void what_is_pending_cannot_be_replaced_failed_or_given_up(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take_once(w, 'a');
+	assert_int_equal(token_put(w, 'a', w->lease, 60000, "t1", "next"), 0);
+	uint64_t lease = w->lease, serial = token_entry(w)->serial;
+	token_expect(w, "a:lease store:next");
+	assert_int_equal(token_put(w, 'a', lease, 60000, "t2", "other"),
+			 0); /* waits for long: once more, and the first counts */
+	token_expect(w, "store:next");
+	assert_int_equal(token_put(w, 'b', lease, 60000, "t2", "other"), TOKENS_E_LEASE);
+	token_give_up(w, 'a', lease, REASON_TOKEN_DENIED);
+	tokens_hold(&w->tokens, ID, true, lease, token_peer('a'), w->now_ms + 1);
+	assert_int_equal(token_entry(w)->lease, lease);
+	assert_int_equal(token_entry(w)->lease_until_ms, w->now_ms + TOKENS_LEASE_MS);
+	assert_int_equal(token_take_of(w, ID, true, 'b', serial), 0);
+	assert_true(token_pass(w, TOKENS_LEASE_MS)); /* no lease ends it either */
+	token_expect(w, "store:next");
+	tokens_stored(&w->tokens, ID, w->now_ms);
+	token_expect(w, "b=t1/45000 a=t1/45000");
+}
+
+static void a_worker_that_dies_with_such_a_lease_is_waited_for(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take_once(w, 'a');
+	token_take_once(w, 'b');
+	uint64_t lease = w->lease;
+	tokens_peer_gone(&w->tokens, token_peer('a'), w->now_ms);
+	token_expect(w, "a:lease");
+	assert_true(token_pass(w, TOKENS_SETTLE_MS - 1));
+	token_expect(w, "");
+	assert_false(tokens_holds(&w->tokens, ID, lease + 1, token_peer('b')));
+	assert_true(tokens_holds(&w->tokens, ID, lease, token_peer('b'))); /* the same worker, on its next connection */
+	assert_true(token_pass(w, 1));
+	token_expect(w, "b:lease");
+}
+
+static void a_worker_that_dies_with_another_lease_is_not(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take(w, 'a', 0);
+	token_take(w, 'b', 0);
+	token_take(w, 'c', 0);
+	tokens_peer_gone(&w->tokens, token_peer('c'), w->now_ms); /* it only waited */
+	token_expect(w, "a:lease");
+	tokens_peer_gone(&w->tokens, token_peer('a'), w->now_ms);
+	token_expect(w, "b:lease");
+	tokens_peer_gone(&w->tokens, token_peer('b'), w->now_ms);
+	assert_int_equal(token_entry(w)->n_waiters, 0);
+	assert_int_equal(token_entry(w)->lease, 0);
+	assert_false(token_pass(w, 1));
+	token_expect(w, "");
+}
+
+static void after_a_start_such_a_credential_settles_first(void **state)
+{
+	struct token_world *w = *state;
+
+	tokens_open(&w->tokens, w->now_ms);
+	assert_int_equal(token_take_of(w, SPAN_LIT("other"), false, 'b', 0), 0);
+	token_expect(w, "b:lease"); /* nothing is lost by two calls */
+	tokens_drop(&w->tokens, SPAN_LIT("other"));
+	token_take_once(w, 'a');
+	assert_true(token_pass(w, TOKENS_SETTLE_MS - 1));
+	token_expect(w, "");
+	assert_true(token_pass(w, 1));
+	token_expect(w, "a:lease");
+}
+
+static void a_lease_of_before_is_honoured(void **state)
+{
+	struct token_world *w = *state;
+
+	tokens_open(&w->tokens, w->now_ms);
+	assert_true(tokens_holds(&w->tokens, ID, 3, token_peer('a'))); /* nothing is known */
+	tokens_hold(&w->tokens, ID, true, 3, token_peer('a'), w->now_ms);
+	token_take_once(w, 'b');
+	assert_false(tokens_holds(&w->tokens, ID, 3, token_peer('b')));
+	assert_false(tokens_holds(&w->tokens, ID, 4, token_peer('a')));
+	tokens_hold(&w->tokens, ID, true, 4, token_peer('b'), w->now_ms + 500); /* there is one already */
+	assert_int_equal(token_entry(w)->lease, 3);
+	assert_true(token_pass(w, TOKENS_LEASE_MS - 1));
+	token_expect(w, "");
+	assert_int_equal(token_put(w, 'a', 3, 60000, "t", "next"), 0);
+	tokens_stored(&w->tokens, ID, w->now_ms);
+	token_expect(w, "store:next a=t/60000 b=t/60000");
+}
+
+static void a_lease_of_before_ends_as_any_other(void **state)
+{
+	struct token_world *w = *state;
+
+	tokens_hold(&w->tokens, ID, true, 3, token_peer('a'), w->now_ms);
+	assert_true(token_entry(w)->rotating);
+	token_take_once(w, 'b');
+	assert_true(token_pass(w, TOKENS_LEASE_MS));
+	token_expect(w, "b:lease");
+}
+
+int main(void)
+{
+	/* clang-format off */
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, token_setup, token_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(nobody_has_the_token_before_the_successor_is_stored),
+		TEST(what_is_pending_cannot_be_replaced_failed_or_given_up),
+		TEST(a_worker_that_dies_with_such_a_lease_is_waited_for),
+		TEST(a_worker_that_dies_with_another_lease_is_not),
+		TEST(after_a_start_such_a_credential_settles_first),
+		TEST(a_lease_of_before_is_honoured),
+		TEST(a_lease_of_before_ends_as_any_other),
+	};
+	/* clang-format on */
+	return cmocka_run_group_tests_name("tokens_rotating", tests, NULL, NULL);
+}

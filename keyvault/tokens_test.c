@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One call for everybody: who is told what, in which order and when. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "tests/support/token_world.h"
+
+static void one_makes_the_call_and_all_have_the_token(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take(w, 'a', 0);
+	token_expect(w, "a:lease");
+	token_take(w, 'b', 0);
+	token_take(w, 'c', 0);
+	token_take(w, 'b', 0); /* asks again: still one answer */
+	token_expect(w, "");
+	assert_int_equal(token_put(w, 'a', w->lease, 60000, "t1", ""), 0);
+	token_expect(w, "a=t1/60000 c=t1/60000 b=t1/60000");
+	w->now_ms += 59999;
+	token_take(w, 'd', 0);
+	token_expect(w, "d=t1/1");
+	w->now_ms += 1;
+	token_take(w, 'd', 0); /* its life is over */
+	token_expect(w, "d:lease");
+}
+
+static void a_peer_is_answered_for_what_it_asked_last(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take(w, 'a', 0);
+	token_take(w, 'b', 0);
+	token_take(w, 'b', 0);
+	assert_int_equal(token_entry(w)->n_waiters, 1);
+	assert_int_equal(token_entry(w)->waiters[0].id, 3);
+}
+
+static void whoever_waits_longest_is_next_to_call(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take(w, 'a', 0);
+	token_take(w, 'b', 0);
+	token_take(w, 'c', 0);
+	token_expect(w, "a:lease");
+	assert_true(token_pass(w, TOKENS_LEASE_MS - 1));
+	token_expect(w, "");
+	assert_true(token_pass(w, 1));
+	token_expect(w, "b:lease");
+	assert_int_equal(token_entry(w)->n_waiters, 1);
+	assert_int_equal(token_put(w, 'a', w->lease, 60000, "late", ""), TOKENS_E_LEASE);
+	assert_int_equal(token_put(w, 'b', w->lease - 1, 60000, "early", ""), TOKENS_E_LEASE);
+	token_expect(w, "");
+	assert_int_equal(token_put(w, 'b', w->lease, 60000, "t", ""), 0);
+	token_expect(w, "b=t/60000 c=t/60000");
+	assert_false(token_pass(w, 1));
+}
+
+static void a_token_that_was_refused_is_given_up_by_its_serial(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take(w, 'a', 0);
+	assert_int_equal(token_put(w, 'a', w->lease, 60000, "t1", ""), 0);
+	uint64_t first = token_entry(w)->serial;
+	token_expect(w, "a:lease a=t1/60000");
+	token_take(w, 'b', first + 1); /* of another one: not this */
+	token_expect(w, "b=t1/60000");
+	token_take(w, 'b', first);
+	token_expect(w, "b:lease");
+	assert_int_equal(secret_arena_used(w->arena), 0); /* wiped at once */
+	assert_int_equal(token_put(w, 'b', w->lease, 60000, "t2", ""), 0);
+	assert_true(token_entry(w)->serial > first);
+	token_take(w, 'a', first); /* has not heard: is told, and t2 stays */
+	token_expect(w, "b=t2/60000 a=t2/60000");
+}
+
+static void serials_and_leases_grow_across_a_restart(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take(w, 'a', 0);
+	assert_int_equal(w->lease, UNIX_MS + 1);
+	assert_int_equal(token_put(w, 'a', w->lease, 10, "t", ""), 0);
+	assert_int_equal(token_entry(w)->serial, UNIX_MS + 2);
+	w->unix_ms = UNIX_MS + 5000;
+	w->now_ms += 10;
+	token_take(w, 'a', 0);
+	assert_int_equal(w->lease, UNIX_MS + 5001);
+	w->unix_ms = UNIX_MS; /* the clock is set back */
+	assert_int_equal(token_put(w, 'a', w->lease, 10, "t", ""), 0);
+	assert_int_equal(token_entry(w)->serial, UNIX_MS + 5002);
+}
+
+/* ---- failure ---- */
+
+static void after_a_failure_nobody_tries_for_a_moment(void **state)
+{
+	static const struct {
+		enum reason why;
+		uint64_t ms;
+		const char *said;
+	} rows[] = {
+		{REASON_TOKEN_DENIED, TOKENS_DENIED_MS, "token_denied"},
+		{REASON_TOKEN_UNAVAILABLE, TOKENS_FAILED_MS, "token_unavailable"},
+		{REASON_TOKEN_INVALID, TOKENS_FAILED_MS, "token_invalid"},
+	};
+	struct token_world *w = *state;
+	char want[64];
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		token_take(w, 'a', 0);
+		token_take(w, 'b', 0);
+		token_expect(w, "a:lease");
+		token_give_up(w, 'a', w->lease, rows[i].why);
+		(void)snprintf(want, sizeof(want), "b:%s", rows[i].said);
+		token_expect(w, want);
+		w->now_ms += rows[i].ms - 1;
+		token_take(w, 'b', 0);
+		token_expect(w, want);
+		w->now_ms += 1;
+		token_take(w, 'c', 0);
+		token_expect(w, "c:lease");
+		assert_int_equal(token_put(w, 'c', w->lease, 1, "t", ""), 0);
+		token_expect(w, "c=t/1");
+		w->now_ms += 1;
+	}
+}
+
+static void a_success_ends_the_pause(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take(w, 'a', 0);
+	token_give_up(w, 'a', w->lease, REASON_TOKEN_DENIED);
+	assert_int_equal(token_put(w, 'a', 99, 10, "t", ""), 0); /* of a core before this one */
+	token_expect(w, "a:lease a=t/10");
+	w->now_ms += 10;
+	token_take(w, 'b', 0);
+	token_expect(w, "b:lease");
+}
+
+static void only_the_holder_can_fail(void **state)
+{
+	struct token_world *w = *state;
+
+	token_give_up(w, 'a', 0, REASON_TOKEN_DENIED); /* of nothing */
+	token_take(w, 'a', 0);
+	token_take(w, 'b', 0);
+	token_expect(w, "a:lease");
+	token_give_up(w, 'b', w->lease, REASON_TOKEN_DENIED);
+	token_give_up(w, 'a', w->lease + 1, REASON_TOKEN_DENIED);
+	token_expect(w, "");
+	assert_int_equal(token_entry(w)->lease, w->lease);
+	assert_int_equal(token_put(w, 'a', w->lease, 60000, "t", ""), 0);
+	token_expect(w, "a=t/60000 b=t/60000");
+	token_give_up(w, 'a', w->lease, REASON_TOKEN_DENIED); /* it is over */
+	token_take(w, 'c', 0);
+	token_expect(w, "c=t/60000");
+	w->now_ms += 60000;
+	token_take(w, 'c', 0);
+	token_expect(w, "c:lease");
+}
+
+static void a_lease_without_a_secret_is_a_failure(void **state)
+{
+	struct token_world *w = *state;
+
+	w->lease_fails = REASON_NO_CREDENTIAL;
+	token_take(w, 'a', 0);
+	token_expect(w, "a:lease a:no_credential");
+	assert_int_equal(token_entry(w)->lease, 0);
+	token_take(w, 'b', 0);
+	token_expect(w, "b:no_credential");
+	w->lease_fails = REASON_NONE;
+	w->now_ms += TOKENS_FAILED_MS;
+	token_take(w, 'b', 0);
+	token_expect(w, "b:lease");
+}
+
+/* ---- the end ---- */
+
+static void close_answers_all_and_wipes(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take(w, 'a', 0);
+	assert_int_equal(token_put(w, 'a', w->lease, 60000, "t", ""), 0);
+	assert_int_equal(token_take_of(w, SPAN_LIT("other"), true, 'b', 0), 0);
+	assert_int_equal(token_take_of(w, SPAN_LIT("other"), true, 'c', 0), 0);
+	token_expect(w, "a:lease a=t/60000 b:lease");
+	tokens_close(&w->tokens);
+	token_expect(w, "c:vault_sealed");
+	assert_int_equal(w->tokens.n, 0);
+	assert_int_equal(secret_arena_used(w->arena), 0);
+}
+
+static void a_dropped_credential_has_no_token(void **state)
+{
+	struct token_world *w = *state;
+
+	tokens_drop(&w->tokens, ID);
+	token_take_once(w, 'a');
+	assert_int_equal(token_put(w, 'a', w->lease, 60000, "t", "next"), 0);
+	assert_int_equal(token_take_of(w, SPAN_LIT("googl"), false, 'b', 0), 0);
+	tokens_drop(&w->tokens, ID);
+	token_expect(w, "a:lease store:next b:lease a:no_credential");
+	assert_int_equal(w->tokens.n, 1);
+	assert_null(tokens_pending(&w->tokens, ID));
+	assert_int_equal(secret_arena_used(w->arena), 0);
+	assert_false(token_pass(w, TOKENS_LEASE_MS));
+}
+
+static void what_has_no_room_is_refused_and_changes_nothing(void **state)
+{
+	struct token_world *w = *state;
+	static char big[ARENA_BYTES];
+	struct secret fill = SECRET_NULL;
+
+	token_take(w, 'a', 0);
+	assert_int_equal(token_put(w, 'a', w->lease, 5, "t", ""), 0);
+	w->now_ms += 5;
+	token_take(w, 'a', 0);
+	assert_int_equal(secret_alloc(w->arena, ARENA_BYTES * 3 / 4, &fill), 0);
+	memset(big, 'x', sizeof(big) / 2);
+	assert_int_equal(token_put(w, 'a', w->lease, 5, big, ""), TOKENS_E_FULL);
+	assert_int_equal(token_put(w, 'a', w->lease, 5, big, "next"), TOKENS_E_FULL);
+	assert_null(tokens_pending(&w->tokens, ID));
+	assert_int_equal(token_entry(w)->lease, w->lease);
+	secret_free(w->arena, &fill);
+	token_expect(w, "a:lease a=t/5 a:lease");
+	assert_int_equal(token_put(w, 'a', w->lease, 5, "t2", ""), 0);
+	token_expect(w, "a=t2/5");
+}
+
+static void the_number_of_entries_is_bounded(void **state)
+{
+	struct token_world *w = *state;
+	char id[16];
+
+	for (unsigned i = 0; i < TOKENS_MAX; i++) {
+		(void)snprintf(id, sizeof(id), "id%u", i);
+		assert_int_equal(token_take_of(w, span_str(id), false, 'a', 0), 0);
+		w->said[0] = 0;
+	}
+	assert_int_equal(token_take_of(w, ID, false, 'a', 0), TOKENS_E_FULL);
+	assert_int_equal(token_put(w, 'a', 1, 5, "t", ""), TOKENS_E_FULL);
+	tokens_hold(&w->tokens, ID, true, 1, token_peer('a'), w->now_ms);
+	assert_int_equal(w->tokens.n, TOKENS_MAX);
+	assert_int_equal(token_take_of(w, SPAN_LIT("id0"), false, 'a', 0), 0); /* there already */
+}
+
+int main(void)
+{
+	/* clang-format off */
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, token_setup, token_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(one_makes_the_call_and_all_have_the_token),
+		TEST(a_peer_is_answered_for_what_it_asked_last),
+		TEST(whoever_waits_longest_is_next_to_call),
+		TEST(a_token_that_was_refused_is_given_up_by_its_serial),
+		TEST(serials_and_leases_grow_across_a_restart),
+		TEST(after_a_failure_nobody_tries_for_a_moment),
+		TEST(a_success_ends_the_pause),
+		TEST(only_the_holder_can_fail),
+		TEST(a_lease_without_a_secret_is_a_failure),
+		TEST(close_answers_all_and_wipes),
+		TEST(a_dropped_credential_has_no_token),
+		TEST(what_has_no_room_is_refused_and_changes_nothing),
+		TEST(the_number_of_entries_is_bounded),
+	};
+	/* clang-format on */
+	return cmocka_run_group_tests_name("tokens", tests, NULL, NULL);
+}
