@@ -7,6 +7,8 @@ SRC_cli += cli/audit.c cli/audit_verify.c
 $(eval $(call library,cli,$(SRC_cli)))
 $(eval $(call program,bulkhead,cli/main.c,cli auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/config_tree,cli common proto,yaml msgpack libsodium nettle))
+$(eval $(call unit,cli/config_tree,cli common proto,yaml msgpack libsodium))
+$(eval $(call unit,cli/config_auth,cli common proto,yaml msgpack libsodium))
 $(eval $(call unit,cli/args,cli auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/secret_form,cli common proto,))
 $(eval $(call unit,cli/listen,cli common proto,))
