@@ -43,6 +43,7 @@ static void what_fits_together_is_accepted(void **state)
 		b.token_pins = span_of(pins, BINDING_PIN_BYTES);
 		b.token_port = 1;
 		b.token_path = SPAN_LIT("/");
+		b.client_id = SPAN_LIT("i");
 		b.client_auth = 1;
 		assert_true(binding_auth_ok(&b));
 	}
@@ -174,6 +175,8 @@ static void a_scope_of_a_signature_has_two_parts(void **state)
 	assert_true(binding_sign_scope(&b, &region, &service));
 	assert_true(span_eq_str(region, "us-east-1"));
 	assert_true(span_eq_str(service, "bedrock"));
+	b.auth_scope = SPAN_LIT("a/b");
+	assert_true(binding_auth_ok(&b));
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
 		b.auth_scope = span_str(wrong[i]);
 		if (binding_sign_scope(&b, &region, &service) || binding_auth_ok(&b))

@@ -96,6 +96,9 @@ static void serials_and_leases_grow_across_a_restart(void **state)
 	w->unix_ms = UNIX_MS; /* the clock is set back */
 	assert_int_equal(token_put(w, 'a', w->lease, 10, "t", ""), 0);
 	assert_int_equal(token_entry(w)->serial, UNIX_MS + 5002);
+	w->unix_ms = UNIX_MS + 9000;
+	assert_int_equal(token_put(w, 'a', w->lease, 10, "t", ""), 0);
+	assert_int_equal(token_entry(w)->serial, UNIX_MS + 9001);
 }
 
 /* ---- failure ---- */
