@@ -255,20 +255,25 @@ void admin_unseal(struct world *w, struct peer *admin)
 	peer_expect(w, admin, PROTO_DONE);
 }
 
+struct proto_binding binding_of(const char *id, uint64_t version)
+{
+	return (struct proto_binding){.tenant = SPAN_LIT("*"),
+				      .credential = span_str(id),
+				      .version = version,
+				      .since = version,
+				      .provider = span_str(id),
+				      .scheme = SPAN_LIT("https"),
+				      .host = SPAN_LIT("api.test"),
+				      .port = 443,
+				      .path_prefix = SPAN_LIT("/v1"),
+				      .methods = 2,
+				      .header = SPAN_LIT("authorization"),
+				      .prefix = SPAN_LIT("Bearer ")};
+}
+
 struct span pack_binding(const char *id, uint64_t version, uint8_t to[SEAL_BINDING_BYTES_MAX])
 {
-	const struct proto_binding b = {.tenant = SPAN_LIT("*"),
-					.credential = span_str(id),
-					.version = version,
-					.since = version,
-					.provider = span_str(id),
-					.scheme = SPAN_LIT("https"),
-					.host = SPAN_LIT("api.test"),
-					.port = 443,
-					.path_prefix = SPAN_LIT("/v1"),
-					.methods = 2,
-					.header = SPAN_LIT("authorization"),
-					.prefix = SPAN_LIT("Bearer ")};
+	const struct proto_binding b = binding_of(id, version);
 	size_t len;
 
 	assert_int_equal(proto_pack_record(&proto_binding_desc, &b, to, SEAL_BINDING_BYTES_MAX, &len), 0);
@@ -283,13 +288,31 @@ void admin_say_add(struct peer *admin, const char *id, uint64_t version, const c
 		 &(struct proto_vault_add){.binding = pack_binding(id, version, packed), .secret = span_str(secret)});
 }
 
-/* The whole way of a key: the operator has it sealed, authd pushes the blob. */
-void admin_add(struct world *w, struct peer *admin, struct peer *authd, const char *id, uint64_t version,
-	       const char *secret)
+static void admin_push(struct world *w, struct peer *admin, struct peer *authd, const char *id)
 {
-	admin_say_add(admin, id, version, secret);
 	peer_expect(w, admin, PROTO_VAULT_ADDED);
 	peer_say(authd, PROTO_CREDENTIAL_LOAD, 0,
 		 &(struct proto_credential_load){.credential = span_str(id), .blob = admin->msg.vault_added.blob});
 	world_turn(w);
+}
+
+void admin_add(struct world *w, struct peer *admin, struct peer *authd, const char *id, uint64_t version,
+	       const char *secret)
+{
+	admin_say_add(admin, id, version, secret);
+	admin_push(w, admin, authd, id);
+}
+
+void admin_add_bound(struct world *w, struct peer *admin, struct peer *authd, const struct proto_binding *b,
+		     const char *secret)
+{
+	uint8_t packed[SEAL_BINDING_BYTES_MAX];
+	char id[STORE_ID_BYTES_MAX + 1];
+	size_t len;
+
+	assert_int_equal(proto_pack_record(&proto_binding_desc, b, packed, sizeof(packed), &len), 0);
+	(void)snprintf(id, sizeof(id), "%.*s", SPAN_ARG(b->credential));
+	peer_say(admin, PROTO_VAULT_ADD, 8,
+		 &(struct proto_vault_add){.binding = span_of(packed, len), .secret = span_str(secret)});
+	admin_push(w, admin, authd, id);
 }

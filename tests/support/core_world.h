@@ -77,4 +77,8 @@ void admin_say_add(struct peer *admin, const char *id, uint64_t version, const c
 /* The whole way of a key: the operator has it sealed, authd pushes the blob. */
 void admin_add(struct world *w, struct peer *admin, struct peer *authd, const char *id, uint64_t version,
 	       const char *secret);
+/* The same with a binding of the test's own. */
+void admin_add_bound(struct world *w, struct peer *admin, struct peer *authd, const struct proto_binding *b,
+		     const char *secret);
+struct proto_binding binding_of(const char *id, uint64_t version);
 struct span pack_binding(const char *id, uint64_t version, uint8_t to[SEAL_BINDING_BYTES_MAX]);
