@@ -22,8 +22,10 @@ REAL(int, fstat, (int fd, struct stat *st));
 REAL(int, openat, (int dir, const char *path, int flags, ...));
 #define CALL(name) (__real_##name ? __real_##name : name)
 
+enum power_kind { POWER_BYTES, POWER_SIZE, POWER_MADE, POWER_RENAMED };
+
 static struct change {
-	enum { POWER_BYTES, POWER_SIZE, POWER_MADE, POWER_RENAMED } kind;
+	enum power_kind kind;
 	dev_t dev; /* of what must be synced: the file, or the folder of the name */
 	ino_t ino;
 	int fd; /* the same, ours */
@@ -36,7 +38,7 @@ static struct change {
 static size_t n_changes;
 
 /* `fd` is taken over. */
-static struct change *power_add(int kind, int fd)
+static struct change *power_add(enum power_kind kind, int fd)
 {
 	struct change *c = &changes[n_changes++];
 	struct stat st;
