@@ -28,6 +28,7 @@ $(eval $(call unit,keyvault/rotate,rows keyvault authd common proto,libsodium ms
 $(eval $(call library,core_world,tests/support/core_world.c))
 $(eval $(call unit,keyvault/dispatch,core_world keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/dispatch_tokens,core_world keyvault common proto,libuv libsodium msgpack nettle))
+$(eval $(call unit,keyvault/retire,core_world keyvault common proto,libuv libsodium msgpack nettle))
 # The system calls that this test watches.
 PKG_LIBS_watched := $(foreach c,pwrite fsync fdatasync sendmsg,-Wl,--wrap=$(c))
 $(eval $(call unit,keyvault/durable,core_world power keyvault common proto,libuv libsodium msgpack nettle watched))

@@ -125,7 +125,7 @@ static void what_has_no_room_fails(void **state)
 	struct way_world *w = *state;
 	struct secret fill[64] = {{0}};
 
-	way_fill_arena(w, fill, ARRAY_LEN(fill));
+	way_fill_arena(w, 16, fill, ARRAY_LEN(fill));
 	way_lease(w);
 	assert_false(w->calling);
 	assert_int_equal(w->last, PROTO_TOKEN_FAIL);
@@ -133,7 +133,13 @@ static void what_has_no_room_fails(void **state)
 	way_free_all(w, fill, ARRAY_LEN(fill));
 	way_lease(w);
 	assert_true(w->calling);
-	way_fill_arena(w, fill, ARRAY_LEN(fill));
+	way_fill_arena(w, 16, fill, ARRAY_LEN(fill));
+	way_service_says(w, REASON_NONE, "new");
+	assert_int_equal(w->last, PROTO_TOKEN_FAIL);
+	way_expect_over(w, REASON_OVERLOADED);
+	way_free_all(w, fill, ARRAY_LEN(fill));
+	way_lease(w); /* the token has room, the new secret has not: then the token is not used either */
+	way_fill_arena(w, 2048, fill, ARRAY_LEN(fill));
 	way_service_says(w, REASON_NONE, "new");
 	assert_int_equal(w->last, PROTO_TOKEN_FAIL);
 	way_expect_over(w, REASON_OVERLOADED);

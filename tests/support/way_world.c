@@ -6,8 +6,10 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* ---- stand-ins ---- */
 
@@ -210,7 +212,10 @@ void way_core_says(struct way_world *w, enum proto_type type, const void *msg)
 	assert_non_null(reply);
 	w->reply = NULL;
 	secret_open(w->eg.arena);
-	reply(w->reply_ctx, IPC_REPLY, proto_desc_of(type), msg, -1);
+	int fd = dup(STDERR_FILENO); /* which no answer should have */
+	assert_true(fd >= 0);
+	reply(w->reply_ctx, IPC_REPLY, proto_desc_of(type), msg, fd);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
 	secret_close(w->eg.arena);
 }
 
@@ -268,11 +273,11 @@ void way_expect_over(struct way_world *w, enum reason why)
 	w->noted_end = 0;
 }
 
-void way_fill_arena(struct way_world *w, struct secret *pieces, size_t n)
+void way_fill_arena(struct way_world *w, size_t least, struct secret *pieces, size_t n)
 {
 	size_t at = 0;
 
-	for (size_t len = 32768; len >= 16; len /= 2)
+	for (size_t len = 32768; len >= least; len /= 2)
 		while (at < n && !secret_alloc(w->eg.arena, len, &pieces[at]))
 			at++;
 	assert_true(at < n);

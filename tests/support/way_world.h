@@ -52,6 +52,6 @@ void way_service_says(struct way_world *w, enum reason why, const char *refresh)
 void way_expect_noted(struct way_world *w, enum reason why);
 /* And that nothing is on the way any more. */
 void way_expect_over(struct way_world *w, enum reason why);
-/* To the last 16 bytes. */
-void way_fill_arena(struct way_world *w, struct secret *pieces, size_t n);
+/* Until there is no room for `least` bytes in one piece. */
+void way_fill_arena(struct way_world *w, size_t least, struct secret *pieces, size_t n);
 void way_free_all(struct way_world *w, struct secret *pieces, size_t n);
