@@ -29,6 +29,7 @@ $(eval $(call library,core_world,tests/support/core_world.c))
 $(eval $(call unit,keyvault/dispatch,core_world keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/dispatch_tokens,core_world keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/retire,core_world keyvault common proto,libuv libsodium msgpack nettle))
+$(eval $(call unit,keyvault/rotation,core_world keyvault common proto,libuv libsodium msgpack nettle))
 # The system calls that this test watches.
 PKG_LIBS_watched := $(foreach c,pwrite fsync fdatasync sendmsg,-Wl,--wrap=$(c))
 $(eval $(call unit,keyvault/durable,core_world power keyvault common proto,libuv libsodium msgpack nettle watched))
