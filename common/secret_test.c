@@ -314,7 +314,9 @@ static void the_kernel_knows_what_it_is(void **state)
 			within = low <= at && at < high;
 		if (!within || strncmp(line, "VmFlags:", 8) != 0)
 			continue;
+#ifndef BULKHEAD_INSTRUMENTED /* the sanitizers make mlock() do nothing */
 		assert_non_null(strstr(line, " lo "));
+#endif
 		assert_non_null(strstr(line, " dd "));
 		assert_non_null(strstr(line, " dc "));
 		seen = true;

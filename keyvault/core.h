@@ -61,7 +61,6 @@ ipc_handler core_handle_token_take, core_handle_token_put, core_handle_token_fai
 bool core_is_pending(struct core *c, const struct proto_credential_load *m);
 /* It is on disk and loaded. */
 void core_note_stored(struct core *c, struct span id);
-uint64_t core_unix_ms(void);
 /* authd's connection, NULL while it is away. */
 struct ipc_conn *core_authd(struct core *c);
 

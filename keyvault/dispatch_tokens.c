@@ -10,23 +10,12 @@
  * A worker that has a lease may replace this one secret, of the one scheme whose secrets are replaced by use. It could
  * lose it just as well.
  */
-#include <stdio.h>
-#include <time.h>
-
 #include "common/binding_auth.h"
 #include "common/err.h"
 #include "keyvault/core.h"
 #include "keyvault/vault_renew.h"
 
 #define CORE_TOKENS_TICK_MS 200
-
-static uint64_t core_unix_now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 /* ---- out ---- */
 
@@ -144,7 +133,7 @@ int core_handle_token_take(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 	(void)fd;
 	int r = core_token_binding(c, m->credential, &b);
 	if (!r && tokens_take(&c->tokens, m->credential, b.auth == PROTO_AUTH_OAUTH_REFRESH, m->serial,
-			      (struct tokens_waiter){conn, id}, core_unix_now_ms(), ipc_now_ms(c->daemon.ipc)))
+			      (struct tokens_waiter){conn, id}, core_unix_ms(), ipc_now_ms(c->daemon.ipc)))
 		r = VAULT_E_FULL;
 	core_tokens_wake(c);
 	return r ? core_refuse_vault(conn, id, r) : 0;
@@ -165,7 +154,7 @@ static int core_put(struct core *c, struct ipc_conn *conn, uint64_t id, const st
 	if (r)
 		return r;
 	return tokens_put(&c->tokens, m->credential, m->lease, m->life_ms, m->token, span_of(blob, len), b.version + 1,
-			  (struct tokens_waiter){conn, id}, core_unix_now_ms(), ipc_now_ms(c->daemon.ipc))
+			  (struct tokens_waiter){conn, id}, core_unix_ms(), ipc_now_ms(c->daemon.ipc))
 		       ? VAULT_E_FULL
 		       : 0;
 }

@@ -96,6 +96,7 @@ static void one_lease_serves_all(void **state)
 	uint64_t unseals = w->core.unseals, of = lease(w, p.egress[0], "client");
 	struct proto_token_put put = put_of("client", of);
 
+	assert_true(of + 10000 > core_unix_ms() && of < core_unix_ms() + 10000); /* told from another core's */
 	assert_true(span_eq_str(p.egress[0]->msg.token_lease.secret, "client_secret=s"));
 	assert_int_equal(p.egress[0]->msg.token_lease.version, 1);
 	assert_int_equal(w->core.unseals, unseals + 1);
@@ -284,6 +285,22 @@ static void what_fails_is_told_to_those_who_wait(void **state)
 	end(w, &p);
 }
 
+/* What does not open is no lease, and is recorded. */
+static void a_damaged_secret_is_no_lease(void **state)
+{
+	struct world *w = *state;
+	struct peers p = begin(w);
+	const struct store_version *v = store_current(store_find(&w->core.vault.store, SPAN_LIT("client")));
+
+	v->blob[v->blob_len - 1] ^= 1;
+	take(p.egress[0], 11, "client");
+	peer_expect(w, p.egress[0], PROTO_TOKEN_NONE);
+	assert_int_equal(p.egress[0]->msg.token_none.reason, REASON_NO_CREDENTIAL);
+	assert_int_equal(w->log.count[EVENT_VAULT_REJECT], 1);
+	assert_string_equal(w->log.reason, "not_authentic");
+	end(w, &p);
+}
+
 static void a_worker_that_dies_leaves_its_lease(void **state)
 {
 	struct world *w = *state;
@@ -332,6 +349,7 @@ static void time_passes_only_while_it_must(void **state)
 	assert_true(uv_is_active(tick));
 	container_of(w->core.tokens.all.next, struct tokens_entry, in_tokens)->resend_at_ms = 0;
 	peer_expect(w, p.authd, PROTO_CREDENTIAL_RESEAL); /* once more */
+	assert_true(uv_is_active(tick));
 	assert_int_equal(p.authd->msg.credential_reseal.blob.len, len);
 	say_load(p.authd, span_of(blob, len));
 	expect_token(w, p.egress[0], 13);
@@ -353,6 +371,7 @@ int main(void)
 		TEST(another_credential_in_between_is_not_taken_for_it),
 		TEST(an_authd_that_comes_back_is_told),
 		TEST(what_fails_is_told_to_those_who_wait),
+		TEST(a_damaged_secret_is_no_lease),
 		TEST(a_worker_that_dies_leaves_its_lease),
 		TEST(a_lease_of_before_is_held),
 		TEST(time_passes_only_while_it_must),
