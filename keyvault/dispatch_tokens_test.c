@@ -254,6 +254,7 @@ static void an_authd_that_comes_back_is_told(void **state)
 	peer_leave(w, TAKE(p.authd));
 	reseal(w, &p, blob, &len);
 	peer_expect_silence(w, p.egress[0]);
+	container_of(w->core.tokens.all.next, struct tokens_entry, in_tokens)->resend_at_ms = UINT64_MAX;
 	p.authd = peer_meet(w, AUTHD);
 	peer_expect(w, p.authd, PROTO_PEPPER);
 	peer_expect(w, p.authd, PROTO_EDGE_KEY);
@@ -264,6 +265,7 @@ static void an_authd_that_comes_back_is_told(void **state)
 	peer_expect_silence(w, p.egress[0]);
 	say_load(p.authd, again);
 	expect_token(w, p.egress[0], 13);
+	peer_expect_silence(w, p.authd);
 	end(w, &p);
 }
 
