@@ -117,15 +117,18 @@ static int authorize_routes(const struct authorize *a, const struct proto_author
 
 /* ---- the permission ---- */
 
-/* A grant does not outlive its key. */
-static uint64_t authorize_grant_end(const struct store_key *key, uint64_t unix_ms)
+/* A grant does not outlive its key, as far as can be told now: the key's end is of the wall clock, the grant's is not.
+ */
+static uint64_t authorize_grant_end(const struct store_key *key, struct authorize_now now)
 {
-	uint64_t end_ms = unix_ms + GRANTS_LIFE_MS;
+	uint64_t life_ms = GRANTS_LIFE_MS;
 
-	return key->expires_s ? MIN(end_ms, key->expires_s * 1000) : end_ms;
+	if (key->expires_s)
+		life_ms = MIN(life_ms, key->expires_s * 1000 - now.unix_ms);
+	return now.monotonic_ms + life_ms;
 }
 
-static int authorize_mint(struct authorize *a, const struct proto_authorize *q, unsigned lane, uint64_t unix_ms,
+static int authorize_mint(struct authorize *a, const struct proto_authorize *q, unsigned lane, struct authorize_now now,
 			  struct authorize_answer *answer)
 {
 	struct proto_grant_route routes[MODELS_ROUTES_MAX];
@@ -145,7 +148,7 @@ static int authorize_mint(struct authorize *a, const struct proto_authorize *q, 
 				    .tenant = span_str(key->tenant),
 				    .principal = span_str(key->id),
 				    .body_bytes_max = q->body_bytes,
-				    .expires_ms = authorize_grant_end(key, unix_ms),
+				    .expires_ms = authorize_grant_end(key, now),
 				    .routes = {.items = routes, .count = answer->plan.n}};
 
 	int r = grants_mint(&a->grants, lane, &grant, answer->grant, &len);
@@ -205,7 +208,7 @@ static int authorize_call(struct authorize *a, const struct proto_authorize *q, 
 		return r == RATELIMIT_E_FULL ? REASON_OVERLOADED : r;
 	assert(v.admitted);
 	authorize_fill_permit(a, q, limit, &v, answer);
-	return authorize_mint(a, q, lane, now.unix_ms, answer);
+	return authorize_mint(a, q, lane, now, answer);
 }
 
 /* `r`: a reason or negative. Completes the answer and counts it. */
@@ -253,7 +256,7 @@ int authorize_renew(struct authorize *a, struct span stale, unsigned lane, struc
 
 	ret_answer->key = NULL;
 	ret_answer->deny = (struct proto_deny){0};
-	int r = a->pepper.p ? grants_renew(&a->grants, lane, stale, now.unix_ms, ret_answer->grant, &len)
+	int r = a->pepper.p ? grants_renew(&a->grants, lane, stale, now.monotonic_ms, ret_answer->grant, &len)
 			    : REASON_VAULT_SEALED;
 	if (r == REASON_NONE) {
 		ret_answer->permit.grant = span_of(ret_answer->grant, len);

@@ -68,7 +68,8 @@ struct fixture {
 	struct authorize a;
 	struct authorize_answer answer;
 	char key[TOKEN_BYTES];
-	uint64_t ms; /* since the beginning */
+	uint64_t ms;     /* since the beginning */
+	int64_t wall_ms; /* that the wall clock was set forward */
 };
 
 static struct fixture f;
@@ -98,6 +99,13 @@ static struct store_key *add_key(uint8_t seed, char text[TOKEN_BYTES])
 }
 
 static const struct credentials_row openai_row = {"openai", "openai", "*", 1, 0, true};
+
+static int set_lane(unsigned lane, uint64_t epoch, size_t key)
+{
+	return grants_set_lane(
+		&f.a.grants, &(struct proto_edge_key){lane, epoch, 1, span_of(edge_keys[key], GRANT_KEY_BYTES)}, 1000);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -110,8 +118,7 @@ static int setup(void **state)
 		return -1;
 	f.a.models = f.models;
 	f.a.grants.arena = f.a.arena;
-	return authorize_set_pepper(&f.a, span_of(pepper, sizeof(pepper))) ||
-	       grants_set_lane(&f.a.grants, 0, 7, span_of(edge_keys[0], GRANT_KEY_BYTES), NOW_MS);
+	return authorize_set_pepper(&f.a, span_of(pepper, sizeof(pepper))) || set_lane(0, 7, 0);
 }
 
 static int teardown(void **state)
@@ -139,7 +146,7 @@ static struct proto_authorize question(void)
 
 static enum reason ask_of(const struct proto_authorize *q, unsigned lane)
 {
-	struct authorize_now now = {.monotonic_ms = 1000 + f.ms, .unix_ms = NOW_MS + f.ms};
+	struct authorize_now now = {.monotonic_ms = 1000 + f.ms, .unix_ms = NOW_MS + f.ms + (uint64_t)f.wall_ms};
 
 	assert_int_equal(authorize(&f.a, q, lane, now, &f.answer), 0);
 	if (f.answer.reason != REASON_NONE)
@@ -171,23 +178,19 @@ static void test_a_permit_and_its_grant(void **state)
 	assert_int_equal(f.answer.permit.reset_ms, 60000);
 	assert_int_equal(f.answer.permit.routes.count, 1);
 	assert_true(span_eq_str(f.answer.routes[0].path, "/v1/chat/completions"));
-	assert_true(span_eq_str(f.answer.routes[0].model, "gpt-x"));
-	assert_true(span_eq_str(f.answer.routes[0].provider, "openai"));
+	assert_true(span_eq_str(f.answer.routes[0].model, "gpt-x") &&
+		    span_eq_str(f.answer.routes[0].provider, "openai"));
 
 	assert_int_equal(open_with(edge_keys[0], f.answer.permit.grant, &g), 0);
 	assert_int_equal(g.epoch, 7);
 	assert_int_equal(g.lane, 0);
 	assert_int_equal(g.body_bytes_max, 1234);
-	assert_int_equal(g.expires_ms, NOW_MS + GRANTS_LIFE_MS);
-	assert_true(span_eq_str(g.request_id, "req-1"));
-	assert_true(span_eq_str(g.tenant, "acme"));
-	assert_true(span_eq_str(g.principal, "key_1"));
+	assert_int_equal(g.expires_ms, 1000 + GRANTS_LIFE_MS);
+	assert_true(span_eq_str(g.request_id, "req-1") && span_eq_str(g.tenant, "acme") &&
+		    span_eq_str(g.principal, "key_1"));
 	assert_true(proto_grant_route_next(&g.routes, &route));
-	assert_true(span_eq_str(route.credential, "openai"));
-	assert_true(span_eq_str(route.host, "api.openai.com"));
-	assert_int_equal(route.port, 443);
-	assert_int_equal(route.method, PROTO_POST);
-	assert_true(span_eq_str(route.path, "/v1/chat/completions"));
+	assert_true(span_eq_str(route.credential, "openai") && span_eq_str(route.host, "api.openai.com"));
+	assert_true(route.port == 443 && route.method == PROTO_POST && span_eq_str(route.path, "/v1/chat/completions"));
 	assert_false(proto_grant_route_next(&g.routes, &route));
 }
 
@@ -217,7 +220,7 @@ static void test_each_lane_has_its_own_key(void **state)
 	assert_int_equal(ask_of(&q, 1), REASON_EGRESS_GONE);
 	assert_int_equal(ask_of(&q, 255), REASON_EGRESS_GONE);
 	assert_int_equal(ask_of(&q, 256), REASON_EGRESS_GONE);
-	assert_int_equal(grants_set_lane(&f.a.grants, 1, 9, span_of(edge_keys[1], GRANT_KEY_BYTES), NOW_MS), 0);
+	assert_int_equal(set_lane(1, 9, 1), 0);
 	assert_int_equal(ask_of(&q, 1), REASON_NONE);
 	assert_int_equal(open_with(edge_keys[0], f.answer.permit.grant, &g), GRANT_E_FORGED);
 	assert_int_equal(open_with(edge_keys[1], f.answer.permit.grant, &g), 0);
@@ -233,7 +236,11 @@ static void test_a_grant_does_not_outlive_its_key(void **state)
 	f.store.keys[0].expires_s = NOW_MS / 1000 + 5;
 	assert_int_equal(ask(), REASON_NONE);
 	assert_int_equal(open_with(edge_keys[0], f.answer.permit.grant, &g), 0);
-	assert_int_equal(g.expires_ms, NOW_MS + 5000);
+	assert_int_equal(g.expires_ms, 1000 + 5000);
+	f.wall_ms = -3600000; /* the wall clock is set back an hour: the key lives longer, its grants do not */
+	assert_int_equal(ask(), REASON_NONE);
+	assert_int_equal(open_with(edge_keys[0], f.answer.permit.grant, &g), 0);
+	assert_int_equal(g.expires_ms, 1000 + GRANTS_LIFE_MS);
 }
 
 /* Nor is a full window its concern: it was permitted before. */
@@ -247,7 +254,7 @@ static void test_a_renewal_takes_nothing(void **state)
 		assert_int_equal(ask(), REASON_NONE);
 	size_t len = f.answer.permit.grant.len;
 	memcpy(stale, f.answer.grant, len);
-	assert_int_equal(grants_set_lane(&f.a.grants, 0, 8, span_of(edge_keys[1], GRANT_KEY_BYTES), NOW_MS), 0);
+	assert_int_equal(set_lane(0, 8, 1), 0);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(authorize_renew(&f.a, span_of(stale, len), 0, now, &f.answer), 0);
 		assert_int_equal(f.answer.reason, REASON_NONE);
@@ -283,7 +290,6 @@ static void test_garbage_is_refused_without_a_lookup(void **state)
 static void test_sealed(void **state)
 {
 	(void)state;
-
 	assert_int_equal(ask(), REASON_NONE);
 	assert_int_equal(cache_known(f.a.cache), 1);
 	authorize_seal(&f.a);
@@ -293,14 +299,13 @@ static void test_sealed(void **state)
 	assert_int_equal(secret_arena_used(f.a.arena), 0);
 	assert_int_equal(authorize_set_pepper(&f.a, span_of(pepper, sizeof(pepper))), 0);
 	assert_int_equal(ask(), REASON_EGRESS_GONE);
-	assert_int_equal(grants_set_lane(&f.a.grants, 0, 8, span_of(edge_keys[0], GRANT_KEY_BYTES), NOW_MS), 0);
+	assert_int_equal(set_lane(0, 8, 0), 0);
 	assert_int_equal(ask(), REASON_NONE);
 }
 
 static void test_an_unknown_key_is_asked_for_once(void **state)
 {
 	(void)state;
-
 	f.store.n = 0;
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(ask(), REASON_KEY_INVALID);
@@ -320,7 +325,6 @@ static void test_another_pepper_knows_no_key(void **state)
 static void test_expiry_is_by_the_wall_clock(void **state)
 {
 	(void)state;
-
 	f.store.keys[0].expires_s = NOW_MS / 1000 + 10;
 	assert_int_equal(ask(), REASON_NONE);
 	f.ms = 9999;
@@ -359,7 +363,6 @@ static void test_what_is_asked_for(void **state)
 static void test_no_credential_is_not_any_credential(void **state)
 {
 	(void)state;
-
 	f.credentials.n = 0;
 	assert_int_equal(ask(), REASON_NO_CREDENTIAL);
 	assert_int_equal(f.answer.deny.retry_after_ms, 30000);
@@ -368,7 +371,6 @@ static void test_no_credential_is_not_any_credential(void **state)
 static void test_the_limit(void **state)
 {
 	(void)state;
-
 	for (uint64_t i = 0; i < 3; i++) {
 		f.ms = 1000 * i;
 		assert_int_equal(ask(), REASON_NONE);
@@ -387,7 +389,6 @@ static void test_the_limit(void **state)
 static void test_a_key_without_a_limit_has_the_default(void **state)
 {
 	(void)state;
-
 	f.store.keys[0].rpm = 0;
 	assert_int_equal(ask(), REASON_NONE);
 	assert_int_equal(f.answer.permit.limit, 60);
@@ -448,7 +449,6 @@ static void revoke_meanwhile(struct store *s)
 static void test_revoked_while_the_store_answers(void **state)
 {
 	(void)state;
-
 	f.store.meanwhile = revoke_meanwhile;
 	(void)ask(); /* this one was on its way */
 	assert_int_equal(ask(), REASON_KEY_REVOKED);

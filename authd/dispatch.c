@@ -6,7 +6,8 @@
  *                 RENEW      -> RENEWED | DENY
  *                 MODELS     -> MODELS_REP | DENY
  *                 SETTLE
- *      keyvault   PEPPER, EDGE_KEY, SEALED                             <- CREDENTIAL_LOAD, CREDENTIAL_DROP
+ *      keyvault   PEPPER, SEALED                                       <- CREDENTIAL_LOAD, CREDENTIAL_DROP
+ *                 EDGE_KEY                    -> EDGE_KEY_KNOWN
  *                 CREDENTIAL_RESEAL           -> CREDENTIAL_LOAD | CREDENTIAL_DROP
  *                 see resealed.c
  *      operator   see admin.c
@@ -217,11 +218,13 @@ static int handle_edge_key(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 	const struct proto_edge_key *m = msg;
 	struct authd *a = ctx;
 
-	(void)conn;
 	(void)id;
 	(void)fd;
-	return err_fold(
-		grants_set_lane(&a->authorize.grants, (unsigned)m->lane, m->epoch, m->key, authd_now(a).unix_ms));
+	int r = grants_set_lane(&a->authorize.grants, m, ipc_now_ms(a->daemon.ipc));
+	if (r)
+		return err_fold(r);
+	return authd_send(conn, PROTO_EDGE_KEY_KNOWN, 0,
+			  &(struct proto_edge_key_known){.lane = m->lane, .epoch = m->epoch});
 }
 
 static int handle_sealed(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)

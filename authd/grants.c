@@ -2,31 +2,32 @@
 #include "authd/grants.h"
 
 #include <assert.h>
-#include <sodium.h>
 
 #include "common/err.h"
 
-#define GRANTS_ID_BYTES 16 /* GRANT.grant_id */
-
-/* The core says the same again when it has been away: only another epoch replaces a key. */
-int grants_set_lane(struct grants *g, unsigned lane, uint64_t epoch, struct span key, uint64_t unix_ms)
+/* The core says the same again when it has been away: only another epoch replaces a key, and only another one or
+ * another series begins to count anew. */
+int grants_set_lane(struct grants *g, const struct proto_edge_key *k, uint64_t now_ms)
 {
-	struct grants_lane *l = &g->lanes[lane];
+	struct grants_lane *l = &g->lanes[k->lane];
 
-	assert(lane < GRANTS_LANES_MAX && key.len == GRANT_KEY_BYTES);
-	if (l->key.p && epoch != l->epoch) {
+	assert(k->lane < GRANTS_LANES_MAX && k->key.len == GRANT_KEY_BYTES);
+	if (l->key.p && k->epoch != l->epoch) {
 		struct secret oldest = l->before;
 		l->before = l->key;
 		l->key = oldest; /* its place, to be overwritten */
-		l->replaced_ms = unix_ms;
+		l->replaced_ms = now_ms;
 	}
 	int r = l->key.p ? 0 : secret_alloc(g->arena, HMAC_SCHEDULE_BYTES, &l->key);
 	if (r)
 		return r;
 	secret_open(g->arena);
-	hmac_prepare(key, l->key.p);
+	hmac_prepare(k->key, l->key.p);
 	secret_close(g->arena);
-	l->epoch = epoch;
+	if (k->epoch != l->epoch || k->series != l->series)
+		l->next = 0;
+	l->epoch = k->epoch;
+	l->series = k->series;
 	return 0;
 }
 
@@ -59,16 +60,16 @@ static int grants_sign(struct grants *g, unsigned lane, struct proto_grant *gran
 int grants_mint(struct grants *g, unsigned lane, struct proto_grant *grant, uint8_t to[GRANT_BYTES_MAX],
 		size_t *ret_len)
 {
-	if (g->random_left < GRANTS_ID_BYTES) {
-		randombytes_buf(g->random, sizeof(g->random));
-		g->random_left = sizeof(g->random);
-	}
-	g->random_left -= GRANTS_ID_BYTES;
-	grant->grant_id = span_of(g->random + g->random_left, GRANTS_ID_BYTES);
+	struct grants_lane *l = &g->lanes[lane];
+
+	grant->series = l->series;
+	grant->number = l->next;
+	grant->renewed = 0;
+	l->next += grant->routes.count;
 	return grants_sign(g, lane, grant, to, ret_len);
 }
 
-int grants_renew(struct grants *g, unsigned lane, struct span stale, uint64_t unix_ms, uint8_t to[GRANT_BYTES_MAX],
+int grants_renew(struct grants *g, unsigned lane, struct span stale, uint64_t now_ms, uint8_t to[GRANT_BYTES_MAX],
 		 size_t *ret_len)
 {
 	struct proto_grant grant;
@@ -76,14 +77,15 @@ int grants_renew(struct grants *g, unsigned lane, struct span stale, uint64_t un
 	if (!grants_lane_up(g, lane))
 		return REASON_EGRESS_GONE;
 	const struct grants_lane *l = &g->lanes[lane];
-	if (!l->before.p || unix_ms - MIN(unix_ms, l->replaced_ms) > GRANTS_LIFE_MS)
+	if (!l->before.p || now_ms - l->replaced_ms > GRANTS_LIFE_MS)
 		return REASON_GRANT_STALE;
 	secret_open(g->arena);
 	int r = grant_open(l->before.p, stale, &grant);
 	secret_close(g->arena);
-	if (r)
+	if (r || grant.renewed)
 		return REASON_GRANT_STALE;
-	if (grant.expires_ms <= unix_ms || grant.expires_ms - unix_ms > GRANTS_LIFE_MS)
+	if (grant.expires_ms <= now_ms || grant.expires_ms - now_ms > GRANTS_LIFE_MS)
 		return REASON_GRANT_EXPIRED;
+	grant.renewed = 1;
 	return grants_sign(g, lane, &grant, to, ret_len);
 }

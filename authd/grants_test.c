@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <sodium.h>
 
-#define NOW_MS UINT64_C(1800000000000)
+#define NOW_MS UINT64_C(7200000) /* monotonic */
 
 static const uint8_t keys[3][GRANT_KEY_BYTES] = {"the first key", "the second", "the third"};
 
@@ -28,18 +28,26 @@ static const uint8_t *schedule(size_t key)
 	return prepared;
 }
 
+static void tell(unsigned lane, uint64_t epoch, uint64_t series, size_t key)
+{
+	const struct proto_edge_key k = {lane, epoch, series, span_of(keys[key], GRANT_KEY_BYTES)};
+
+	assert_int_equal(grants_set_lane(&f.grants, &k, NOW_MS), 0);
+}
+
 static void set_lane(unsigned lane, uint64_t epoch, size_t key)
 {
-	assert_int_equal(grants_set_lane(&f.grants, lane, epoch, span_of(keys[key], GRANT_KEY_BYTES), NOW_MS), 0);
+	tell(lane, epoch, 1, key);
 }
+
+static const struct proto_grant_route route = {.credential = {(const uint8_t *)"openai", 6},
+					       .host = {(const uint8_t *)"api.openai.com", 14},
+					       .port = 443,
+					       .method = PROTO_POST,
+					       .path = {(const uint8_t *)"/v1/chat/completions", 20}};
 
 static void mint(uint8_t to[GRANT_BYTES_MAX], size_t *ret_len)
 {
-	struct proto_grant_route route = {.credential = SPAN_LIT("openai"),
-					  .host = SPAN_LIT("api.openai.com"),
-					  .port = 443,
-					  .method = PROTO_POST,
-					  .path = SPAN_LIT("/v1/chat/completions")};
 	struct proto_grant grant = {.request_id = SPAN_LIT("req-1"),
 				    .tenant = SPAN_LIT("acme"),
 				    .principal = SPAN_LIT("key_1"),
@@ -79,19 +87,46 @@ static enum reason renew(const uint8_t *stale, size_t len, unsigned lane, uint64
 	return (enum reason)r;
 }
 
-static void test_ids_differ(void **state)
+/* A grant of so many routes; its number. */
+static uint64_t number_of(unsigned lane, size_t n, uint64_t epoch, uint64_t series)
+{
+	struct proto_grant_route routes[4] = {route, route, route, route};
+	struct proto_grant grant = {.request_id = SPAN_LIT("req-1"),
+				    .tenant = SPAN_LIT("acme"),
+				    .principal = SPAN_LIT("key_1"),
+				    .routes = {.items = routes, .count = n}};
+
+	assert_int_equal(grants_mint(&f.grants, lane, &grant, f.bytes, &f.len), 0);
+	assert_int_equal(grant.epoch, epoch);
+	assert_int_equal(grant.series, series);
+	assert_int_equal(grant.renewed, 0);
+	return grant.number;
+}
+
+static void test_each_route_has_a_number(void **state)
 {
 	(void)state;
-	static uint8_t ids[600][16];
-	struct proto_grant g;
 
-	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
-		mint(f.bytes, &f.len);
-		assert_int_equal(grant_open(schedule(0), span_of(f.bytes, f.len), &g), 0);
-		memcpy(ids[i], g.grant_id.p, 16);
-		for (size_t j = 0; j < i; j++)
-			assert_memory_not_equal(ids[i], ids[j], 16);
-	}
+	assert_int_equal(number_of(0, 1, 7, 1), 1); /* the setup made one */
+	assert_int_equal(number_of(0, 4, 7, 1), 2);
+	assert_int_equal(number_of(0, 2, 7, 1), 6);
+	assert_int_equal(number_of(0, 1, 7, 1), 8);
+	set_lane(1, 7, 1);
+	assert_int_equal(number_of(1, 1, 7, 1), 0); /* each lane counts for itself */
+	assert_int_equal(number_of(0, 1, 7, 1), 9);
+}
+
+static void test_counting_begins_anew_with_key_or_series_only(void **state)
+{
+	(void)state;
+
+	set_lane(0, 7, 0); /* the core was away and says it again */
+	assert_int_equal(number_of(0, 1, 7, 1), 1);
+	tell(0, 7, 2, 0);
+	assert_int_equal(number_of(0, 1, 7, 2), 0);
+	tell(0, 8, 2, 1);
+	assert_int_equal(number_of(0, 1, 8, 2), 0);
+	assert_int_equal(number_of(0, 1, 8, 2), 1);
 }
 
 static void test_the_arena_has_room_for_every_lane(void **state)
@@ -114,7 +149,10 @@ static void test_a_renewed_grant_is_the_same_under_the_new_key(void **state)
 	assert_int_equal(renew(f.first, f.first_len, 0, 5000), REASON_NONE);
 	assert_int_equal(grant_open(schedule(0), span_of(f.first, f.first_len), &was), 0);
 	assert_int_equal(grant_open(schedule(1), span_of(f.bytes, f.len), &is), 0);
-	assert_true(span_eq(is.grant_id, was.grant_id)); /* so the egress lets one of any number through */
+	assert_int_equal(was.renewed, 0);
+	assert_int_equal(is.renewed, 1); /* so the egress lets one of any number through */
+	assert_int_equal(is.series, was.series);
+	assert_int_equal(is.number, was.number);
 	assert_int_equal(is.expires_ms, was.expires_ms);
 	assert_int_equal(was.epoch, 7);
 	assert_int_equal(is.epoch, 8);
@@ -127,8 +165,8 @@ static void test_a_renewed_grant_is_the_same_under_the_new_key(void **state)
 static void test_only_the_epoch_before_is_renewed(void **state)
 {
 	(void)state;
-	uint8_t second[GRANT_BYTES_MAX];
-	size_t second_len;
+	uint8_t second[GRANT_BYTES_MAX], again[GRANT_BYTES_MAX];
+	size_t second_len, again_len;
 
 	assert_int_equal(renew(f.first, f.first_len, 0, 0), REASON_GRANT_STALE); /* there has been no other */
 	set_lane(0, 8, 1);
@@ -137,8 +175,11 @@ static void test_only_the_epoch_before_is_renewed(void **state)
 	assert_int_equal(renew(f.first, f.first_len, 0, 0), REASON_NONE);
 	set_lane(0, 8, 1); /* the core was away and says it again */
 	assert_int_equal(renew(f.first, f.first_len, 0, 0), REASON_NONE);
+	memcpy(again, f.bytes, f.len);
+	again_len = f.len;
 	set_lane(0, 9, 2);
 	assert_int_equal(renew(f.first, f.first_len, 0, 0), REASON_GRANT_STALE);
+	assert_int_equal(renew(again, again_len, 0, 0), REASON_GRANT_STALE); /* its numbers are of epoch 7 */
 	assert_int_equal(renew(second, second_len, 0, 0), REASON_NONE);
 	grants_wipe(&f.grants);
 	assert_int_equal(renew(second, second_len, 0, 0), REASON_EGRESS_GONE);
@@ -187,7 +228,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		T(test_ids_differ),
+		T(test_each_route_has_a_number),
+		T(test_counting_begins_anew_with_key_or_series_only),
 		T(test_the_arena_has_room_for_every_lane),
 		T(test_a_renewed_grant_is_the_same_under_the_new_key),
 		T(test_only_the_epoch_before_is_renewed),

@@ -39,6 +39,16 @@ static inline void list_push(struct list *head, struct list *l)
 	head->prev = l;
 }
 
+/* Everything in *from goes to the end of *to, in its order. */
+static inline void list_move_all(struct list *from, struct list *to)
+{
+	while (!list_empty(from)) {
+		struct list *first = from->next;
+		list_unlink(first);
+		list_push(to, first);
+	}
+}
+
 static inline struct list *list_first(const struct list *head)
 {
 	return list_empty(head) ? NULL : head->next;

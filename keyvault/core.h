@@ -33,6 +33,8 @@ MUST_USE int core_announce_start(struct core *c);
 void core_meet_authd(struct core *c, struct ipc_conn *conn);
 void core_meet_egress(struct core *c, struct ipc_conn *conn);
 void core_meet_auditd(struct core *c, struct ipc_conn *conn);
+/* EDGE_KEY_KNOWN: authd makes grants with it. */
+void core_edge_key_known(struct core *c, unsigned worker, uint64_t epoch);
 /* To every egress but one (NULL: to all): forget this credential. */
 MUST_USE int core_drop_credential(struct core *c, struct span id, uint32_t version, const struct ipc_conn *but);
 

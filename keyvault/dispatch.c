@@ -3,6 +3,7 @@
  * What each peer may ask of the core, row by row, and what the core tells of its own accord.
  *
  *      authd     CREDENTIAL_LOAD, CREDENTIAL_DROP                      <- PEPPER, EDGE_KEY, SEALED, CREDENTIAL_RETIRE
+ *                EDGE_KEY_KNOWN
  *                CREDENTIAL_SWAPPED, CREDENTIAL_REPLAYED               <- CREDENTIAL_SWAP, CREDENTIAL_REPLAY
  *      egress    UNSEAL                          -> UNSEALED | REFUSED <- EDGE_KEY, SEALED, CREDENTIAL_DROP
  *                TOKEN_*: dispatch_tokens.c
@@ -31,6 +32,17 @@
 static void on_authd_open(void *ctx, struct ipc_conn *conn)
 {
 	core_meet_authd(ctx, conn);
+}
+
+static int handle_edge_key_known(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_edge_key_known *m = msg;
+
+	(void)conn;
+	(void)id;
+	(void)fd;
+	core_edge_key_known(ctx, (unsigned)m->lane, m->epoch);
+	return 0;
 }
 
 static int handle_credential_load(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
@@ -362,6 +374,7 @@ static int core_start_timers(struct core *c)
 static const struct ipc_row core_authd_rows[] = {
 	{PROTO_CREDENTIAL_LOAD, handle_credential_load},
 	{PROTO_CREDENTIAL_DROP, handle_credential_drop},
+	{PROTO_EDGE_KEY_KNOWN, handle_edge_key_known},
 };
 static const struct ipc_row core_egress_rows[] = {
 	{PROTO_UNSEAL, handle_unseal},

@@ -95,7 +95,6 @@ static void a_token_becomes_a_credential(void **state)
 		authd, PROTO_CREDENTIAL_LOAD, 0,
 		&(struct proto_credential_load){.credential = SPAN_LIT("openai"), .blob = admin->msg.vault_added.blob});
 	peer_expect(w, egress, PROTO_SEALED);
-	peer_expect(w, egress, PROTO_EDGE_KEY);
 	for (int i = 0; i < TURNS_MAX && store_count(&w->core.vault.store) == 0; i++)
 		world_turn(w);
 	peer_say(egress, PROTO_UNSEAL, 42, &(struct proto_unseal){.credential = SPAN_LIT("openai")});

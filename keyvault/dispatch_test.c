@@ -19,14 +19,14 @@ static void peers_follow_the_vault(void **state)
 	assert_false(w->core.daemon.ready);
 	admin_init(w, admin);
 	assert_true(w->core.daemon.ready);
-	peer_expect(w, egress, PROTO_EDGE_KEY);
-	memcpy(key, egress->msg.edge_key.key.p, 32);
-	uint64_t epoch = egress->msg.edge_key.epoch;
+	authd_take_key(w, authd);
+	memcpy(key, authd->msg.edge_key.key.p, 32);
+	uint64_t epoch = authd->msg.edge_key.epoch;
 	peer_expect(w, authd, PROTO_PEPPER);
 	memcpy(pepper, authd->msg.pepper.key.p, 32);
-	peer_expect(w, authd, PROTO_EDGE_KEY);
-	assert_memory_equal(authd->msg.edge_key.key.p, key, 32);
-	assert_int_equal(authd->msg.edge_key.epoch, epoch);
+	peer_expect(w, egress, PROTO_EDGE_KEY);
+	assert_memory_equal(egress->msg.edge_key.key.p, key, 32);
+	assert_int_equal(egress->msg.edge_key.epoch, epoch);
 
 	admin_seal(w, admin);
 	peer_expect(w, egress, PROTO_SEALED);
@@ -34,12 +34,12 @@ static void peers_follow_the_vault(void **state)
 	assert_false(w->core.daemon.ready);
 	assert_int_equal(w->core.vault.lanes.lane[0].epoch, 0); /* wiped, not only unused */
 	admin_unseal(w, admin);
-	peer_expect(w, egress, PROTO_EDGE_KEY);
-	assert_memory_not_equal(egress->msg.edge_key.key.p, key, 32); /* grants do not outlive a seal */
-	assert_true(egress->msg.edge_key.epoch > epoch);
+	authd_take_key(w, authd);
 	peer_expect(w, authd, PROTO_PEPPER);
-	assert_memory_equal(authd->msg.pepper.key.p, pepper, 32); /* gateway keys do */
-	peer_expect(w, authd, PROTO_EDGE_KEY);
+	assert_memory_equal(authd->msg.pepper.key.p, pepper, 32); /* gateway keys outlive a seal */
+	peer_expect(w, egress, PROTO_EDGE_KEY);
+	assert_memory_not_equal(egress->msg.edge_key.key.p, key, 32); /* grants do not */
+	assert_true(egress->msg.edge_key.epoch > epoch);
 	assert_int_equal(w->log.count[EVENT_VAULT_INIT], 1);
 	assert_int_equal(w->log.count[EVENT_VAULT_SEAL], 1);
 	assert_int_equal(w->log.count[EVENT_VAULT_UNSEAL], 1);
@@ -57,35 +57,74 @@ static void a_restarted_egress_gets_a_new_epoch_and_a_restarted_authd_all_of_the
 	admin_init(w, admin);
 	peer_expect(w, authd, PROTO_PEPPER);
 	struct peer *egress0 = peer_meet(w, EGRESS0), *egress1 = peer_meet(w, EGRESS1);
+	authd_take_key(w, authd);
+	authd_take_key(w, authd);
 	peer_expect(w, egress0, PROTO_EDGE_KEY);
-	uint64_t first = egress0->msg.edge_key.epoch;
+	uint64_t first = egress0->msg.edge_key.epoch, series = egress0->msg.edge_key.series;
 	peer_expect(w, egress1, PROTO_EDGE_KEY);
 	assert_int_equal(egress1->msg.edge_key.lane, 1);
-	peer_expect(w, authd, PROTO_EDGE_KEY);
-	peer_expect(w, authd, PROTO_EDGE_KEY);
 	peer_leave(w, egress0);
 	peer_expect_silence(w, authd);
 	egress0 = peer_meet(w, EGRESS0);
+	authd_take_key(w, authd);
 	peer_expect(w, egress0, PROTO_EDGE_KEY);
 	assert_true(egress0->msg.edge_key.epoch > first);
-	peer_expect(w, authd, PROTO_EDGE_KEY);
 	assert_int_equal(authd->msg.edge_key.epoch, egress0->msg.edge_key.epoch);
+	assert_int_equal(authd->msg.edge_key.series, series);
 
 	/* A second connection of the same lane replaces the first. */
 	struct peer *again = peer_meet(w, EGRESS0);
+	authd_take_key(w, authd);
 	peer_expect(w, again, PROTO_EDGE_KEY);
 	assert_false(peer_hear(w, egress0));
 	peer_leave(w, egress0);
 	peer_leave(w, authd);
 	authd = peer_meet(w, AUTHD);
-	peer_expect(w, authd, PROTO_PEPPER);
-	peer_expect(w, authd, PROTO_EDGE_KEY);
+	authd_take_key(w, authd);
 	assert_int_equal(authd->msg.edge_key.lane, 0);
 	assert_int_equal(authd->msg.edge_key.epoch, again->msg.edge_key.epoch);
-	peer_expect(w, authd, PROTO_EDGE_KEY);
+	assert_true(authd->msg.edge_key.series > series); /* it does not know how far its predecessor had counted */
+	authd_take_key(w, authd);
 	assert_int_equal(authd->msg.edge_key.lane, 1);
+	peer_expect(w, authd, PROTO_PEPPER); /* last: it permits nothing before it has every edge key */
+	peer_expect_silence(w, egress1);     /* which has its key; a second time would make it forget what was used */
+	peer_expect_silence(w, again);
 	peer_leave(w, again);
 	peer_leave(w, egress1);
+	peer_leave(w, authd);
+	peer_leave(w, admin);
+}
+
+/* Whoever hears of a new epoch from an egress finds an authd that knows it. */
+static void an_egress_gets_its_key_after_authd_has_it(void **state)
+{
+	struct world *w = *state;
+	struct peer *admin = peer_meet(w, ADMIN), *egress = peer_meet(w, EGRESS0);
+
+	peer_expect(w, egress, PROTO_SEALED);
+	admin_init(w, admin);
+	peer_expect_silence(w, egress); /* there is no authd */
+	struct peer *authd = peer_meet(w, AUTHD);
+	peer_expect(w, authd, PROTO_EDGE_KEY);
+	struct proto_edge_key_known known = {.lane = 0, .epoch = authd->msg.edge_key.epoch};
+	peer_expect_silence(w, egress); /* authd has not said that it uses the key */
+	known.epoch--;
+	peer_say(authd, PROTO_EDGE_KEY_KNOWN, 0, &known); /* nor does it, by these */
+	known.epoch++;
+	known.lane = 1;
+	peer_say(authd, PROTO_EDGE_KEY_KNOWN, 0, &known);
+	peer_expect_silence(w, egress);
+	known.lane = 0;
+	peer_say(authd, PROTO_EDGE_KEY_KNOWN, 0, &known);
+	peer_expect(w, egress, PROTO_EDGE_KEY);
+	assert_int_equal(egress->msg.edge_key.epoch, known.epoch);
+	peer_say(authd, PROTO_EDGE_KEY_KNOWN, 0, &known);
+	peer_expect_silence(w, egress);
+	admin_seal(w, admin);
+	peer_expect(w, egress, PROTO_SEALED);
+	peer_say(authd, PROTO_EDGE_KEY_KNOWN, 0, &known); /* late */
+	peer_expect_silence(w, egress);
+	peer_leave(w, egress);
 	peer_leave(w, authd);
 	peer_leave(w, admin);
 }
@@ -103,7 +142,6 @@ static void a_key_goes_from_the_operator_to_the_egress(void **state)
 	admin_add(w, admin, authd, "openai", 1, "sk-one");
 	assert_int_equal(w->log.count[EVENT_VAULT_SEAL_CREDENTIAL], 1);
 	peer_expect(w, egress, PROTO_SEALED);
-	peer_expect(w, egress, PROTO_EDGE_KEY);
 	peer_say(egress, PROTO_UNSEAL, 42, &ask);
 	peer_expect(w, egress, PROTO_UNSEALED);
 	assert_int_equal(egress->id, 42);
@@ -265,6 +303,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(peers_follow_the_vault),
 		TEST(a_restarted_egress_gets_a_new_epoch_and_a_restarted_authd_all_of_them),
+		TEST(an_egress_gets_its_key_after_authd_has_it),
 		TEST(a_key_goes_from_the_operator_to_the_egress),
 		TEST(a_forged_blob_is_recorded),
 		TEST(no_key_is_sealed_without_its_record),

@@ -6,13 +6,14 @@
 
 void lanes_init(struct lanes *l, struct secret_arena *arena)
 {
-	*l = (struct lanes){.arena = arena};
+	*l = (struct lanes){.arena = arena, .series = 1};
 }
 
 static void lanes_wipe(struct lanes *l, struct lane *lane)
 {
 	secret_free(l->arena, &lane->key);
 	lane->epoch = 0;
+	lane->known = false;
 }
 
 void lanes_close(struct lanes *l)
@@ -43,6 +44,16 @@ void lanes_detach(struct lanes *l, unsigned worker, const void *peer)
 	lane->peer = NULL;
 }
 
+static uint64_t lanes_grown(uint64_t last, uint64_t unix_ms)
+{
+	return unix_ms > last ? unix_ms : last + 1;
+}
+
+void lanes_next_series(struct lanes *l, uint64_t unix_ms)
+{
+	l->series = lanes_grown(l->series, unix_ms);
+}
+
 int lanes_mint(struct lanes *l, unsigned worker, uint64_t unix_ms)
 {
 	assert(worker < LANES_MAX);
@@ -55,6 +66,6 @@ int lanes_mint(struct lanes *l, unsigned worker, uint64_t unix_ms)
 	secret_open(l->arena);
 	randombytes_buf(lane->key.p, lane->key.len);
 	secret_close(l->arena);
-	lane->epoch = l->last_epoch = unix_ms > l->last_epoch ? unix_ms : l->last_epoch + 1;
+	lane->epoch = l->last_epoch = lanes_grown(l->last_epoch, unix_ms);
 	return 0;
 }

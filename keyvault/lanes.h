@@ -3,7 +3,7 @@
  * The edge keys: for each egress worker that is connected, a random key that authd makes grants with and that egress
  * checks them with. It lives as long as the connection and as the vault is open; the next one has a greater epoch, so
  * that grants of the last one are told apart from forged ones. Epochs are Unix milliseconds, moved up where they would
- * repeat: they grow across restarts of the core without being stored.
+ * repeat: they grow across restarts of the core without being stored. So do the series in which authd counts grants.
  */
 #pragma once
 
@@ -16,11 +16,12 @@ struct lane {
 	void *peer;        /* the connection; NULL: none */
 	uint64_t epoch;    /* 0: no key */
 	struct secret key; /* there when epoch is */
+	bool known;        /* to authd: the egress may be told */
 };
 
 struct lanes {
 	struct secret_arena *arena;
-	uint64_t last_epoch;
+	uint64_t last_epoch, series;
 	struct lane lane[LANES_MAX];
 };
 
@@ -35,5 +36,8 @@ void lanes_close(struct lanes *l);
 void *lanes_attach(struct lanes *l, unsigned worker, void *peer);
 /* A connection has ended; one that was replaced meanwhile changes nothing. */
 void lanes_detach(struct lanes *l, unsigned worker, const void *peer);
+/* Grants are counted anew from now on: an authd that knows nothing of its predecessor's is about to be told the keys.
+ */
+void lanes_next_series(struct lanes *l, uint64_t unix_ms);
 /* A fresh key for a worker that is attached. 0 or LANES_E_FULL. */
 MUST_USE int lanes_mint(struct lanes *l, unsigned worker, uint64_t unix_ms);

@@ -5,8 +5,10 @@
  * While the vault is open authd has the pepper and the edge key of every connected egress, and each egress its own.
  * When it closes all of them get SEALED and wipe what they have; keys are minted anew when it opens again. A peer that
  * connects is told what it would know by now. So no peer ever has to ask, and none can be left with an old answer.
- * authd is told of an edge key before its egress is: who hears from that egress that a grant is of an older epoch can
- * get one of the new epoch from authd at once.
+ *
+ * An egress is told its edge key when authd has said that it uses it: who hears from that egress that a grant is of an
+ * older epoch gets one of the new epoch from authd, in whatever order the three processes run. A grant that is too
+ * early waits at the egress. authd is told the pepper last, so that it permits nothing before it has all edge keys.
  */
 #include <stdio.h>
 #include <time.h>
@@ -137,27 +139,32 @@ static int core_say_edge_key(struct core *c, struct ipc_conn *conn, unsigned wor
 		return 0;
 	secret_open(c->arena);
 	int r = core_send(conn, PROTO_EDGE_KEY, 0,
-			  &(struct proto_edge_key){
-				  .lane = worker, .epoch = lane->epoch, .key = span_of(lane->key.p, lane->key.len)});
+			  &(struct proto_edge_key){.lane = worker,
+						   .epoch = lane->epoch,
+						   .series = c->vault.lanes.series,
+						   .key = span_of(lane->key.p, lane->key.len)});
 	secret_close(c->arena);
 	return r;
 }
 
 /* authd, while the vault is open. */
-static int core_say_pepper_and_edge_keys(struct core *c, struct ipc_conn *conn, unsigned worker)
+static int core_say_edge_keys_and_pepper(struct core *c, struct ipc_conn *conn, unsigned worker)
 {
 	const struct secret *pepper = keyring_purpose(&c->vault.keyring, PURPOSE_PEPPER);
+	int r = 0;
 
 	(void)worker;
-	secret_open(c->arena);
-	int r = core_send(conn, PROTO_PEPPER, 0, &(struct proto_pepper){.key = span_of(pepper->p, pepper->len)});
-	secret_close(c->arena);
 	for (unsigned i = 0; !r && i < LANES_MAX; i++)
 		r = core_say_edge_key(c, conn, i);
+	if (r)
+		return r;
+	secret_open(c->arena);
+	r = core_send(conn, PROTO_PEPPER, 0, &(struct proto_pepper){.key = span_of(pepper->p, pepper->len)});
+	secret_close(c->arena);
 	return r;
 }
 
-/* A fresh key for one egress; the caller tells authd and then the egress. An arena without room is the operator's to
+/* A fresh key for one egress; the caller tells authd. An arena without room is the operator's to
  * enlarge: the lane stays without a key, so without grants. */
 static int core_mint(struct core *c, struct ipc_conn *conn, unsigned worker)
 {
@@ -167,11 +174,15 @@ static int core_mint(struct core *c, struct ipc_conn *conn, unsigned worker)
 	return 0;
 }
 
-/* An egress: its own. */
-static int core_say_own_edge_key(struct core *c, struct ipc_conn *conn, unsigned worker)
+void core_edge_key_known(struct core *c, unsigned worker, uint64_t epoch)
 {
-	(void)worker;
-	return core_say_edge_key(c, conn, ipc_conn_worker(conn));
+	struct lane *lane = &c->vault.lanes.lane[worker];
+
+	if (lane->known || !lane->epoch || lane->epoch != epoch)
+		return;
+	lane->known = true;
+	if (core_say_edge_key(c, lane->peer, worker))
+		ipc_drop(lane->peer, "could not be told its key");
 }
 
 static void core_update_ready(struct core *c)
@@ -190,9 +201,7 @@ int core_opened(struct core *c, const char *actor)
 		core_reject(c, actor, span_str(id), why);
 	int r = core_tell(c, c->egress, core_mint, 0);
 	if (!r)
-		r = core_tell(c, c->authd, core_say_pepper_and_edge_keys, 0);
-	if (!r)
-		r = core_tell(c, c->egress, core_say_own_edge_key, 0);
+		r = core_tell(c, c->authd, core_say_edge_keys_and_pepper, 0);
 	if (!r)
 		r = core_tell(c, c->auditd, core_say_signed_size, 0);
 	log_event(&c->daemon.log, LOG_VAULT_OPENED, LOG_STR("actor", actor));
@@ -248,7 +257,8 @@ void core_each_authd(struct core *c, enum proto_type type, const void *msg)
 
 void core_meet_authd(struct core *c, struct ipc_conn *conn)
 {
-	if (vault_is_open(&c->vault) ? core_say_pepper_and_edge_keys(c, conn, 0) : core_say_sealed(c, conn, 0))
+	lanes_next_series(&c->vault.lanes, core_unix_ms());
+	if (vault_is_open(&c->vault) ? core_say_edge_keys_and_pepper(c, conn, 0) : core_say_sealed(c, conn, 0))
 		ipc_drop(conn, "could not be told the keys");
 	core_rotation_kick(c);
 }
@@ -265,8 +275,6 @@ void core_meet_egress(struct core *c, struct ipc_conn *conn)
 		r = core_mint(c, conn, worker);
 		if (!r)
 			r = core_tell(c, c->authd, core_say_edge_key, worker);
-		if (!r)
-			r = core_say_own_edge_key(c, conn, worker);
 	} else {
 		r = core_say_sealed(c, conn, worker);
 	}

@@ -24,7 +24,6 @@
 #define EGRESS_EXCHANGES_MAX            16384
 #define EGRESS_KEYLESS_MAX              512 /* exchanges at once, up to which one without a key may wait for it */
 #define EGRESS_TICK_MS                  200
-#define EGRESS_CLOCK_BACK_MS            5000
 #define LANE_BUCKETS                    1024
 
 /* The router's connection and its streams, by id. */
@@ -56,9 +55,8 @@ struct egress {
 	struct secret auth;     /* where schemes work */
 	struct secret edge_key; /* null: no grant can be checked */
 	bool sealed;            /* so said the core: none will come */
-	uint64_t epoch;
+	uint64_t epoch;         /* of the key, or of the last one that was; 0: there was none */
 	struct replay replay;
-	int64_t clock_ms; /* Unix time minus monotonic, when the key came */
 
 	struct list states[N_EXCHANGE_STATES]; /* each in order of deadline */
 	struct list stalled;                   /* wait for the lane's queue */
@@ -92,7 +90,9 @@ struct exchange *spare_take(struct egress *eg);
 void spare_keep(struct egress *eg, struct exchange *x);
 void spare_free(struct egress *eg);
 
-/* record.c: the second witness. */
+/* record.c: the second witness, and what it needs to know. */
+void egress_note_grant(struct exchange *x, const struct proto_grant *g);
+void egress_note_route(struct exchange *x, const struct proto_grant_route *route);
 void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32]);
 void egress_record_token(struct egress *eg, const struct credential *c, unsigned status, enum reason why,
 			 uint64_t began_us);

@@ -48,20 +48,16 @@ static enum exchange_state exchange_refuse(struct exchange *x, enum reason why)
 	return EXCHANGE_OVER;
 }
 
-static void exchange_copy_text(char *to, size_t cap, struct span s)
-{
-	size_t len = MIN(s.len, cap - 1);
-
-	memcpy(to, s.p, len);
-	to[len] = 0;
-}
-
 /* ---- GRANT ---- */
 
-/* Without a key nothing can be checked. It comes within moments of a start, unless the vault is sealed. */
-static bool exchange_waits_for_key(const struct egress *eg)
+/*
+ * Without a key nothing can be checked. It comes within moments of a start, unless the vault is sealed. The next one
+ * may be on its way too: authd has it before we do, and the first grants under it may be faster.
+ */
+static bool exchange_waits_for_key(const struct exchange *x, const struct permit_env *env, enum reason why)
 {
-	return !eg->edge_key.p && !eg->sealed && eg->n_exchanges <= EGRESS_KEYLESS_MAX;
+	return x->eg->n_exchanges <= EGRESS_KEYLESS_MAX && why == REASON_GRANT_STALE &&
+	       ((!env->key && !x->eg->sealed) || permit_is_early(env, x->request.grant));
 }
 
 static enum exchange_state exchange_grant(struct exchange *x, const struct exchange_event *ev)
@@ -72,28 +68,22 @@ static enum exchange_state exchange_grant(struct exchange *x, const struct excha
 	struct proto_grant_route route;
 
 	assert(ev->kind == EV_ENTER || ev->kind == EV_KEY);
-	if (exchange_waits_for_key(eg))
-		return request_keep(q) ? exchange_fail(x, REASON_OVERLOADED) : EXCHANGE_GRANT;
 	const struct proto_open open = {
 		.grant = q->grant, .route = q->route, .method = q->method, .path = q->path, .body_bytes = q->body.len};
 	struct permit_env env = {.key = eg->edge_key.p,
 				 .epoch = eg->epoch,
 				 .lane = eg->daemon.worker,
-				 .unix_ms = egress_unix_ms(),
 				 .now_ms = ipc_now_ms(eg->daemon.ipc),
 				 .replay = &eg->replay};
 	secret_open(eg->arena);
 	enum reason why = permit_open(&env, &open, &x->authentic, &grant, &route);
 	secret_close(eg->arena);
-	if (x->authentic) {
-		exchange_copy_text(x->request_id, sizeof(x->request_id), grant.request_id);
-		exchange_copy_text(x->tenant, sizeof(x->tenant), grant.tenant);
-		exchange_copy_text(x->principal, sizeof(x->principal), grant.principal);
-	}
+	if (exchange_waits_for_key(x, &env, why))
+		return request_keep(q) ? exchange_fail(x, REASON_OVERLOADED) : EXCHANGE_GRANT;
+	if (x->authentic)
+		egress_note_grant(x, &grant);
 	if (why == REASON_NONE) {
-		exchange_copy_text(x->credential_id, sizeof(x->credential_id), route.credential);
-		exchange_copy_text(x->host, sizeof(x->host), route.host);
-		x->port = (uint16_t)route.port;
+		egress_note_route(x, &route);
 		x->spare = permit_has_spare(&grant, q->route);
 		q->grant = SPAN_NULL;
 		return EXCHANGE_CREDENTIAL;
@@ -446,10 +436,15 @@ int exchange_open(struct egress *eg, struct lane *lane, uint64_t id, const struc
 
 void exchange_key(struct egress *eg)
 {
-	assert(!exchange_waits_for_key(eg));
-	while (!list_empty(&eg->states[EXCHANGE_GRANT])) /* each leaves the state */
-		exchange_event(container_of(eg->states[EXCHANGE_GRANT].next, struct exchange, in_state),
-			       &(struct exchange_event){.kind = EV_KEY});
+	struct list waiting = LIST_INIT(waiting);
+
+	list_move_all(&eg->states[EXCHANGE_GRANT], &waiting);
+	while (!list_empty(&waiting)) { /* each leaves the state, unless it waits for yet another key */
+		struct exchange *x = container_of(waiting.next, struct exchange, in_state);
+		list_unlink(&x->in_state);
+		list_push(&eg->states[EXCHANGE_GRANT], &x->in_state);
+		exchange_event(x, &(struct exchange_event){.kind = EV_KEY});
+	}
 }
 
 void exchange_credit(struct exchange *x, uint64_t bytes)

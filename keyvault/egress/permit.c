@@ -11,14 +11,20 @@
 #include "common/grant.h"
 #include "keyvault/egress/head.h"
 
-static bool permit_names_other_epoch(const struct permit_env *env, struct span bytes)
+/* The epoch that it names, 0: none. */
+static uint64_t permit_claim(struct span bytes)
 {
 	struct proto_grant g;
 
-	return bytes.len > GRANT_MAC_BYTES &&
-	       proto_unpack_record(&proto_grant_desc, span_of(bytes.p + GRANT_MAC_BYTES, bytes.len - GRANT_MAC_BYTES),
-				   &g) == 0 &&
-	       g.epoch != env->epoch;
+	if (bytes.len <= GRANT_MAC_BYTES ||
+	    proto_unpack_record(&proto_grant_desc, span_of(bytes.p + GRANT_MAC_BYTES, bytes.len - GRANT_MAC_BYTES), &g))
+		return 0;
+	return g.epoch;
+}
+
+bool permit_is_early(const struct permit_env *env, struct span grant)
+{
+	return permit_claim(grant) > env->epoch;
 }
 
 static bool permit_route(const struct proto_grant *g, uint64_t index, struct proto_grant_route *ret_route)
@@ -41,12 +47,11 @@ bool permit_has_spare(const struct proto_grant *g, uint64_t route)
 
 static enum reason permit_use(const struct permit_env *env, const struct proto_grant *g, const struct proto_open *open)
 {
-	switch (replay_use(env->replay, g->grant_id.p, (unsigned)open->route, g->expires_ms - env->unix_ms,
-			   env->now_ms)) {
+	switch (replay_use(env->replay, g->renewed, g->series, g->number + open->route)) {
 	case 0:
 		return REASON_NONE;
-	case REPLAY_E_FULL:
-		return REASON_OVERLOADED;
+	case REPLAY_E_OUTRUN:
+		return REASON_GRANT_OUTRUN;
 	default:
 		return REASON_GRANT_USED;
 	}
@@ -58,17 +63,18 @@ enum reason permit_open(const struct permit_env *env, const struct proto_open *o
 	*ret_authentic = false;
 	if (!env->key)
 		return REASON_GRANT_STALE;
-	if (grant_open(env->key, open->grant, ret_grant))
-		return permit_names_other_epoch(env, open->grant) ? REASON_GRANT_STALE : REASON_GRANT_FORGED;
+	if (grant_open(env->key, open->grant, ret_grant)) {
+		uint64_t claim = permit_claim(open->grant);
+		return claim && claim != env->epoch ? REASON_GRANT_STALE : REASON_GRANT_FORGED;
+	}
 	*ret_authentic = true;
 	if (ret_grant->epoch != env->epoch)
 		return REASON_GRANT_STALE;
-	/* A clock set back must not give old grants a new life: none lives longer than a minute. */
-	if (ret_grant->expires_ms <= env->unix_ms || ret_grant->expires_ms - env->unix_ms > PERMIT_LIFETIME_MS_MAX)
+	if (ret_grant->expires_ms <= env->now_ms || ret_grant->expires_ms - env->now_ms > PERMIT_LIFETIME_MS_MAX)
 		return REASON_GRANT_EXPIRED;
 	if (ret_grant->lane != env->lane || open->body_bytes > ret_grant->body_bytes_max ||
-	    open->route >= REPLAY_ROUTES_MAX || !permit_route(ret_grant, open->route, ret_route) ||
-	    open->method != ret_route->method || !span_eq(open->path, ret_route->path))
+	    !permit_route(ret_grant, open->route, ret_route) || open->method != ret_route->method ||
+	    !span_eq(open->path, ret_route->path))
 		return REASON_GRANT_EXCEEDED;
 	return permit_use(env, ret_grant, open);
 }

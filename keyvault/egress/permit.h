@@ -10,14 +10,18 @@
 #include "proto/proto.h"
 #include "proto/reasons.h"
 
-#define PERMIT_LIFETIME_MS_MAX REPLAY_LIFETIME_MS_MAX
+/*
+ * Time is monotonic. authd and egress are neighbours on one machine: both read the same clock, which nobody sets, so a
+ * step of the wall clock neither shortens a grant's life nor gives it another.
+ */
+#define PERMIT_LIFETIME_MS_MAX 60000 /* a grant that would live longer is not believed */
 
 struct permit_env {
 	const uint8_t
-		*key; /* hmac_prepare() of the lane's; NULL: none was given yet. In the arena, which must be open */
-	uint64_t epoch;
+		*key;   /* hmac_prepare() of the lane's; NULL: none was given yet. In the arena, which must be open */
+	uint64_t epoch; /* of the key, or of the last one that was */
 	unsigned lane;
-	uint64_t unix_ms, now_ms; /* wall clock, monotonic */
+	uint64_t now_ms;
 	struct replay *replay;
 };
 
@@ -27,6 +31,10 @@ struct permit_env {
  */
 enum reason permit_open(const struct permit_env *env, const struct proto_open *open, bool *ret_authentic,
 			struct proto_grant *ret_grant, struct proto_grant_route *ret_route);
+
+/* Does a grant that is called stale say that it was made under a key that is still to come? Nothing vouches for that.
+ */
+bool permit_is_early(const struct permit_env *env, struct span grant);
 
 /* Is the route after this one another try of the same? So authd plans it while one provider key replaces another. */
 bool permit_has_spare(const struct proto_grant *g, uint64_t route);

@@ -8,7 +8,7 @@
 
 #include "common/grant.h"
 
-#define NOW_MS UINT64_C(1800000000000)
+#define NOW_MS UINT64_C(7200000)
 #define PATH   "/v1/chat/completions"
 
 static const uint8_t key[GRANT_KEY_BYTES] = {1, 2, 3};
@@ -20,7 +20,7 @@ struct fixture {
 	struct proto_grant_route routes[2];
 	struct proto_grant grant; /* to be minted */
 	struct proto_open open;   /* to be asked for */
-	uint8_t grant_id[16], bytes[GRANT_BYTES_MAX];
+	uint8_t bytes[GRANT_BYTES_MAX];
 	size_t len;
 };
 
@@ -33,17 +33,17 @@ static int set_up(void **state)
 	hmac_prepare(span_of(key, sizeof(key)), schedule);
 	f = (struct fixture){0};
 	assert_int_equal(replay_init(&f.replay), 0);
-	f.env = (struct permit_env){
-		.key = schedule, .epoch = 7, .lane = 3, .unix_ms = NOW_MS, .now_ms = 5000, .replay = &f.replay};
+	f.env = (struct permit_env){.key = schedule, .epoch = 7, .lane = 3, .now_ms = NOW_MS, .replay = &f.replay};
 	f.routes[0] = f.routes[1] = (struct proto_grant_route){.credential = SPAN_LIT("openai"),
 							       .host = SPAN_LIT("api.openai.com"),
 							       .port = 443,
 							       .method = PROTO_POST,
 							       .path = SPAN_LIT(PATH)};
 	f.routes[1].credential = SPAN_LIT("other");
-	f.grant = (struct proto_grant){.grant_id = span_of(f.grant_id, 16),
-				       .epoch = 7,
+	f.grant = (struct proto_grant){.epoch = 7,
 				       .lane = 3,
+				       .series = 1,
+				       .number = 1000000,
 				       .request_id = SPAN_LIT("req-1"),
 				       .tenant = SPAN_LIT("acme"),
 				       .principal = SPAN_LIT("key-1"),
@@ -88,6 +88,29 @@ static void each_route_once(void **state)
 	assert_int_equal(ask(f), REASON_GRANT_USED);
 }
 
+/* A route's number is the grant's and its place. */
+static void numbers_are_what_is_remembered(void **state)
+{
+	struct fixture *f = *state;
+
+	f->open.route = 1;
+	assert_int_equal(ask(f), REASON_NONE);
+	f->open.route = 0;
+	f->grant.number++;
+	f->grant.request_id = SPAN_LIT("req-2");
+	assert_int_equal(ask(f), REASON_GRANT_USED);
+	f->grant.renewed = 1;
+	assert_int_equal(ask(f), REASON_NONE);
+	assert_int_equal(ask(f), REASON_GRANT_USED);
+	f->grant.renewed = 0;
+	f->grant.series = 2;
+	assert_int_equal(ask(f), REASON_NONE);
+	f->grant.number -= REPLAY_WINDOW_ROUTES;
+	assert_int_equal(ask(f), REASON_NONE);
+	f->grant.number -= 64;
+	assert_int_equal(ask(f), REASON_GRANT_OUTRUN);
+}
+
 static void no_more_than_granted(void **state)
 {
 	struct fixture *f = *state;
@@ -117,11 +140,11 @@ static void in_time(void **state)
 {
 	struct fixture *f = *state;
 
-	f->env.unix_ms = f->grant.expires_ms;
+	f->env.now_ms = f->grant.expires_ms;
 	assert_int_equal(ask(f), REASON_GRANT_EXPIRED);
-	f->env.unix_ms = f->grant.expires_ms - PERMIT_LIFETIME_MS_MAX - 1;
+	f->env.now_ms = f->grant.expires_ms - PERMIT_LIFETIME_MS_MAX - 1;
 	assert_int_equal(ask(f), REASON_GRANT_EXPIRED);
-	f->env.unix_ms = f->grant.expires_ms - 1;
+	f->env.now_ms = f->grant.expires_ms - 1;
 	assert_int_equal(ask(f), REASON_NONE);
 }
 
@@ -148,6 +171,19 @@ static void of_this_epoch(void **state)
 				 f->grant.epoch == 6 ? REASON_GRANT_STALE : REASON_GRANT_FORGED);
 		assert_false(authentic);
 	}
+}
+
+static void early_is_what_names_a_later_epoch(void **state)
+{
+	struct fixture *f = *state;
+
+	for (f->grant.epoch = 6; f->grant.epoch <= 8; f->grant.epoch++) {
+		(void)ask(f);
+		assert_int_equal(permit_is_early(&f->env, f->open.grant), f->grant.epoch == 8);
+	}
+	assert_true(permit_is_early(&f->env, span_of(f->bytes, f->len)));
+	assert_false(permit_is_early(&f->env, span_of(f->bytes, f->len - 1)));
+	assert_false(permit_is_early(&f->env, span_of(f->bytes, GRANT_MAC_BYTES)));
 }
 
 static void every_byte_counts(void **state)
@@ -242,8 +278,15 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(each_route_once),   T(no_more_than_granted), T(in_time), T(of_this_epoch),
-		T(every_byte_counts), T(bound_in_every_field), T(sane),
+		T(each_route_once),
+		T(numbers_are_what_is_remembered),
+		T(early_is_what_names_a_later_epoch),
+		T(no_more_than_granted),
+		T(in_time),
+		T(of_this_epoch),
+		T(every_byte_counts),
+		T(bound_in_every_field),
+		T(sane),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,28 @@
  * request id. */
 #include "keyvault/egress/egress.h"
 
+static void record_copy(char *to, size_t cap, struct span s)
+{
+	size_t len = MIN(s.len, cap - 1);
+
+	memcpy(to, s.p, len);
+	to[len] = 0;
+}
+
+void egress_note_grant(struct exchange *x, const struct proto_grant *g)
+{
+	record_copy(x->request_id, sizeof(x->request_id), g->request_id);
+	record_copy(x->tenant, sizeof(x->tenant), g->tenant);
+	record_copy(x->principal, sizeof(x->principal), g->principal);
+}
+
+void egress_note_route(struct exchange *x, const struct proto_grant_route *route)
+{
+	record_copy(x->credential_id, sizeof(x->credential_id), route->credential);
+	record_copy(x->host, sizeof(x->host), route->host);
+	x->port = (uint16_t)route->port;
+}
+
 static struct proto_event record_of(const struct exchange *x, enum event_code code)
 {
 	return (struct proto_event){

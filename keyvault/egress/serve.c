@@ -91,11 +91,7 @@ static void lane_on_drain(void *ctx, struct ipc_conn *conn)
 	struct list again = LIST_INIT(again);
 
 	(void)conn;
-	while (!list_empty(&eg->stalled)) {
-		struct list *first = eg->stalled.next;
-		list_unlink(first);
-		list_push(&again, first);
-	}
+	list_move_all(&eg->stalled, &again);
 	while (!list_empty(&again))
 		exchange_resume(container_of(again.next, struct exchange, in_stalled));
 }
@@ -104,9 +100,10 @@ static void egress_note_ready(struct egress *eg)
 {
 	bool dialer = ipc_edge_conn(eg->dialer) != NULL;
 	bool ready = eg->edge_key.p && dialer && !eg->draining;
+	const char *keyless = eg->sealed ? "the vault is sealed" : "waits for the core and authd";
 
 	daemon_set_ready(&eg->daemon, ready,
-			 ready ? "" : (!dialer ? "no dialer" : (eg->draining ? "draining" : "the vault is sealed")));
+			 ready ? "" : (!dialer ? "no dialer" : (eg->draining ? "draining" : keyless)));
 }
 
 static void egress_forget_key(struct egress *eg)
@@ -115,29 +112,12 @@ static void egress_forget_key(struct egress *eg)
 	if (eg->edge_key.p)
 		secret_free(eg->arena, &eg->edge_key);
 	secret_close(eg->arena);
-	eg->epoch = 0;
 	egress_note_ready(eg);
-}
-
-/* Unix time must not go back unnoticed: grants that were used and forgotten would be valid again. Another key makes
- * them stale. */
-static void egress_check_clock(struct egress *eg)
-{
-	int64_t clock_ms = (int64_t)egress_unix_ms() - (int64_t)ipc_now_ms(eg->daemon.ipc);
-
-	if (!eg->edge_key.p || clock_ms >= eg->clock_ms - EGRESS_CLOCK_BACK_MS)
-		return;
-	egress_forget_key(eg);
-	ipc_drop(ipc_edge_conn(eg->keyvault), "the clock went back; a new key for grants is needed");
 }
 
 static int handle_open(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
-	struct egress *eg = ctx;
-
-	egress_check_clock(eg);
-	struct lane *lane = ipc_conn_ctx(conn);
-	return exchange_open(eg, lane, id, msg, fd);
+	return exchange_open(ctx, ipc_conn_ctx(conn), id, msg, fd);
 }
 
 /* CREDIT and CANCEL may cross our END: an unknown stream is no violation. */
@@ -183,7 +163,6 @@ static int handle_edge_key(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 		return err_origin(-ENOMEM);
 	hmac_prepare(key->key, eg->edge_key.p);
 	eg->epoch = key->epoch;
-	eg->clock_ms = (int64_t)egress_unix_ms() - (int64_t)ipc_now_ms(eg->daemon.ipc);
 	eg->sealed = false;
 	replay_reset(&eg->replay);
 	egress_note_ready(eg);

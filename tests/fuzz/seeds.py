@@ -22,7 +22,7 @@ from test_refusals import BAD_JSON, CHUNK_TRAPS, TRAPS  # noqa: E402  pylint: di
 from verify_log import crc32c  # noqa: E402  pylint: disable=wrong-import-position
 
 ROUTE = {"credential": "openai", "host": "api.openai.com", "port": 443, "method": 1, "path": "/v1/chat/completions"}
-GRANT = {"grant_id": b"\7" * 16, "epoch": 1, "lane": 0, "request_id": "r-1", "tenant": "acme", "principal": "key_1",
+GRANT = {"epoch": 1, "lane": 0, "series": 1, "number": 70000, "renewed": 0, "request_id": "r-1", "tenant": "acme", "principal": "key_1",
          "body_bytes_max": 10485760, "expires_ms": 2**40, "routes": [ROUTE, {**ROUTE, "credential": "local", "port": 8443}]}
 BINDING = {**{f.name: f.smallest() for f in FIELDS["binding"]}, "tenant": "*", "credential": "local", "version": 1, "provider": "local", "scheme": "https", "host": "upstream.test",
            "port": 443, "path_prefix": "/", "methods": 3, "header": "authorization", "prefix": "Bearer ", "not_before": 0,

@@ -149,7 +149,7 @@ def widened(record, **changes):
 
 @pytest.mark.parametrize("changes", [
     {"host": "evil.test"}, {"port": 444}, {"path": "/v1/files"}, {"method": 0}, {"credential": "private"},
-    {"body_bytes_max": 10485760}, {"expires_ms": 2**63}, {"lane": 1}, {"grant_id": b"\7" * 16}, {"tenant": "other"},
+    {"body_bytes_max": 10485760}, {"expires_ms": 2**63}, {"lane": 1}, {"series": 1}, {"number": 2**40}, {"renewed": 1}, {"tenant": "other"},
     {"principal": "other"}, {"epoch": 2}])
 def test_widen(gateway, router, provider, changes):
     """A record changed in one field, under the old MAC and under MACs that a router could make."""

@@ -120,6 +120,13 @@ void peer_expect_refused(struct world *w, struct peer *p, const char *reason)
 	assert_true(span_eq_str(p->msg.refused.reason, reason));
 }
 
+void authd_take_key(struct world *w, struct peer *authd)
+{
+	peer_expect(w, authd, PROTO_EDGE_KEY);
+	const struct proto_edge_key *k = &authd->msg.edge_key;
+	peer_say(authd, PROTO_EDGE_KEY_KNOWN, 0, &(struct proto_edge_key_known){.lane = k->lane, .epoch = k->epoch});
+}
+
 /* Nothing more has been said: an operator's question is answered after everything that was said before it. */
 void peer_expect_silence(struct world *w, struct peer *p)
 {

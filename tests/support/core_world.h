@@ -64,6 +64,8 @@ bool peer_hear(struct world *w, struct peer *p);
 void peer_expect(struct world *w, struct peer *p, enum proto_type type);
 void peer_expect_refused(struct world *w, struct peer *p, const char *reason);
 void peer_expect_silence(struct world *w, struct peer *p);
+/* authd hears an edge key, which stays in authd->msg, and says so. */
+void authd_take_key(struct world *w, struct peer *authd);
 
 /* The vault's key file, opened. */
 int world_key(const struct world *w);
