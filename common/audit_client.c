@@ -45,7 +45,7 @@ static void audit_client_answer(struct audit_client *c, struct audit_item *item,
 
 static void on_audit_timer(uv_timer_t *timer);
 
-/* The earliest deadline of those who wait. */
+/* The earliest deadline of those who wait; looks at all of them, so not for each. */
 static void audit_client_arm(struct audit_client *c)
 {
 	uint64_t earliest = UINT64_MAX, now = ipc_now_ms(c->ipc);
@@ -109,8 +109,8 @@ static void audit_client_recorded(struct audit_client *c, uint64_t last_seq)
 		audit_client_answer(c, &item, true);
 		answered = true;
 	}
-	if (answered)
-		audit_client_arm(c);
+	if (answered && c->waiting == 0)
+		(void)uv_timer_stop(&c->timer); /* else it may ring too early, and looks again */
 }
 
 static int handle_audit_resume(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
@@ -290,7 +290,12 @@ int audit_record_wait(struct audit_client *c, const struct proto_event *event, u
 	item->done = done;
 	item->ctx = ctx;
 	item->deadline_ms = ipc_now_ms(c->ipc) + deadline_ms;
-	c->waiting++;
-	audit_client_arm(c);
-	return audit_client_send(c);
+	if (c->waiting++ == 0 || deadline_ms < uv_timer_get_due_in(&c->timer))
+		(void)uv_timer_start(&c->timer, on_audit_timer, deadline_ms, 0);
+	int r = audit_client_send(c);
+	if (r && item->done) { /* broken, and not to be told of it twice */
+		item->done = NULL;
+		c->waiting--;
+	}
+	return r;
 }

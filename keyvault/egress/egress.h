@@ -24,6 +24,7 @@
 #define EGRESS_EXCHANGES_MAX            16384
 #define EGRESS_KEYLESS_MAX              512 /* exchanges at once, up to which one without a key may wait for it */
 #define EGRESS_TICK_MS                  200
+#define EGRESS_MODE_STRICT              1 /* the second word of auditd.mode */
 #define LANE_BUCKETS                    1024
 
 /* The router's connection and its streams, by id. */
@@ -54,6 +55,7 @@ struct egress {
 	struct secret record;   /* where requests are composed, one at a time */
 	struct secret auth;     /* where schemes work */
 	struct secret edge_key; /* null: no grant can be checked */
+	bool strict;            /* no exchange without its record */
 	bool sealed;            /* so said the core: none will come */
 	uint64_t epoch;         /* of the key, or of the last one that was; 0: there was none */
 	struct replay replay;
@@ -96,4 +98,10 @@ void egress_note_route(struct exchange *x, const struct proto_grant_route *route
 void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32]);
 void egress_record_token(struct egress *eg, const struct credential *c, unsigned status, enum reason why,
 			 uint64_t began_us);
+/* Strict mode: `done` hears once whether the record of what is about to happen is durable, unless *ret_intent is told
+ * with egress_forget_intent() that nobody listens any more. False: there is no log; `done` is not called. */
+struct intent;
+MUST_USE bool egress_record_intent(struct egress *eg, struct exchange *x,
+				   void (*done)(struct exchange *x, bool durable));
+void egress_forget_intent(struct exchange *x);
 void egress_record_refusal(struct egress *eg, const struct exchange *x);

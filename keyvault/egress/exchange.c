@@ -22,11 +22,20 @@
 #include "keyvault/egress/relay.h"
 #include "keyvault/egress/send.h"
 
-enum exchange_event_kind { EV_ENTER, EV_KEY, EV_CREDENTIAL, EV_CONNECTED, EV_READABLE, EV_WRITABLE, EV_CREDIT };
+enum exchange_event_kind {
+	EV_ENTER,
+	EV_KEY,
+	EV_CREDENTIAL,
+	EV_RECORDED,
+	EV_CONNECTED,
+	EV_READABLE,
+	EV_WRITABLE,
+	EV_CREDIT
+};
 
 struct exchange_event {
 	enum exchange_event_kind kind;
-	enum reason why;           /* CREDENTIAL, CONNECTED */
+	enum reason why;           /* CREDENTIAL, RECORDED, CONNECTED */
 	struct upstream *upstream; /* CONNECTED */
 };
 
@@ -116,7 +125,7 @@ static enum exchange_state exchange_bound(struct exchange *x)
 	if (why != REASON_NONE)
 		return exchange_refuse(x, why);
 	x->key = credential_key_ref(x->credential);
-	return EXCHANGE_CONNECT;
+	return x->eg->strict ? EXCHANGE_RECORD : EXCHANGE_CONNECT;
 }
 
 static enum exchange_state exchange_credential(struct exchange *x, const struct exchange_event *ev)
@@ -136,6 +145,25 @@ static enum exchange_state exchange_credential(struct exchange *x, const struct 
 	default:
 		return exchange_fail(x, REASON_OVERLOADED);
 	}
+}
+
+/* ---- RECORD ---- */
+
+static void exchange_on_recorded(struct exchange *x, bool durable)
+{
+	exchange_event(x,
+		       &(struct exchange_event){.kind = EV_RECORDED, .why = durable ? REASON_NONE : REASON_AUDIT_GONE});
+}
+
+static enum exchange_state exchange_record(struct exchange *x, const struct exchange_event *ev)
+{
+	if (ev->kind == EV_RECORDED)
+		return ev->why == REASON_NONE ? EXCHANGE_CONNECT : exchange_fail(x, ev->why);
+	assert(ev->kind == EV_ENTER);
+	if (request_keep(&x->request))
+		return exchange_fail(x, REASON_OVERLOADED);
+	return egress_record_intent(x->eg, x, exchange_on_recorded) ? EXCHANGE_RECORD
+								    : exchange_fail(x, REASON_AUDIT_GONE);
 }
 
 /* ---- CONNECT ---- */
@@ -300,6 +328,7 @@ static void exchange_end(struct exchange *x)
 	send_drop(x);
 	request_drop(&x->request);
 	reply_deinit(&x->reply);
+	egress_forget_intent(x);
 	credential_forget(&x->credential_waiter);
 	if (x->credential && x->credential->pooled)
 		pool_forget(&x->credential->pool, &x->pool_waiter);
@@ -332,9 +361,10 @@ static const struct exchange_row {
 };
 
 static exchange_step *const exchange_steps[] = {
-	[EXCHANGE_GRANT] = exchange_grant,     [EXCHANGE_CREDENTIAL] = exchange_credential,
-	[EXCHANGE_CONNECT] = exchange_connect, [EXCHANGE_SEND] = exchange_send,
-	[EXCHANGE_HEAD] = exchange_head,       [EXCHANGE_BODY] = exchange_body,
+	[EXCHANGE_GRANT] = exchange_grant,   [EXCHANGE_CREDENTIAL] = exchange_credential,
+	[EXCHANGE_RECORD] = exchange_record, [EXCHANGE_CONNECT] = exchange_connect,
+	[EXCHANGE_SEND] = exchange_send,     [EXCHANGE_HEAD] = exchange_head,
+	[EXCHANGE_BODY] = exchange_body,
 };
 
 /* All exchanges of a state have the same time, so its list is in order of deadline. */
@@ -479,9 +509,10 @@ void exchange_break(struct exchange *x, enum reason why)
 void exchange_timeout(struct exchange *x)
 {
 	static const enum reason why[] = {
-		[EXCHANGE_GRANT] = REASON_GRANT_STALE,        [EXCHANGE_CREDENTIAL] = REASON_VAULT_SEALED,
-		[EXCHANGE_CONNECT] = REASON_UPSTREAM_TIMEOUT, [EXCHANGE_SEND] = REASON_UPSTREAM_TIMEOUT,
-		[EXCHANGE_HEAD] = REASON_UPSTREAM_TIMEOUT,    [EXCHANGE_BODY] = REASON_UPSTREAM_TIMEOUT,
+		[EXCHANGE_GRANT] = REASON_GRANT_STALE,     [EXCHANGE_CREDENTIAL] = REASON_VAULT_SEALED,
+		[EXCHANGE_RECORD] = REASON_AUDIT_GONE,     [EXCHANGE_CONNECT] = REASON_UPSTREAM_TIMEOUT,
+		[EXCHANGE_SEND] = REASON_UPSTREAM_TIMEOUT, [EXCHANGE_HEAD] = REASON_UPSTREAM_TIMEOUT,
+		[EXCHANGE_BODY] = REASON_UPSTREAM_TIMEOUT,
 	};
 
 	exchange_break(x, why[x->state]);

@@ -2,10 +2,10 @@
 /*
  * One stream of the lane: a request to a provider and its answer.
  *
- *   GRANT -> CREDENTIAL -> CONNECT -> SEND -> HEAD -> BODY -> OVER
+ *   GRANT -> CREDENTIAL -> (RECORD) -> CONNECT -> SEND -> HEAD -> BODY -> OVER
  *
  * GRANT waits for the key that grants are checked with, when the egress or the core has just started; CREDENTIAL for
- * one that is not there yet.
+ * one that is not there yet; RECORD, in strict mode only, for the log to have the record of what is about to happen.
  *
  * From every state to OVER when something fails, the router cancels, or a deadline passes. CONNECT comes again after
  * SEND at most once: when a connection that had been idle turns out dead before it took a byte of the request.
@@ -18,19 +18,22 @@
 #include "keyvault/egress/request.h"
 
 struct egress;
+struct intent;
 struct lane;
 
 /* The core's answer, and a token that is got anew; a little longer than both, which have deadlines of their own. */
+#define EGRESS_INTENT_MS       2000
 #define EXCHANGE_CREDENTIAL_MS (CREDENTIAL_DEADLINE_MS + 25000)
 
 /* S(STATE, deadline in ms (0: connect_timeout_ms), states that may follow besides OVER) */
-#define EXCHANGE_STATES(S)                                           \
-	S(GRANT, 1000, BIT(EXCHANGE_CREDENTIAL))                     \
-	S(CREDENTIAL, EXCHANGE_CREDENTIAL_MS, BIT(EXCHANGE_CONNECT)) \
-	S(CONNECT, 0, BIT(EXCHANGE_SEND))                            \
-	S(SEND, 60000, BIT(EXCHANGE_HEAD) | BIT(EXCHANGE_CONNECT))   \
-	S(HEAD, 3600000, BIT(EXCHANGE_BODY))                         \
-	S(BODY, 3600000, 0)                                          \
+#define EXCHANGE_STATES(S)                                                                  \
+	S(GRANT, 1000, BIT(EXCHANGE_CREDENTIAL))                                            \
+	S(CREDENTIAL, EXCHANGE_CREDENTIAL_MS, BIT(EXCHANGE_RECORD) | BIT(EXCHANGE_CONNECT)) \
+	S(RECORD, EGRESS_INTENT_MS + 1000, BIT(EXCHANGE_CONNECT))                           \
+	S(CONNECT, 0, BIT(EXCHANGE_SEND))                                                   \
+	S(SEND, 60000, BIT(EXCHANGE_HEAD) | BIT(EXCHANGE_CONNECT))                          \
+	S(HEAD, 3600000, BIT(EXCHANGE_BODY))                                                \
+	S(BODY, 3600000, 0)                                                                 \
 	S(OVER, 0, 0)
 
 enum exchange_state {
@@ -58,6 +61,7 @@ struct exchange {
 	struct credential *credential;
 	struct credential_key *key; /* what is sent, and scrubbed */
 	struct credential_waiter credential_waiter;
+	struct intent *intent; /* while in RECORD */
 	struct upstream *upstream;
 	struct pool_waiter pool_waiter;
 

@@ -25,11 +25,13 @@ static int egress_fatal(struct egress *eg, const char *what, const char *why)
 
 static int egress_read_config(struct egress *eg)
 {
-	int r = err_fold(config_read(eg->daemon.config_fd, ROLE_EGRESS,
-				     BIT(CONFIG_EGRESS) | BIT(CONFIG_ROUTER) | BIT(CONFIG_PROVIDERS), &eg->config));
+	int r = err_fold(config_read(
+		eg->daemon.config_fd, ROLE_EGRESS,
+		BIT(CONFIG_EGRESS) | BIT(CONFIG_ROUTER) | BIT(CONFIG_AUDITD) | BIT(CONFIG_PROVIDERS), &eg->config));
 
 	if (r)
 		return r;
+	eg->strict = eg->config.auditd.mode == EGRESS_MODE_STRICT;
 	eg->origins = calloc(eg->config.n_providers + 1, sizeof(*eg->origins));
 	eg->token_origins = calloc(eg->config.n_providers + 1, sizeof(*eg->token_origins));
 	eg->trust = calloc(eg->config.n_providers + 1, sizeof(struct tls_ctx *));

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The vault's own record of what its credentials did, beside the router's: two witnesses that share nothing but the
  * request id. */
+#include <stdlib.h>
+
 #include "keyvault/egress/egress.h"
 
 static void record_copy(char *to, size_t cap, struct span s)
@@ -79,6 +81,49 @@ void egress_record_token(struct egress *eg, const struct credential *c, unsigned
 	else
 		eg->count.tokens_failed++;
 	audit_record(eg->audit, &e);
+}
+
+/* ---- strict mode: before, not after ---- */
+
+/* The exchange may be over before the answer comes; nothing can take the question back. */
+struct intent {
+	struct exchange *x; /* NULL: over */
+	void (*done)(struct exchange *x, bool durable);
+};
+
+static void on_intent(void *ctx, bool durable)
+{
+	struct intent *intent = ctx;
+	struct exchange *x = intent->x;
+
+	if (x) {
+		x->intent = NULL;
+		intent->done(x, durable);
+	}
+	free(intent);
+}
+
+bool egress_record_intent(struct egress *eg, struct exchange *x, void (*done)(struct exchange *x, bool durable))
+{
+	struct proto_event e = record_of(x, EVENT_EGRESS_BEGIN);
+	struct intent *intent = malloc(sizeof(*intent));
+
+	if (!intent)
+		return false;
+	*intent = (struct intent){x, done};
+	x->intent = intent;
+	if (audit_record_wait(eg->audit, &e, EGRESS_INTENT_MS, on_intent, intent) == 0)
+		return true;
+	x->intent = NULL;
+	free(intent);
+	return false;
+}
+
+void egress_forget_intent(struct exchange *x)
+{
+	if (x->intent)
+		x->intent->x = NULL;
+	x->intent = NULL;
 }
 
 void egress_record_refusal(struct egress *eg, const struct exchange *x)
