@@ -98,6 +98,7 @@ void egress_note_route(struct exchange *x, const struct proto_grant_route *route
 void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32]);
 void egress_record_token(struct egress *eg, const struct credential *c, unsigned status, enum reason why,
 			 uint64_t began_us);
+void egress_record_count(struct egress *eg, const struct exchange *x);
 /* Strict mode: `done` hears once whether the record of what is about to happen is durable, unless *ret_intent is told
  * with egress_forget_intent() that nobody listens any more. False: there is no log; `done` is not called. */
 struct intent;

@@ -159,7 +159,6 @@ static enum exchange_state exchange_record(struct exchange *x, const struct exch
 {
 	if (ev->kind == EV_RECORDED)
 		return ev->why == REASON_NONE ? EXCHANGE_CONNECT : exchange_fail(x, ev->why);
-	assert(ev->kind == EV_ENTER);
 	if (request_keep(&x->request))
 		return exchange_fail(x, REASON_OVERLOADED);
 	return egress_record_intent(x->eg, x, exchange_on_recorded) ? EXCHANGE_RECORD
@@ -298,19 +297,6 @@ static void exchange_answer(struct exchange *x, uint8_t digest[32])
 		ipc_drop(x->lane->conn, "router does not read its lane");
 }
 
-static void exchange_count(struct exchange *x)
-{
-	struct egress_counters *c = &x->eg->count;
-
-	c->scrubbed += x->scrub.found;
-	if (x->cancelled)
-		c->cancelled++;
-	else if (x->why == REASON_NONE)
-		c->complete++;
-	else
-		c->broken++;
-}
-
 /* Frees everything. The connection serves on only when both sides said all they had to say. */
 static void exchange_end(struct exchange *x)
 {
@@ -322,7 +308,7 @@ static void exchange_end(struct exchange *x)
 	exchange_answer(x, digest);
 	if (x->sent_any)
 		egress_record_use(eg, x, digest);
-	exchange_count(x);
+	egress_record_count(eg, x);
 	if (x->refused)
 		credential_reject(x->credential);
 	send_drop(x);
@@ -354,8 +340,10 @@ typedef enum exchange_state exchange_step(struct exchange *x, const struct excha
 
 static const struct exchange_row {
 	uint64_t deadline_ms, next;
+	enum reason late;
 } exchange_rows[] = {
-#define S(NAME, deadline, following) [EXCHANGE_##NAME] = {(deadline), (following) | BIT(EXCHANGE_OVER)},
+#define S(NAME, deadline, late, following) \
+	[EXCHANGE_##NAME] = {(deadline), (following) | BIT(EXCHANGE_OVER), REASON_##late},
 	EXCHANGE_STATES(S)
 #undef S
 };
@@ -508,12 +496,5 @@ void exchange_break(struct exchange *x, enum reason why)
 
 void exchange_timeout(struct exchange *x)
 {
-	static const enum reason why[] = {
-		[EXCHANGE_GRANT] = REASON_GRANT_STALE,     [EXCHANGE_CREDENTIAL] = REASON_VAULT_SEALED,
-		[EXCHANGE_RECORD] = REASON_AUDIT_GONE,     [EXCHANGE_CONNECT] = REASON_UPSTREAM_TIMEOUT,
-		[EXCHANGE_SEND] = REASON_UPSTREAM_TIMEOUT, [EXCHANGE_HEAD] = REASON_UPSTREAM_TIMEOUT,
-		[EXCHANGE_BODY] = REASON_UPSTREAM_TIMEOUT,
-	};
-
-	exchange_break(x, why[x->state]);
+	exchange_break(x, exchange_rows[x->state].late);
 }

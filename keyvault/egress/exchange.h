@@ -25,19 +25,20 @@ struct lane;
 #define EGRESS_INTENT_MS       2000
 #define EXCHANGE_CREDENTIAL_MS (CREDENTIAL_DEADLINE_MS + 25000)
 
-/* S(STATE, deadline in ms (0: connect_timeout_ms), states that may follow besides OVER) */
-#define EXCHANGE_STATES(S)                                                                  \
-	S(GRANT, 1000, BIT(EXCHANGE_CREDENTIAL))                                            \
-	S(CREDENTIAL, EXCHANGE_CREDENTIAL_MS, BIT(EXCHANGE_RECORD) | BIT(EXCHANGE_CONNECT)) \
-	S(RECORD, EGRESS_INTENT_MS + 1000, BIT(EXCHANGE_CONNECT))                           \
-	S(CONNECT, 0, BIT(EXCHANGE_SEND))                                                   \
-	S(SEND, 60000, BIT(EXCHANGE_HEAD) | BIT(EXCHANGE_CONNECT))                          \
-	S(HEAD, 3600000, BIT(EXCHANGE_BODY))                                                \
-	S(BODY, 3600000, 0)                                                                 \
-	S(OVER, 0, 0)
+/* S(STATE, deadline in ms (0: connect_timeout_ms), what is wrong when it passes, states that may follow besides OVER)
+ */
+#define EXCHANGE_STATES(S)                                                                                \
+	S(GRANT, 1000, GRANT_STALE, BIT(EXCHANGE_CREDENTIAL))                                             \
+	S(CREDENTIAL, EXCHANGE_CREDENTIAL_MS, VAULT_SEALED, BIT(EXCHANGE_RECORD) | BIT(EXCHANGE_CONNECT)) \
+	S(RECORD, EGRESS_INTENT_MS + 1000, AUDIT_GONE, BIT(EXCHANGE_CONNECT))                             \
+	S(CONNECT, 0, UPSTREAM_TIMEOUT, BIT(EXCHANGE_SEND))                                               \
+	S(SEND, 60000, UPSTREAM_TIMEOUT, BIT(EXCHANGE_HEAD) | BIT(EXCHANGE_CONNECT))                      \
+	S(HEAD, 3600000, UPSTREAM_TIMEOUT, BIT(EXCHANGE_BODY))                                            \
+	S(BODY, 3600000, UPSTREAM_TIMEOUT, 0)                                                             \
+	S(OVER, 0, NONE, 0)
 
 enum exchange_state {
-#define S(NAME, deadline_ms, next) EXCHANGE_##NAME,
+#define S(NAME, deadline_ms, late, next) EXCHANGE_##NAME,
 	EXCHANGE_STATES(S)
 #undef S
 		N_EXCHANGE_STATES,

@@ -83,6 +83,19 @@ void egress_record_token(struct egress *eg, const struct credential *c, unsigned
 	audit_record(eg->audit, &e);
 }
 
+void egress_record_count(struct egress *eg, const struct exchange *x)
+{
+	struct egress_counters *c = &eg->count;
+
+	c->scrubbed += x->scrub.found;
+	if (x->cancelled)
+		c->cancelled++;
+	else if (x->why == REASON_NONE)
+		c->complete++;
+	else
+		c->broken++;
+}
+
 /* ---- strict mode: before, not after ---- */
 
 /* The exchange may be over before the answer comes; nothing can take the question back. */
