@@ -1,6 +1,6 @@
 # The read side stands alone: auditd and the offline verifier of the CLI both link it.
 SRC_auditlog := auditd/format.c auditd/leaf.c auditd/tile.c auditd/tree.c auditd/segment.c auditd/verify.c \
-	auditd/proof.c
+	auditd/proof.c auditd/entries.c
 $(eval $(call library,auditlog,$(SRC_auditlog)))
 
 SRC_auditd := auditd/ledger.c auditd/recover.c auditd/writer.c auditd/producers.c \
@@ -11,6 +11,7 @@ $(eval $(call library,testlog,tests/support/test_log.c))
 $(eval $(call unit,auditd/leaf,auditlog common proto,libsodium nettle msgpack))
 $(eval $(call unit,auditd/ledger,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,auditd/verify,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
+$(eval $(call unit,auditd/entries,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call fuzz,segment_recovery,auditlog common proto,libsodium nettle msgpack))
 # The system calls that this test makes fail.
 PKG_LIBS_faults := $(foreach c,fsync fdatasync syncfs fstat fstatat renameat mkdirat ftruncate fallocate openat pwrite,-Wl,--wrap=$(c))

@@ -2,6 +2,7 @@
 #include "auditd/proof.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sodium.h>
@@ -93,8 +94,7 @@ static int proof_make_in(int dir, uint64_t index, const struct checkpoint *cp, s
 	return r;
 }
 
-/* The text of a note, signed by whom it may be. */
-static struct span proof_note_text(struct span note)
+struct span proof_note_text(struct span note)
 {
 	for (size_t i = note.len; i >= 2; i--)
 		if (note.p[i - 1] == '\n' && note.p[i - 2] == '\n')
@@ -102,22 +102,78 @@ static struct span proof_note_text(struct span note)
 	return SPAN_NULL;
 }
 
-int proof_make(const char *path, uint64_t index, struct buf *to)
+/* The folder, and the checkpoint in it. 0, PROOF_E_MISSING or negative. */
+static int proof_open(const char *path, int *ret_dir, struct checkpoint *ret_cp, uint8_t **ret_note, size_t *ret_len)
 {
-	struct checkpoint cp;
-	uint8_t *note = NULL;
-	size_t len;
 	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (dir < 0)
 		return -errno;
-	int r = tile_slurp(dir, "checkpoint", PROOF_NOTE_MAX, &note, &len);
-	if (r > 0 || (r == 0 && (checkpoint_parse(proof_note_text(span_of(note, len)), &cp) || index >= cp.size)))
+	int r = tile_slurp(dir, "checkpoint", PROOF_NOTE_MAX, ret_note, ret_len);
+	if (!r && checkpoint_parse(proof_note_text(span_of(*ret_note, *ret_len)), ret_cp)) {
+		free(*ret_note);
 		r = PROOF_E_MISSING;
-	if (!r)
-		r = proof_make_in(dir, index, &cp, span_of(note, len), to);
+	}
+	if (r)
+		(void)close(dir);
+	*ret_dir = dir;
+	return r > 0 ? PROOF_E_MISSING : r;
+}
+
+int proof_make(const char *path, uint64_t index, struct buf *to)
+{
+	struct checkpoint cp;
+	uint8_t *note;
+	size_t len;
+	int dir;
+
+	int r = proof_open(path, &dir, &cp, &note, &len);
+	if (r)
+		return r;
+	r = index < cp.size ? proof_make_in(dir, index, &cp, span_of(note, len), to) : PROOF_E_MISSING;
 	free(note);
 	(void)close(dir);
+	return r;
+}
+
+static int proof_consistency_in(const struct merkle_source *source, struct consistency *c)
+{
+	int r = merkle_root(source, c->old_size, &c->old_root);
+
+	if (!r)
+		r = merkle_root(source, c->size, &c->root);
+	if (!r && c->old_size > 0 && c->old_size < c->size)
+		r = merkle_prove_consistency(source, c->old_size, c->size, &c->proof);
+	if (r)
+		return r < 0 ? r : PROOF_E_DAMAGED;
+	/* From nothing anything grows. */
+	return c->old_size == 0 || merkle_verify_consistency(c->old_size, &c->old_root, c->size, &c->root,
+							     c->proof.hashes, c->proof.n) == 0
+		       ? 0
+		       : PROOF_E_DAMAGED;
+}
+
+int proof_consistency(const char *path, uint64_t old_size, uint64_t size, struct consistency *ret)
+{
+	struct consistency c = {.old_size = old_size, .size = size};
+	struct tile_source *tiles = malloc(sizeof(*tiles));
+	struct checkpoint cp;
+	uint8_t *note;
+	size_t len;
+	int dir;
+
+	assert(old_size <= size);
+	int r = tiles ? proof_open(path, &dir, &cp, &note, &len) : -ENOMEM;
+	if (!r) {
+		tile_source_init(tiles, dir, cp.size);
+		r = size > cp.size ? PROOF_E_MISSING
+				   : proof_consistency_in(&(struct merkle_source){tile_source_node, tiles}, &c);
+		free(note);
+		(void)close(dir);
+	}
+	free(tiles);
+	if (!r)
+		*ret = c;
 	return r;
 }
 
@@ -158,25 +214,27 @@ static int proof_parse(struct span *text, struct proof *ret, struct merkle_proof
 	return PROOF_E_MALFORMED;
 }
 
-int proof_check(struct span text, const struct note_key *key, struct proof *ret)
+int proof_check_policy(struct span text, const struct tlog_policy *policy, const struct note_key *key,
+		       struct proof *ret)
 {
 	struct merkle_proof proof = {0};
+	struct tlog_policy_result result;
 	struct merkle_hash hash;
-	struct checkpoint cp;
-	struct span signed_text;
 
 	int r = proof_parse(&text, ret, &proof);
 	if (r)
 		return r;
-	r = note_verify(text, key, &signed_text);
-	if (r)
-		return r == NOTE_E_MALFORMED ? PROOF_E_MALFORMED : PROOF_E_INVALID;
-	if (checkpoint_parse(signed_text, &cp))
-		return PROOF_E_MALFORMED;
-	ret->size = cp.size;
+	int trust = tlog_policy_check(policy, key, text, &result);
+	if (trust && trust != TLOG_POLICY_E_QUORUM)
+		return trust == TLOG_POLICY_E_MALFORMED ? PROOF_E_MALFORMED : PROOF_E_INVALID;
+	ret->size = result.checkpoint.size;
 	merkle_hash_leaf(span_of(ret->leaf, ret->leaf_len), &hash);
-	if (!span_eq_str(cp.origin, key->name) ||
-	    merkle_verify_inclusion(&hash, ret->index, cp.size, proof.hashes, proof.n, &cp.root))
+	if (merkle_verify_inclusion(&hash, ret->index, ret->size, proof.hashes, proof.n, &result.checkpoint.root))
 		return PROOF_E_INVALID;
-	return 0;
+	return trust ? PROOF_E_QUORUM : 0;
+}
+
+int proof_check(struct span text, const struct note_key *key, struct proof *ret)
+{
+	return proof_check_policy(text, NULL, key, ret);
 }

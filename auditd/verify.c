@@ -51,15 +51,16 @@ static PRINTF_LIKE(2, 3) int verify_bad(struct verify *v, const char *format, ..
 
 /* ---- checkpoint ---- */
 
-static int verify_key(struct verify *v)
+/* The key that must have signed; *ret_key is NULL where the policy names the logs. */
+static int verify_key(struct verify *v, struct note_key *key, const struct note_key **ret_key)
 {
+	const struct verify_options *o = v->options;
 	uint8_t *bytes;
 	size_t len;
 
-	if (v->options->key) {
-		v->report->key = *v->options->key;
+	*ret_key = o->key;
+	if (o->key || (o->policy && o->policy->n_logs > 0))
 		return 0;
-	}
 	int r = tile_slurp(v->dir, "vkey", NOTE_VKEY_MAX, &bytes, &len);
 	if (r)
 		return r < 0 ? r
@@ -67,31 +68,58 @@ static int verify_key(struct verify *v)
 				       v,
 				       "nothing is signed: there is no vkey, and none was given (is the vault open?)");
 	len -= len > 0 && bytes[len - 1] == '\n';
-	r = note_key_parse(&v->report->key, span_of(bytes, len)) ? verify_bad(v, "vkey is not a verifier key") : 0;
+	r = note_key_parse(key, span_of(bytes, len)) ? verify_bad(v, "vkey is not a verifier key") : 0;
 	free(bytes);
+	*ret_key = key;
 	return r;
+}
+
+static int verify_signatures(struct verify *v, const struct note_key *key, struct span note)
+{
+	struct tlog_policy_result result;
+
+	switch (tlog_policy_check(v->options->policy, key, note, &result)) {
+	case 0:
+		break;
+	case TLOG_POLICY_E_QUORUM:
+		return verify_bad(v,
+				  "the checkpoint is cosigned by %u of %u witnesses, which is not the policy's quorum; "
+				  "%.*s is missing",
+				  result.cosigned, result.witnesses, (int)MIN(result.missing.len, 64U),
+				  (const char *)result.missing.p);
+	case TLOG_POLICY_E_LOG:
+		return verify_bad(v, "the checkpoint is not signed by %s, or is of another log",
+				  key ? key->name : "a log of the policy");
+	case TLOG_POLICY_E_SIGNATURE:
+		return verify_bad(v, "a signature under the checkpoint is wrong: it is not what was signed");
+	default:
+		return verify_bad(v, "checkpoint is not a signed checkpoint");
+	}
+	v->report->key = result.log;
+	v->report->signed_size = result.checkpoint.size;
+	v->report->root = result.checkpoint.root;
+	v->report->cosigned = result.cosigned;
+	v->report->witnesses = result.witnesses;
+	v->report->cosigned_s = result.oldest_unix_s;
+	return 0;
 }
 
 static int verify_checkpoint(struct verify *v)
 {
-	struct checkpoint cp;
-	struct span text;
+	const struct note_key *key;
+	struct note_key found;
 	uint8_t *note;
 	size_t len;
 
-	int r = tile_slurp(v->dir, "checkpoint", VERIFY_NOTE_MAX, &note, &len);
-	if (r)
-		return r < 0 ? r : verify_bad(v, "nothing is signed: there is no checkpoint (is the vault open?)");
-	if (note_verify(span_of(note, len), &v->report->key, &text) || checkpoint_parse(text, &cp))
-		r = verify_bad(v, "the checkpoint is not signed by %s", v->report->key.name);
-	else if (!span_eq_str(cp.origin, v->report->key.name))
-		r = verify_bad(v, "the checkpoint is of another log");
-	free(note);
+	int r = verify_key(v, &found, &key);
 	if (r)
 		return r;
-	v->report->signed_size = cp.size;
-	v->report->root = cp.root;
-	return 0;
+	r = tile_slurp(v->dir, "checkpoint", VERIFY_NOTE_MAX, &note, &len);
+	if (r)
+		return r < 0 ? r : verify_bad(v, "nothing is signed: there is no checkpoint (is the vault open?)");
+	r = verify_signatures(v, key, span_of(note, len));
+	free(note);
+	return r;
 }
 
 /* ---- segments ---- */
@@ -345,8 +373,6 @@ int verify_log(const char *path, const struct verify_options *options, struct ve
 		return -errno;
 	int r = tree_init(&v.tree, v.dir);
 	v.tree.emit = verify_tile;
-	if (!r)
-		r = verify_key(&v);
 	if (!r)
 		r = verify_checkpoint(&v);
 	if (!r)

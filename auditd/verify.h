@@ -12,11 +12,13 @@
  */
 #pragma once
 
-#include "common/note.h"
+#include "common/tlog_policy.h"
 
 struct verify_options {
-	const struct note_key *key; /* NULL: the one in the folder, which proves nothing against its owner */
-	bool in_use;                /* somebody may be writing: look again before calling the last entries damaged */
+	const struct note_key
+		*key; /* NULL: the policy's, else the one in the folder, which proves nothing against its owner */
+	const struct tlog_policy *policy; /* who must have cosigned; NULL: nobody */
+	bool in_use; /* somebody may be writing: look again before calling the last entries damaged */
 	void (*progress)(void *ctx, uint64_t done_bytes, uint64_t all_bytes); /* may be NULL */
 	void *ctx;
 };
@@ -28,7 +30,9 @@ struct verify_report {
 	uint64_t entries, signed_size, segments;
 	uint64_t gaps, lost; /* log.gap entries, and the events that they cover */
 	uint64_t first_ns, last_ns;
-	struct merkle_hash root; /* signed */
+	struct merkle_hash root;      /* signed */
+	unsigned cosigned, witnesses; /* of the policy's witnesses, so many of so many */
+	uint64_t cosigned_s;          /* POSIX time of the oldest of these cosignatures */
 };
 
 /* 0, and *ret_report says whether it is good; or negative. */

@@ -186,7 +186,7 @@ static int policy_signature(int r)
 static int policy_check_log(const struct tlog_policy *p, const struct note_key *log, struct span note,
 			    struct tlog_policy_result *ret)
 {
-	size_t n = log ? 1 : p->n_logs;
+	size_t n = log ? 1 : p ? p->n_logs : 0;
 	struct span text;
 	bool found = false;
 
@@ -233,8 +233,10 @@ int tlog_policy_check(const struct tlog_policy *policy, const struct note_key *l
 	unsigned members[TLOG_POLICY_NODES_MAX] = {0};
 	struct tlog_policy_result result = {0};
 
+	size_t n = policy ? policy->n_nodes : 0;
+
 	int r = policy_check_log(policy, log, note, &result);
-	for (size_t i = 0; i < policy->n_nodes && !r; i++) {
+	for (size_t i = 0; i < n && !r; i++) {
 		const struct tlog_policy_node *node = &policy->nodes[i];
 		if (node->is_group)
 			result.by[i] = members[i] >= node->threshold;
@@ -246,5 +248,5 @@ int tlog_policy_check(const struct tlog_policy *policy, const struct note_key *l
 	if (r)
 		return r;
 	*ret = result;
-	return policy->quorum == POLICY_NONE || result.by[policy->quorum] ? 0 : TLOG_POLICY_E_QUORUM;
+	return !policy || policy->quorum == POLICY_NONE || result.by[policy->quorum] ? 0 : TLOG_POLICY_E_QUORUM;
 }

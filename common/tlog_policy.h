@@ -64,7 +64,8 @@ struct tlog_policy_result {
 MUST_USE int tlog_policy_parse(struct span text, struct tlog_policy *ret);
 /*
  * A checkpoint, whole: signed by a log of the policy (or by `log`, where it is not NULL) whose name is its origin, and
- * cosigned by the quorum. 0 or TLOG_POLICY_E_*; *ret is filled with 0 and TLOG_POLICY_E_QUORUM.
+ * cosigned by the quorum; a NULL policy asks for none. 0 or TLOG_POLICY_E_*; *ret is filled with 0 and
+ * TLOG_POLICY_E_QUORUM.
  */
 MUST_USE int tlog_policy_check(const struct tlog_policy *policy, const struct note_key *log, struct span note,
 			       struct tlog_policy_result *ret);
