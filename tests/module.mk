@@ -9,6 +9,7 @@ $(O)/$(1): $(call objs,$(2)) $(call libs,$(3))
 endef
 $(eval $(call helper,canary,tests/privileges/canary.c,common proto))
 $(eval $(call helper,audit_load,tests/support/audit_load.c,common proto,libsodium nettle msgpack))
+$(eval $(call helper,make_log,tests/support/make_log.c,auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call helper,storm_upstream,tests/support/storm_upstream.c,,openssl))
 $(eval $(call helper,storm_clients,tests/support/storm_clients.c,,))
 $(eval $(call fuzz,destination,router authd egress common proto,libsodium nettle sqlite3 msgpack libuv openssl llhttp))
