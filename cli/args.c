@@ -84,7 +84,7 @@ static int args_own_option(struct args *a, const char *token, size_t len, const 
 			a->cli->repeats[a->cli->n_repeats++] = a->cli->options[i];
 		return CLI_DONE;
 	}
-	return cli_misuse(a->cli, "no option '%s' here; see `bulkhead help%s%s`", token, c ? " " : "",
+	return cli_misuse(a->cli, "no option '%s' here; see `%s help%s%s`", token, cli_program.name, c ? " " : "",
 			  c ? c->words : "");
 }
 
@@ -129,9 +129,9 @@ static int args_count(const struct cli *cli)
 	const struct cli_command *c = cli->command;
 
 	if (cli->n_args < c->args_min)
-		return cli_misuse(cli, "`bulkhead %s` needs %s", c->words, c->args);
+		return cli_misuse(cli, "`%s %s` needs %s", cli_program.name, c->words, c->args);
 	if (cli->n_args > c->args_max)
-		return cli_misuse(cli, "`bulkhead %s` takes %s; '%s' is too much", c->words,
+		return cli_misuse(cli, "`%s %s` takes %s; '%s' is too much", cli_program.name, c->words,
 				  c->args_max ? c->args : "no argument", cli->args[c->args_max]);
 	return CLI_DONE;
 }
@@ -156,6 +156,23 @@ int args_parse(struct cli *cli, int argc, char **argv, bool *ret_help)
 	memcpy(cli->args, words, sizeof(words));
 	cli->n_args = n;
 	return a.help ? CLI_DONE : CLI_USAGE;
+}
+
+int cli_run(struct cli *cli, int argc, char **argv)
+{
+	bool help;
+	int r = args_parse(cli, argc, argv, &help);
+
+	if (r == CLI_USAGE && !help)
+		return r;
+	if (help) {
+		int h = args_help(cli, r ? cli->err : cli->out, cli->args, cli->n_args);
+		return h ? h : r;
+	}
+	r = cli->command->run(cli);
+	if (fflush(cli->out) != 0 && r == CLI_DONE)
+		r = cli_fail(cli, "standard output: %m");
+	return r;
 }
 
 /* ---- help ---- */
@@ -194,9 +211,9 @@ int args_help(const struct cli *cli, FILE *to, const char *const *words, size_t 
 	for (size_t i = 0; i < cli_n_commands; i++)
 		n += args_begins(&cli_commands[i], words, n_words);
 	if (n == 0)
-		return cli_misuse(cli, "no command '%s%s%s'; see `bulkhead help`", words[0], n_words > 1 ? " " : "",
-				  n_words > 1 ? words[1] : "");
-	fprintf(to, "usage: bulkhead [-c FILE] [--json] COMMAND\n\n");
+		return cli_misuse(cli, "no command '%s%s%s'; see `%s help`", words[0], n_words > 1 ? " " : "",
+				  n_words > 1 ? words[1] : "", cli_program.name);
+	fprintf(to, "usage: %s %sCOMMAND\n\n", cli_program.name, cli_program.usage);
 	for (size_t i = 0; i < cli_n_commands; i++) {
 		const struct cli_command *c = &cli_commands[i];
 
@@ -207,9 +224,7 @@ int args_help(const struct cli *cli, FILE *to, const char *const *words, size_t 
 		if (n_words > 0)
 			args_print_options(c, to);
 	}
-	fprintf(to, "\n  -c, --config FILE        bulkhead.yaml; else $BULKHEAD_CONFIG, ./bulkhead.yaml, "
-		    "/etc/bulkhead/bulkhead.yaml\n"
-		    "      --json               answers as JSON\n");
+	fprintf(to, "\n%s", cli_program.options);
 	return CLI_DONE;
 }
 
@@ -244,6 +259,19 @@ int cli_option_time(const struct cli *cli, const char *name, uint64_t *ret)
 			return cli_misuse(cli, "%s must be a time to come, such as 90d, 12h or 2027-01-31", name);
 	}
 	*ret = at;
+	return CLI_DONE;
+}
+
+int cli_arg_u64(const struct cli *cli, size_t which, const char *name, uint64_t *ret_value)
+{
+	const char *text = cli->args[which];
+	char *end;
+
+	errno = 0;
+	unsigned long long n = strtoull(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end || errno)
+		return cli_misuse(cli, "%s must be a number; '%s' is none", name, text);
+	*ret_value = n;
 	return CLI_DONE;
 }
 

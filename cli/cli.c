@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What commands share: the one line of a failure, and the configuration. */
+/* What every program of the operator's does: print the one line of a failure. */
 #include "cli/cli.h"
 
-#include <errno.h>
 #include <stdarg.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "cli/args.h"
-#include "cli/config_tree.h"
 #include "common/version.h"
+#include "proto/proto.h"
 
 PRINTF_LIKE(2, 0)
 static void cli_say(const struct cli *cli, const char *format, va_list args)
 {
 	fflush(cli->out);
-	fputs("bulkhead: ", cli->err);
+	fprintf(cli->err, "%s: ", cli_program.name);
 	vfprintf(cli->err, format, args);
 	fputc('\n', cli->err);
 }
@@ -40,58 +36,13 @@ int cli_misuse(const struct cli *cli, const char *format, ...)
 	return CLI_USAGE;
 }
 
-/* The first of the usual places that is there; the last one is named when none is. */
-static const char *cli_config_path(const struct cli *cli)
-{
-	const char *path = cli->config_path ? cli->config_path : getenv("BULKHEAD_CONFIG");
-
-	if (path && path[0])
-		return path;
-	return access("bulkhead.yaml", F_OK) == 0 ? "bulkhead.yaml" : "/etc/bulkhead/bulkhead.yaml";
-}
-
-int cli_config(struct cli *cli)
-{
-	const char *path;
-	int r;
-
-	if (cli->config)
-		return CLI_DONE;
-	path = cli_config_path(cli);
-	if (access(path, F_OK) != 0)
-		return cli_fail(cli,
-				"no configuration: %s is not there; name one with -c FILE (an example: "
-				"`bulkhead config show --example`)",
-				path);
-	r = config_tree_load(path, environ, &cli->config);
-	if (r > 0)
-		cli_fail(cli, "%s", cli->config->problem);
-	if (r < 0)
-		cli_fail(cli, "%s: %s", path, strerror(-r));
-	if (r)
-		cli->config = config_tree_free(cli->config);
-	return r ? CLI_FAILED : CLI_DONE;
-}
-
-const char *cli_value(const struct cli *cli, const char *key)
-{
-	struct config_place place;
-	const char *value = config_locate(span_str(key), &place)
-				    ? config_tree_get(cli->config, place.section, place.element, place.row->key)
-				    : NULL;
-
-	return value ? value : "";
-}
-
-uint64_t cli_value_u64(const struct cli *cli, const char *key)
-{
-	return strtoull(cli_value(cli, key), NULL, 10);
-}
-
 int cmd_version(struct cli *cli)
 {
-	fprintf(cli->out,
-		cli->json ? "{\"version\": \"%s\", \"schema\": \"%016llx\"}\n" : "bulkhead %s, schema %016llx\n",
-		BULKHEAD_VERSION, (unsigned long long)proto_schema_hash());
+	unsigned long long schema = proto_schema_hash();
+
+	if (cli->json)
+		fprintf(cli->out, "{\"version\": \"%s\", \"schema\": \"%016llx\"}\n", BULKHEAD_VERSION, schema);
+	else
+		fprintf(cli->out, "%s %s, schema %016llx\n", cli_program.name, BULKHEAD_VERSION, schema);
 	return CLI_DONE;
 }

@@ -19,7 +19,7 @@ enum cli_exit {
 	CLI_USAGE = 2,  /* not a command; likewise */
 };
 
-#define CLI_OPTIONS_MAX 8
+#define CLI_OPTIONS_MAX 16
 #define CLI_ARGS_MAX    16
 #define CLI_REPEATS_MAX 16
 
@@ -62,6 +62,8 @@ MUST_USE int cli_option_u64(const struct cli *cli, const char *name, uint64_t mi
 			    uint64_t *ret_value);
 /* A time to come: "90d", "12h", "2027-01-31" (its end, UTC) as Unix seconds; 0 when absent. CLI_DONE or CLI_USAGE. */
 MUST_USE int cli_option_time(const struct cli *cli, const char *name, uint64_t *ret);
+/* A number among the arguments. CLI_DONE or CLI_USAGE. */
+MUST_USE int cli_arg_u64(const struct cli *cli, size_t which, const char *name, uint64_t *ret_value);
 /* "bulkhead: ..." on standard error. Return CLI_FAILED and CLI_USAGE. */
 int cli_fail(const struct cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
 int cli_misuse(const struct cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -72,6 +74,17 @@ MUST_USE int cli_config(struct cli *cli);
 const char *cli_value(const struct cli *cli, const char *key);
 uint64_t cli_value_u64(const struct cli *cli, const char *key);
 
+/* Reads argv, and runs the command or prints help. Returns the exit status; `cli->config` is the caller's to free. */
+MUST_USE int cli_run(struct cli *cli, int argc, char **argv);
+
+/* Each program says who it is and has a table of its own: program.c and commands.c, or auditor.c. */
+struct cli_program {
+	const char *name;    /* "bulkhead" */
+	const char *audit;   /* how its audit commands are called: "bulkhead audit" */
+	const char *usage;   /* options that stand before a command */
+	const char *options; /* what they are */
+};
+extern const struct cli_program cli_program;
 extern const struct cli_command cli_commands[];
 extern const size_t cli_n_commands;
 
@@ -96,9 +109,6 @@ int cmd_key_create(struct cli *cli);
 int cmd_key_list(struct cli *cli);
 int cmd_key_revoke(struct cli *cli);
 int cmd_audit_tail(struct cli *cli);
-int cmd_audit_verify(struct cli *cli);
-int cmd_audit_proof(struct cli *cli);
-int cmd_audit_check_proof(struct cli *cli);
 int cmd_config_check(struct cli *cli);
 int cmd_config_show(struct cli *cli);
 int cmd_version(struct cli *cli);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The commands, in the order of `bulkhead help`. docs/bulkhead.1 and packaging/bulkhead.bash are checked against this
  * table. */
-#include "cli/cli.h"
+#include "cli/audit.h"
 
 /* clang-format off */
 const struct cli_command cli_commands[] = {
@@ -66,13 +66,9 @@ const struct cli_command cli_commands[] = {
 		{ "-f|--follow", NULL, "Go on with new ones until Ctrl-C." },
 		{ "--from", "INDEX", "Begin at this record." },
 		{ "-n|--lines", "N", "So many of the last; 20 if not given." } } },
-	{ "audit verify", "", 0, 0, "Check the whole log against its signed checkpoint; needs no daemon.", cmd_audit_verify, {
-		{ "--log", "DIR", "The log's folder; the configuration's if not given." },
-		{ "--vkey", "VKEY", "The verifier key to trust; the one kept beside the log if not given." } } },
-	{ "audit proof", "INDEX", 1, 1, "Inclusion proof of one record, a C2SP tlog-proof.", cmd_audit_proof, {
-		{ "--log", "DIR", "The log's folder; the configuration's if not given." } } },
-	{ "audit check-proof", "FILE", 1, 1, "Check such a proof; needs neither daemon nor log.", cmd_audit_check_proof, {
-		{ "--vkey", "VKEY", "The verifier key to trust." } } },
+#define AUDIT(words, ...) { "audit " words, __VA_ARGS__ },
+#include "cli/audit.def"
+#undef AUDIT
 	{ "config check", "", 0, 0, "Read the configuration and say what is wrong with it.", cmd_config_check, { { 0 } } },
 	{ "config show", "", 0, 0, "The configuration in effect, defaults and overrides included.", cmd_config_show, {
 		{ "--providers", NULL, "The providers that need no more than a name." },

@@ -2,6 +2,7 @@
 #
 #   $(eval $(call library,NAME,SOURCES))                     lib<NAME>.a
 #   $(eval $(call program,NAME,MAIN.c,LIBRARIES,PACKAGES))   bin/NAME: its main, our libraries in link order, packages
+#   $(eval $(call static_program,NAME,MAIN.c,LIBRARIES,ARCHIVES))  the same, of static libraries: libnettle.a
 #   $(eval $(call unit,FILE,LIBRARIES,PACKAGES))             FILE_test.c, a cmocka program that stands beside FILE.c
 #   $(eval $(call fuzz,FILE,LIBRARIES,PACKAGES))             tests/fuzz/FILE.c, a libFuzzer harness (BUILD=fuzz only)
 #
@@ -45,6 +46,19 @@ $(O)/bin/$(1): $(call objs,$(2)) $(call libs,$(3)) $(if $(filter llhttp,$(4)),$(
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(call objs,$(2)) -Wl,--start-group $(call libs,$(3)) -Wl,--end-group $(call pkgs,$(4)) -o $$@
+endef
+
+# A program that needs nothing of the machine it runs on, where all its libraries can be had so: it is in PROGRAMS then.
+static_lib = $(filter /%,$(shell $(CC) -print-file-name=$(1)))
+define static_program
+SOURCES += $(2)
+DEPFILES += $(patsubst %.c,$(O)/%.d,$(2))
+PROGRAMS += $(if $(filter-out $(words $(4)),$(words $(foreach l,$(4),$(call static_lib,$(l))))),,$(O)/bin/$(1))
+$(O)/bin/$(1): $(call objs,$(2)) $(call libs,$(3))
+	@mkdir -p $$(@D)
+	$$(call say,LINK,$$@)
+	$(Q)$(CC) $(CFLAGS) $(filter-out -pie,$(LDFLAGS)) $(if $(filter release,$(BUILD)),-static-pie) $(call objs,$(2)) \
+		-Wl,--start-group $(call libs,$(3)) $(addprefix -l:,$(filter-out libc.a,$(4))) -Wl,--end-group -o $$@
 endef
 
 define unit

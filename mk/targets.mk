@@ -1,11 +1,12 @@
 # The targets a person types. `make help` prints the text behind each `##`.
-.PHONY: all demo run test check check-all residue bench fuzz-smoke coverage tidy format docs install clean help units fuzzers again-%
+.PHONY: all audit-static demo run test check check-all residue bench fuzz-smoke coverage tidy format docs install clean help units fuzzers again-%
 .DEFAULT_GOAL := all
 PYTHON := /usr/bin/python3
 PREFIX ?= /usr/local
 SECONDS ?= 60
 
 all: $(PROGRAMS) ## build every program into build/<variant>
+audit-static: $(O)/bin/bulkhead-audit ## the auditor's program alone, statically linked
 units: $(UNITS) $(HELPERS)
 fuzzers: $(FUZZERS)
 
@@ -86,6 +87,7 @@ install: all ## into DESTDIR and PREFIX (/usr/local)
 		share/bash-completion/completions lib/systemd/system)
 	install -m 0755 $(filter-out %/docgen,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/libexec/bulkhead
 	ln -sf ../libexec/bulkhead/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
+	ln -sf ../libexec/bulkhead/bulkhead-audit $(DESTDIR)$(PREFIX)/bin/bulkhead-audit
 	install -m 0644 $(wildcard *.md LICENSE docs/*.md) packaging/bulkhead.yaml $(DESTDIR)$(PREFIX)/share/doc/bulkhead
 	install -m 0644 docs/bulkhead.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 0644 packaging/bulkhead.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bulkhead

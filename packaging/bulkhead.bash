@@ -6,7 +6,7 @@ _bulkhead()
 	"") words="up run status vault key audit config version help --json -c" ;;
 	vault) words="init unseal seal backup restore status add sync list rm rotate import-fernet export-fernet rotate-fernet " ;;
 	key) words="create list revoke " ;;
-	audit) words="tail verify proof check-proof " ;;
+	audit) words="tail search show stats gaps export verify prove check-proof consistency " ;;
 	config) words="check show " ;;
 	"up"*) words="--json" ;;
 	"run"*) words="--json --worker" ;;
@@ -29,9 +29,15 @@ _bulkhead()
 	"key list"*) words="--json" ;;
 	"key revoke"*) words="--json" ;;
 	"audit tail"*) words="--json --follow --from --lines" ;;
-	"audit verify"*) words="--json --log --vkey" ;;
-	"audit proof"*) words="--json --log" ;;
-	"audit check-proof"*) words="--json --vkey" ;;
+	"audit search"*) words="--json --since --until --action --actor --tenant --model --status --request-id --limit --reverse --log" ;;
+	"audit show"*) words="--json --log" ;;
+	"audit stats"*) words="--json --since --until --action --actor --tenant --model --status --request-id --log" ;;
+	"audit gaps"*) words="--json --log" ;;
+	"audit export"*) words="--json --since --until --action --actor --tenant --model --status --request-id --format --output --unredacted --log" ;;
+	"audit verify"*) words="--json --log --vkey --policy" ;;
+	"audit prove"*) words="--json --log --output" ;;
+	"audit check-proof"*) words="--json --vkey --policy" ;;
+	"audit consistency"*) words="--json --log --vkey" ;;
 	"config check"*) words="--json" ;;
 	"config show"*) words="--json --providers --example --markdown" ;;
 	"version"*) words="--json" ;;

@@ -15,7 +15,8 @@ MAY_INCLUDE = {
     "keyvault/dialer": ["keyvault/dialer/", "common/", "proto/"],
     "auditd": ["auditd/", "common/", "proto/"],
     "classifier": ["classifier/", "common/", "proto/"],
-    "cli": ["cli/", "common/", "proto/", "auditd/verify.h", "auditd/leaf.h", "auditd/format.h", "auditd/proof.h"],
+    "cli": ["cli/", "common/", "proto/", "auditd/verify.h", "auditd/leaf.h", "auditd/format.h", "auditd/proof.h",
+            "auditd/entries.h", "auditd/tile.h"],
 }
 
 # Header -> the files that may include it.

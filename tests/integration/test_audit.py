@@ -112,5 +112,5 @@ def test_a_cut_log_is_found(gateway, tmp_path):
 
 
 def test_inclusion_proof(gateway):
-    assert gateway.cli("audit", "proof", "0").stdout
-    assert gateway.cli("audit", "proof", "99999999", check=False).returncode == 1
+    assert gateway.cli("audit", "prove", "0").stdout
+    assert gateway.cli("audit", "prove", "99999999", check=False).returncode == 1

@@ -93,7 +93,7 @@ def test_a_proof_stands_alone(log, tmp_path):
     with open(os.path.join(log, "vkey"), encoding="ascii") as f:
         genuine = f.read().strip()
     with open(proof, "wb") as f:
-        subprocess.run([bulkhead, "audit", "proof", "7", "--log", log], stdout=f, timeout=60, check=True)
+        subprocess.run([bulkhead, "audit", "prove", "7", "--log", log], stdout=f, timeout=60, check=True)
     check = [bulkhead, "audit", "check-proof", str(proof), "--vkey", genuine]
     assert subprocess.run(check, capture_output=True, timeout=60, check=False).returncode == 0
     text = proof.read_text(encoding="utf-8")

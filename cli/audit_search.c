@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `bulkhead audit search|show|gaps`: what is in the log, as it is read; nothing of it is kept. */
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "cli/audit.h"
+#include "cli/audit_filter.h"
+#include "cli/audit_reader.h"
+#include "cli/output.h"
+#include "common/merkle.h"
+
+/* ---- search ---- */
+
+struct search {
+	struct cli *cli;
+	struct audit_filter filter;
+	uint64_t left;
+};
+
+static int on_search_record(void *ctx, const struct audit_record *record)
+{
+	struct search *s = ctx;
+
+	if (!audit_filter_match(&s->filter, &record->leaf))
+		return CLI_DONE;
+	int r = audit_record_print(s->cli, record);
+	if (!r && ferror(s->cli->out))
+		r = cli_fail(s->cli, "standard output: %m");
+	return r ? r : --s->left == 0 ? AUDIT_STOP : CLI_DONE;
+}
+
+int cmd_audit_search(struct cli *cli)
+{
+	struct search s = {.cli = cli};
+	struct audit_reader reader;
+	int r = audit_filter_init(cli, (uint64_t)time(NULL), &s.filter);
+
+	if (!r)
+		r = cli_option_u64(cli, "--limit", 1, INT64_MAX, UINT64_MAX, &s.left);
+	if (r)
+		return r;
+	r = audit_reader_open(cli, &reader);
+	if (!r)
+		r = audit_reader_each(&reader, 0, UINT64_MAX, cli_option(cli, "--reverse") != NULL, on_search_record,
+				      &s);
+	audit_reader_close(&reader);
+	return r;
+}
+
+/* ---- show ---- */
+
+static int on_show_record(void *ctx, const struct audit_record *record)
+{
+	struct cli *cli = ctx;
+	const struct event_row *row = event_row(record->leaf.code);
+	char scratch[AUDIT_SCRATCH_BYTES], hex[2 * MERKLE_HASH_BYTES + 1];
+	struct merkle_hash hash;
+	struct audit_value v;
+
+	merkle_hash_leaf(record->bytes, &hash);
+	sodium_bin2hex(hex, sizeof(hex), hash.b, sizeof(hash.b));
+	if (cli->json) {
+		json_t *doc = audit_record_json(record, false);
+		if (doc)
+			(void)json_object_set_new(doc, "leaf_hash", json_string(hex));
+		return cli_print_json(cli, doc);
+	}
+	for (enum audit_column c = 0; c < AUDIT_N_COLUMNS; c++) {
+		audit_value(record, c, scratch, &v);
+		if (!audit_column_name(c) || (c != AUDIT_INDEX && (v.number ? v.n == 0 : v.text.len == 0)))
+			continue;
+		fprintf(cli->out, "%-11s ", audit_column_name(c));
+		for (size_t i = 0; i < v.text.len; i++)
+			fputc(v.text.p[i] < 0x20 || v.text.p[i] == 0x7f ? '?' : v.text.p[i], cli->out);
+		fputc('\n', cli->out);
+		if (c == AUDIT_EVENT && row)
+			fprintf(cli->out, "%-11s %s\n", "", row->doc);
+	}
+	fprintf(cli->out, "%-11s %s\n", "leaf_hash", hex);
+	return CLI_DONE;
+}
+
+int cmd_audit_show(struct cli *cli)
+{
+	struct audit_reader reader;
+	uint64_t index;
+	int r = cli_arg_u64(cli, 0, "INDEX", &index);
+
+	if (r)
+		return r;
+	r = audit_reader_open(cli, &reader);
+	if (!r && reader.first == reader.end)
+		r = cli_fail(cli, "there is no record yet");
+	else if (!r && (index < reader.first || index >= reader.end))
+		r = cli_fail(cli, "there is no record %" PRIu64 "; there are %" PRIu64 " to %" PRIu64, index,
+			     reader.first, reader.end - 1);
+	if (!r)
+		r = audit_reader_each(&reader, index, index + 1, false, on_show_record, cli);
+	audit_reader_close(&reader);
+	return r;
+}
+
+/* ---- gaps ---- */
+
+struct gaps {
+	struct cli *cli;
+	struct table table;
+	json_t *list;
+	uint64_t n, lost;
+};
+
+static int on_gap_record(void *ctx, const struct audit_record *record)
+{
+	static const enum audit_column columns[] = {AUDIT_INDEX, AUDIT_TIME,     AUDIT_SOURCE,
+						    AUDIT_seq,   AUDIT_LAST_SEQ, AUDIT_reason};
+	const struct proto_leaf *leaf = &record->leaf;
+	char scratch[AUDIT_SCRATCH_BYTES];
+	struct gaps *g = ctx;
+	struct audit_value v;
+
+	if (leaf->code != EVENT_LOG_GAP)
+		return CLI_DONE;
+	uint64_t lost = leaf->last_seq - leaf->seq + 1;
+	g->n++;
+	g->lost += lost;
+	if (g->cli->json) {
+		json_t *doc = audit_record_json(record, false);
+		if (!doc || json_object_set_new(doc, "lost", json_integer((json_int_t)lost)) ||
+		    json_object_set_new(doc, "last_seq", json_integer((json_int_t)leaf->last_seq)))
+			return cli_fail(g->cli, "out of memory");
+		return json_array_append_new(g->list, doc) ? cli_fail(g->cli, "out of memory") : CLI_DONE;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(columns); i++) {
+		audit_value(record, columns[i], scratch, &v);
+		if (columns[i] == AUDIT_LAST_SEQ)
+			table_cell_u64(&g->table, leaf->last_seq);
+		else
+			table_cell(&g->table, v.text);
+	}
+	table_cell_u64(&g->table, lost);
+	return CLI_DONE;
+}
+
+static int gaps_report(struct gaps *g)
+{
+	if (g->cli->json)
+		return cli_print_json(g->cli, json_pack("{s:I,s:I,s:O}", "gaps", (json_int_t)g->n, "lost",
+							(json_int_t)g->lost, "records", g->list));
+	if (g->n > 0)
+		table_print(&g->table, g->cli->out);
+	if (g->n > 0)
+		fprintf(g->cli->out, "%" PRIu64 " events are missing, in %" PRIu64 " gaps\n", g->lost, g->n);
+	else
+		fprintf(g->cli->out, "no gaps\n");
+	return CLI_DONE;
+}
+
+int cmd_audit_gaps(struct cli *cli)
+{
+	static const char *const headings[] = {"INDEX", "NOTICED", "SOURCE", "FROM", "TO", "CAUSE", "LOST"};
+	struct gaps g = {.cli = cli, .list = json_array()};
+	struct audit_reader reader;
+
+	table_init(&g.table, ARRAY_LEN(headings), headings);
+	int r = audit_reader_open(cli, &reader);
+	if (!r)
+		r = audit_reader_each(&reader, 0, UINT64_MAX, false, on_gap_record, &g);
+	if (!r)
+		r = gaps_report(&g);
+	audit_reader_close(&reader);
+	table_deinit(&g.table);
+	json_decref(g.list);
+	return r;
+}
