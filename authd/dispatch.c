@@ -6,7 +6,7 @@
  *                 RENEW      -> RENEWED | DENY
  *                 MODELS     -> MODELS_REP | DENY
  *                 SETTLE
- *      keyvault   PEPPER, SEALED                                       <- CREDENTIAL_LOAD, CREDENTIAL_DROP
+ *      keyvault   PEPPER, SEALED                      <- CREDENTIAL_LOAD, CREDENTIALS_SENT, CREDENTIAL_DROP
  *                 EDGE_KEY                    -> EDGE_KEY_KNOWN
  *                 CREDENTIAL_RESEAL           -> CREDENTIAL_LOAD | CREDENTIAL_DROP
  *                 see resealed.c
@@ -196,7 +196,8 @@ static void on_keyvault_open(void *ctx, struct ipc_conn *conn)
 {
 	size_t rows;
 
-	if (authd_send_credentials(ctx, conn, &rows))
+	if (authd_send_credentials(ctx, conn, &rows) ||
+	    authd_send(conn, PROTO_CREDENTIALS_SENT, 0, &(struct proto_credentials_sent){}))
 		ipc_drop(conn, "the store does not answer"); /* and is asked again at the next connection */
 }
 

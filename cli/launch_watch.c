@@ -2,9 +2,9 @@
 /*
  * Deaths and the end.
  *
- * A child that dies is restarted: at once the first time, then after 100 ms, doubling to 5 s, as long as each life is
- * shorter than ten seconds. Before everybody has been up once, five short lives of one child mean that it cannot start,
- * and we give up.
+ * A child that dies is restarted: at once the first time, then after 100 ms, doubling to restart_pause_ms, as long as
+ * each life is shorter than ten seconds. Before everybody has been up once, five short lives of one child mean that it
+ * cannot start, and we give up.
  *
  * Draining goes in stages, because a request in flight needs everybody behind the router: routers first, then what
  * serves them, then the log, and last the core, which signs the log's final checkpoint. Whoever is left at the deadline
@@ -17,11 +17,10 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
-#define WATCH_LIFE_MS        10000
-#define WATCH_BACKOFF_MS     100
-#define WATCH_BACKOFF_MS_MAX 5000
-#define WATCH_DEATHS_MAX     5
-#define WATCH_DRAIN_MS       30000
+#define WATCH_LIFE_MS    10000
+#define WATCH_BACKOFF_MS 100
+#define WATCH_DEATHS_MAX 5
+#define WATCH_DRAIN_MS   30000
 
 static const uint64_t stages[] = {
 	BIT(ROLE_ROUTER),
@@ -139,7 +138,8 @@ static void watch_died(struct launch_child *c, int status)
 		return;
 	}
 	if (c->deaths > 1)
-		pause_ms = MIN((uint64_t)WATCH_BACKOFF_MS << MIN(c->deaths - 2, 16u), (uint64_t)WATCH_BACKOFF_MS_MAX);
+		pause_ms = MIN((uint64_t)WATCH_BACKOFF_MS << MIN(c->deaths - 2, 16u),
+			       cli_value_u64(l->cli, "bulkhead.restart_pause_ms"));
 	uv_timer_start(&c->restart, on_restart, pause_ms, 0);
 }
 

@@ -2,7 +2,7 @@
 /*
  * What each peer may ask of the core, row by row, and what the core tells of its own accord.
  *
- *      authd     CREDENTIAL_LOAD, CREDENTIAL_DROP                      <- PEPPER, EDGE_KEY, SEALED, CREDENTIAL_RETIRE
+ *      authd     CREDENTIAL_LOAD, CREDENTIALS_SENT, CREDENTIAL_DROP    <- PEPPER, EDGE_KEY, SEALED, CREDENTIAL_RETIRE
  *                EDGE_KEY_KNOWN
  *                CREDENTIAL_SWAPPED, CREDENTIAL_REPLAYED               <- CREDENTIAL_SWAP, CREDENTIAL_REPLAY
  *      egress    UNSEAL                          -> UNSEALED | REFUSED <- EDGE_KEY, SEALED, CREDENTIAL_DROP
@@ -67,6 +67,18 @@ static int handle_credential_load(void *ctx, struct ipc_conn *conn, uint64_t id,
 	return core_drop_credential(c, m->credential, 1, NULL);
 }
 
+static int handle_credentials_sent(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct core *c = ctx;
+
+	(void)conn;
+	(void)id;
+	(void)msg;
+	(void)fd;
+	c->complete = true;
+	return 0;
+}
+
 static int handle_credential_drop(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	const struct proto_credential_drop *m = msg;
@@ -118,6 +130,8 @@ static int handle_unseal(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	int r = vault_fetch(&c->vault, m->credential, core_unix_ms() / 1000, &binding, &secret);
 	if (r == VAULT_E_FORGED)
 		core_reject(c, "egress", m->credential, r);
+	if (r == VAULT_E_UNKNOWN && !c->complete)
+		return core_refuse(conn, id, "loading", "authd has not said yet what there is");
 	if (r)
 		return r < 0 ? r : core_refuse_vault(conn, id, r);
 	struct proto_unsealed unsealed = {.binding = binding, .secret = span_of(secret.p, secret.len)};
@@ -373,6 +387,7 @@ static int core_start_timers(struct core *c)
 
 static const struct ipc_row core_authd_rows[] = {
 	{PROTO_CREDENTIAL_LOAD, handle_credential_load},
+	{PROTO_CREDENTIALS_SENT, handle_credentials_sent},
 	{PROTO_CREDENTIAL_DROP, handle_credential_drop},
 	{PROTO_EDGE_KEY_KNOWN, handle_edge_key_known},
 };

@@ -158,10 +158,15 @@ static void a_key_goes_from_the_operator_to_the_egress(void **state)
 		 &(struct proto_credential_drop){.credential = ask.credential, .version = 2});
 	peer_expect(w, egress, PROTO_CREDENTIAL_DROP);
 	peer_say(egress, PROTO_UNSEAL, 44, &ask);
+	peer_expect_refused(w, egress, "loading"); /* authd may be about to send it */
+	peer_say(authd, PROTO_CREDENTIALS_SENT, 0, &(struct proto_credentials_sent){});
+	for (int i = 0; i < TURNS_MAX && !w->core.complete; i++)
+		world_turn(w);
+	peer_say(egress, PROTO_UNSEAL, 45, &ask);
 	peer_expect_refused(w, egress, "not_found");
 	admin_seal(w, admin);
 	peer_expect(w, egress, PROTO_SEALED);
-	peer_say(egress, PROTO_UNSEAL, 45, &ask);
+	peer_say(egress, PROTO_UNSEAL, 46, &ask);
 	peer_expect_refused(w, egress, "sealed");
 	peer_leave(w, egress);
 	peer_leave(w, authd);

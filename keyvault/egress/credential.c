@@ -19,8 +19,9 @@
 #include "keyvault/egress/token.h"
 
 #define CREDENTIAL_SECOND_MS \
-	60000                    /* a token that was got after a refusal is kept so long, whatever the provider says */
-#define CREDENTIAL_AGAIN_MS 5000 /* after a token could not be renewed early */
+	60000 /* a token that was got after a refusal is kept so long, whatever the provider says */
+#define CREDENTIAL_AGAIN_MS   5000 /* after a token could not be renewed early */
+#define CREDENTIAL_LOADING_MS 50   /* before a core that has just started is asked again */
 
 void credential_cache_init(struct credential_cache *c, struct secret_arena *arena, struct ipc_edge *keyvault,
 			   const struct pool_env *pool_env, credential_trust *trust, void *ctx)
@@ -183,7 +184,8 @@ static enum reason credential_take(struct credential *c, const struct proto_unse
 
 static enum reason credential_refusal(const struct proto_refused *r)
 {
-	return span_eq_str(r->reason, "sealed") ? REASON_VAULT_SEALED : REASON_NO_CREDENTIAL;
+	return span_eq_str(r->reason, "sealed") || span_eq_str(r->reason, "loading") ? REASON_VAULT_SEALED
+										     : REASON_NO_CREDENTIAL;
 }
 
 /* Bound. A secret can be sent at once; a token must be got first. */
@@ -196,6 +198,18 @@ static void credential_begin(struct credential *c)
 		credential_answer(c, REASON_VAULT_SEALED);
 }
 
+/* A core that has just started may not have heard from authd what there is. */
+static bool credential_is_early(struct credential *c, const struct proto_desc *desc, const void *msg)
+{
+	uint64_t now_ms = ipc_now_ms(c->cache->pool_env->ipc);
+
+	if (desc->type != PROTO_REFUSED || !span_eq_str(((const struct proto_refused *)msg)->reason, "loading") ||
+	    now_ms >= c->until_ms)
+		return false;
+	c->again_ms = now_ms + CREDENTIAL_LOADING_MS;
+	return true;
+}
+
 static void credential_on_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg,
 				int fd)
 {
@@ -204,7 +218,7 @@ static void credential_on_reply(void *ctx, enum ipc_outcome outcome, const struc
 
 	if (fd >= 0)
 		(void)close(fd);
-	if (c->state == CREDENTIAL_ASKING) {
+	if (c->state == CREDENTIAL_ASKING && !(outcome == IPC_REPLY && credential_is_early(c, desc, msg))) {
 		if (outcome == IPC_REPLY && desc->type == PROTO_UNSEALED)
 			why = credential_take(c, msg);
 		else if (outcome == IPC_REPLY && desc->type == PROTO_REFUSED)
@@ -232,22 +246,32 @@ static struct credential *credential_find(struct credential_cache *cache, struct
 	return NULL;
 }
 
+/* 0 or CREDENTIAL_E_DOWN. */
+static int credential_call(struct credential *c)
+{
+	struct proto_unseal unseal = {.credential = span_str(c->id)};
+
+	if (ipc_call(ipc_edge_conn(c->cache->keyvault), PROTO_UNSEAL, &unseal, -1, CREDENTIAL_DEADLINE_MS,
+		     credential_on_reply, c, NULL))
+		return CREDENTIAL_E_DOWN;
+	c->refs++; /* the call's */
+	return 0;
+}
+
 static int credential_ask(struct credential_cache *cache, struct span id, struct credential **ret_credential)
 {
-	struct proto_unseal unseal = {.credential = id};
-
 	if (cache->n >= CREDENTIALS_MAX || id.len >= sizeof((*ret_credential)->id))
 		return CREDENTIAL_E_FULL;
 	struct credential *c = calloc(1, sizeof(*c));
 	if (!c)
 		return CREDENTIAL_E_DOWN;
 	c->cache = cache;
-	c->refs = 2; /* the cache and the call */
+	c->refs = 1; /* the cache's */
+	c->until_ms = ipc_now_ms(cache->pool_env->ipc) + CREDENTIAL_DEADLINE_MS;
 	memcpy(c->id, id.p, id.len);
 	list_init(&c->waiters);
 	list_init(&c->in_cache);
-	if (ipc_call(ipc_edge_conn(cache->keyvault), PROTO_UNSEAL, &unseal, -1, CREDENTIAL_DEADLINE_MS,
-		     credential_on_reply, c, NULL)) {
+	if (credential_call(c)) {
 		free(c);
 		return CREDENTIAL_E_DOWN;
 	}
@@ -328,8 +352,10 @@ void credential_drop(struct credential_cache *cache, struct span id)
 {
 	struct credential *c = credential_find(cache, id);
 
-	if (c && c->state != CREDENTIAL_ASKING)
+	if (c && c->state != CREDENTIAL_ASKING) {
+		c->replaced = true;
 		credential_retire(c, REASON_NO_CREDENTIAL, false);
+	}
 	token_cancel_of(cache, id);
 }
 
@@ -341,6 +367,7 @@ void credential_reject(struct credential *c)
 		return; /* somebody was quicker */
 	if (ipc_send(ipc_edge_conn(c->cache->keyvault), PROTO_CREDENTIAL_REJECTED, 0, &m))
 		return; /* the next 401 says it */
+	c->replaced = true;
 	credential_retire(c, REASON_NO_CREDENTIAL, false);
 }
 
@@ -352,12 +379,25 @@ void credential_drop_all(struct credential_cache *cache, enum reason why, bool c
 		token_cancel_all(cache);
 }
 
+static void credential_ask_again(struct credential *c)
+{
+	c->again_ms = 0;
+	if (credential_call(c))
+		credential_retire(c, REASON_VAULT_SEALED, false);
+}
+
 bool credential_tick(struct credential_cache *cache, uint64_t now_ms)
 {
 	bool busy = token_tick(cache, now_ms);
 
-	list_for_each (it, &cache->all) {
+	list_for_each_safe (it, &cache->all) {
 		struct credential *c = container_of(it, struct credential, in_cache);
+		if (c->again_ms && now_ms >= c->again_ms) {
+			credential_ask_again(c); /* it may be gone */
+			busy = true;
+			continue;
+		}
+		busy |= c->again_ms > 0;
 		if (!c->pooled)
 			continue;
 		pool_tick(&c->pool, now_ms);

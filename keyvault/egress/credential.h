@@ -47,6 +47,9 @@ struct credential {
 	struct token *token;        /* NULL: none is on the way */
 	struct pool pool, token_pool;
 	bool pooled, token_pooled, refused;
+	bool replaced; /* with RETIRED: there may be another in its place, or none */
+	/* ASKING: when a core that does not know yet is asked again (0: it is being asked), and until when. */
+	uint64_t again_ms, until_ms;
 };
 
 /* Which roots to trust for an origin; NULL: it is no configured provider's, or no configured token service's. */
@@ -85,7 +88,7 @@ MUST_USE int credential_get(struct credential_cache *c, struct span id, struct c
 void credential_forget(struct credential_waiter *w);
 struct credential *credential_ref(struct credential *c);
 void credential_unref(struct credential *c);
-/* Removed or replaced: wipes the key, closes idle connections, refuses those who wait. */
+/* Removed or replaced: wipes the key, closes idle connections, tells those who wait. */
 void credential_drop(struct credential_cache *c, struct span id);
 /* The provider, or the calendar, does not accept this version: the core is told, and asked again for the next use. */
 void credential_reject(struct credential *c);

@@ -87,8 +87,8 @@ void egress_wake(struct egress *eg);
 void egress_note_end(struct egress *eg);
 void egress_metrics(void *ctx, char *to, size_t cap);
 
-/* spare.c: memory of exchanges, kept for the next ones. Not initialised; NULL: there is none left. */
-struct exchange *spare_take(struct egress *eg);
+/* spare.c: exchanges that begin, in memory that is kept for the next ones. NULL: there is none left. */
+struct exchange *spare_begin(struct egress *eg, struct lane *lane, uint64_t id, const struct proto_open *open);
 void spare_keep(struct egress *eg, struct exchange *x);
 void spare_free(struct egress *eg);
 

@@ -102,6 +102,30 @@ static enum exchange_state exchange_grant(struct exchange *x, const struct excha
 
 /* ---- CREDENTIAL ---- */
 
+/* What it holds of its credential. `keep`: the connection may serve another. */
+static void exchange_release(struct exchange *x, bool keep)
+{
+	egress_forget_intent(x);
+	credential_forget(&x->credential_waiter);
+	if (x->credential && x->credential->pooled)
+		pool_forget(&x->credential->pool, &x->pool_waiter);
+	if (x->upstream)
+		pool_give_back(TAKE(x->upstream), keep);
+	x->key = credential_key_unref(x->key);
+	if (x->credential)
+		credential_unref(TAKE(x->credential));
+}
+
+/* There is none; but if one was replaced before a byte was sent, then what has taken its place is asked for. */
+static enum exchange_state exchange_without(struct exchange *x, enum reason why)
+{
+	if (!x->credential->replaced || x->sent_any || x->turns == EXCHANGE_TURNS_MAX)
+		return exchange_fail(x, why);
+	x->turns++;
+	exchange_release(x, false);
+	return EXCHANGE_CREDENTIAL;
+}
+
 static void exchange_on_credential(struct credential_waiter *w, enum reason why)
 {
 	struct exchange *x = container_of(w, struct exchange, credential_waiter);
@@ -130,9 +154,10 @@ static enum exchange_state exchange_bound(struct exchange *x)
 
 static enum exchange_state exchange_credential(struct exchange *x, const struct exchange_event *ev)
 {
-	if (ev->kind == EV_CREDENTIAL)
-		return ev->why == REASON_NONE ? exchange_bound(x) : exchange_fail(x, ev->why);
-	assert(ev->kind == EV_ENTER);
+	if (ev->kind == EV_CREDENTIAL && ev->why == REASON_NONE)
+		return exchange_bound(x);
+	if (ev->kind == EV_CREDENTIAL && exchange_without(x, ev->why) == EXCHANGE_OVER)
+		return EXCHANGE_OVER;
 	x->credential_waiter.ready = exchange_on_credential;
 	switch (credential_get(&x->eg->credentials, span_str(x->credential_id), &x->credential_waiter,
 			       &x->credential)) {
@@ -196,8 +221,10 @@ static enum exchange_state exchange_connect(struct exchange *x, const struct exc
 	struct upstream *u;
 
 	if (ev->kind == EV_CONNECTED)
-		return ev->upstream ? exchange_hold(x, ev->upstream) : exchange_fail(x, ev->why);
+		return ev->upstream ? exchange_hold(x, ev->upstream) : exchange_without(x, ev->why);
 	assert(ev->kind == EV_ENTER);
+	if (x->credential->state != CREDENTIAL_READY) /* retired while the record was written */
+		return exchange_without(x, REASON_VAULT_SEALED);
 	x->pool_waiter.ready = exchange_on_connected;
 	switch (pool_take(&x->credential->pool, &x->pool_waiter, x->retried, &u)) {
 	case 0:
@@ -232,7 +259,7 @@ static enum exchange_state exchange_send(struct exchange *x, const struct exchan
 		r = send_write(x);
 	secret_close(x->eg->arena);
 	if (why != REASON_NONE)
-		return exchange_fail(x, why);
+		return exchange_without(x, why);
 	if (r == 0)
 		return EXCHANGE_HEAD;
 	if (r == TLS_E_WRITE) {
@@ -314,17 +341,8 @@ static void exchange_end(struct exchange *x)
 	send_drop(x);
 	request_drop(&x->request);
 	reply_deinit(&x->reply);
-	egress_forget_intent(x);
-	credential_forget(&x->credential_waiter);
-	if (x->credential && x->credential->pooled)
-		pool_forget(&x->credential->pool, &x->pool_waiter);
-	if (x->upstream)
-		pool_give_back(TAKE(x->upstream), x->why == REASON_NONE && !x->cancelled && !x->unclean &&
-							  x->reply_over && x->reply.keep_alive &&
-							  x->credential->state == CREDENTIAL_READY);
-	x->key = credential_key_unref(x->key);
-	if (x->credential)
-		credential_unref(TAKE(x->credential));
+	exchange_release(x, x->why == REASON_NONE && !x->cancelled && !x->unclean && x->reply_over &&
+				    x->reply.keep_alive && x->credential->state == CREDENTIAL_READY);
 	list_unlink(&x->in_state);
 	list_unlink(&x->in_lane);
 	list_unlink(&x->in_stalled);
@@ -395,30 +413,6 @@ static int exchange_check(const struct proto_open *open, const struct lane *lane
 	return 0;
 }
 
-static struct exchange *exchange_new(struct egress *eg, struct lane *lane, uint64_t id, const struct proto_open *open)
-{
-	struct exchange *x = spare_take(eg);
-
-	if (!x)
-		return NULL;
-	memset(x, 0, sizeof(*x));
-	x->eg = eg;
-	x->lane = lane;
-	x->id = id;
-	x->credit = EGRESS_CREDIT_BYTES;
-	x->began_us = egress_now_us();
-	x->request = (struct exchange_request){.grant = open->grant,
-					       .route = open->route,
-					       .method = (enum proto_method)open->method,
-					       .path = open->path,
-					       .body = open->body,
-					       .fields = open->headers};
-	list_init(&x->in_state);
-	list_init(&x->in_lane);
-	list_init(&x->in_stalled);
-	return x;
-}
-
 static int exchange_reject(struct lane *lane, uint64_t id, enum reason why)
 {
 	struct proto_broken broken = {.reason = why, .sent = 0};
@@ -431,7 +425,7 @@ int exchange_open(struct egress *eg, struct lane *lane, uint64_t id, const struc
 {
 	int r = exchange_check(open, lane, id, fd);
 	bool full = eg->n_exchanges >= EGRESS_EXCHANGES_MAX;
-	struct exchange *x = r || full || eg->draining ? NULL : exchange_new(eg, lane, id, open);
+	struct exchange *x = r || full || eg->draining ? NULL : spare_begin(eg, lane, id, open);
 
 	if (x && fd >= 0 && !request_map(&x->request, open->body_bytes, fd)) {
 		spare_keep(eg, TAKE(x));

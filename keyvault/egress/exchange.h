@@ -9,6 +9,7 @@
  *
  * From every state to OVER when something fails, the router cancels, or a deadline passes. CONNECT comes again after
  * SEND at most once: when a connection that had been idle turns out dead before it took a byte of the request.
+ * CREDENTIAL comes again when the one that was found is replaced before that.
  */
 #pragma once
 
@@ -24,17 +25,18 @@ struct lane;
 /* The core's answer, and a token that is got anew; a little longer than both, which have deadlines of their own. */
 #define EGRESS_INTENT_MS       2000
 #define EXCHANGE_CREDENTIAL_MS (CREDENTIAL_DEADLINE_MS + 25000)
+#define EXCHANGE_TURNS_MAX     8
 
 /* S(STATE, deadline in ms (0: connect_timeout_ms), what is wrong when it passes, states that may follow besides OVER)
  */
-#define EXCHANGE_STATES(S)                                                                                \
-	S(GRANT, 1000, GRANT_STALE, BIT(EXCHANGE_CREDENTIAL))                                             \
-	S(CREDENTIAL, EXCHANGE_CREDENTIAL_MS, VAULT_SEALED, BIT(EXCHANGE_RECORD) | BIT(EXCHANGE_CONNECT)) \
-	S(RECORD, EGRESS_INTENT_MS + 1000, AUDIT_GONE, BIT(EXCHANGE_CONNECT))                             \
-	S(CONNECT, 0, UPSTREAM_TIMEOUT, BIT(EXCHANGE_SEND))                                               \
-	S(SEND, 60000, UPSTREAM_TIMEOUT, BIT(EXCHANGE_HEAD) | BIT(EXCHANGE_CONNECT))                      \
-	S(HEAD, 3600000, UPSTREAM_TIMEOUT, BIT(EXCHANGE_BODY))                                            \
-	S(BODY, 3600000, UPSTREAM_TIMEOUT, 0)                                                             \
+#define EXCHANGE_STATES(S)                                                                                      \
+	S(GRANT, 1000, GRANT_STALE, BIT(EXCHANGE_CREDENTIAL))                                                   \
+	S(CREDENTIAL, EXCHANGE_CREDENTIAL_MS, VAULT_SEALED, BIT(EXCHANGE_RECORD) | BIT(EXCHANGE_CONNECT))       \
+	S(RECORD, EGRESS_INTENT_MS + 1000, AUDIT_GONE, BIT(EXCHANGE_CONNECT))                                   \
+	S(CONNECT, 0, UPSTREAM_TIMEOUT, BIT(EXCHANGE_SEND) | BIT(EXCHANGE_CREDENTIAL))                          \
+	S(SEND, 60000, UPSTREAM_TIMEOUT, BIT(EXCHANGE_HEAD) | BIT(EXCHANGE_CONNECT) | BIT(EXCHANGE_CREDENTIAL)) \
+	S(HEAD, 3600000, UPSTREAM_TIMEOUT, BIT(EXCHANGE_BODY))                                                  \
+	S(BODY, 3600000, UPSTREAM_TIMEOUT, 0)                                                                   \
 	S(OVER, 0, NONE, 0)
 
 enum exchange_state {
@@ -71,6 +73,7 @@ struct exchange {
 	size_t sent;         /* of head and body together */
 	size_t head_len;
 	bool retried, sent_any;
+	unsigned turns;      /* how often its credential was replaced meanwhile */
 	bool spare, refused; /* the grant has another try; the provider answered 401, which is not passed on then */
 
 	struct reply reply;

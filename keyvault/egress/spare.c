@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory of exchanges is kept for the next ones: malloc(3) would sort and merge it each time. */
+/* Exchanges as they begin. Their memory is kept for the next ones: malloc(3) would sort and merge it each time. */
 #include <stdlib.h>
 
 #include "keyvault/egress/egress.h"
 
-struct exchange *spare_take(struct egress *eg)
+static struct exchange *spare_take(struct egress *eg)
 {
 	struct list *spare = list_first(&eg->spare);
 
@@ -29,4 +29,28 @@ void spare_free(struct egress *eg)
 {
 	while (eg->n_spare > 0)
 		free(spare_take(eg));
+}
+
+struct exchange *spare_begin(struct egress *eg, struct lane *lane, uint64_t id, const struct proto_open *open)
+{
+	struct exchange *x = spare_take(eg);
+
+	if (!x)
+		return NULL;
+	memset(x, 0, sizeof(*x));
+	x->eg = eg;
+	x->lane = lane;
+	x->id = id;
+	x->credit = EGRESS_CREDIT_BYTES;
+	x->began_us = egress_now_us();
+	x->request = (struct exchange_request){.grant = open->grant,
+					       .route = open->route,
+					       .method = (enum proto_method)open->method,
+					       .path = open->path,
+					       .body = open->body,
+					       .fields = open->headers};
+	list_init(&x->in_state);
+	list_init(&x->in_lane);
+	list_init(&x->in_stalled);
+	return x;
 }

@@ -264,6 +264,19 @@ def test_a_provider_key_rolls_over(new_gateway):
     assert old != provider.key
 
 
+def test_a_replaced_key_costs_no_request(new_gateway):
+    """Most of the requests wait for the one connection when their key is replaced: they go with the new one."""
+    gateway = new_gateway(workers=1, settings={"egress": {"pool_max": 1}})
+    with Load(gateway, threads=8, model="test:slow:2:20") as load:
+        for _ in range(10):
+            seen = load.outcomes["200"]
+            wait_for("some answers", lambda s=seen: load.outcomes["200"] > s + 8)
+            gateway.add_key()
+    assert set(load.outcomes) == {"200"} and not load.wrong, load.outcomes
+    gateway.cli("vault", "rm", "local")
+    wait_for("its end", lambda: gateway.chat("gpt-x").json().get("error", {}).get("code") == "no_credential")
+
+
 def test_a_key_in_its_time_only(new_gateway):
     gateway = new_gateway()
     gateway.cli("vault", "add", "local", "--valid-from", "12h", stdin=gateway.provider.key.encode())

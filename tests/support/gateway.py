@@ -150,14 +150,18 @@ class Provider:
         self.process.wait(10)
         self.process.stdout.close()
 
-    def write_key(self):
+    def write_key(self, *more):
         with open(os.path.join(self.folder, "key.txt"), "w", encoding="ascii") as f:
-            f.write(self.key)
+            f.write("\n".join((self.key, *more)))
 
     def change_key(self, key):
         """The only one that it takes from now on."""
         self.key = key
         self.write_key()
+        self.control("POST", "/key")
+
+    def also_takes(self, *keys):
+        self.write_key(*keys)
         self.control("POST", "/key")
 
     def control(self, method, path):
@@ -238,7 +242,7 @@ class Gateway:
                     "state_dir": self.state, "run_dir": self.run_dir, "keyvault": {"unseal": "key_file"},
                     "providers": self.providers or self.all_providers(), "models": self.models()}
         for name, values in self.settings.items():
-            sections.setdefault(name, {}).update(values)
+            sections[name] = {**sections.get(name, {}), **values} if isinstance(values, dict) else values
         with open(self.config, "w", encoding="utf-8") as f:
             f.writelines(f"{name}: {json.dumps(value)}\n" for name, value in sections.items())
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stand-in for an AI provider: HTTPS, the OpenAI chat API, and every kind of misbehaviour that a gateway must survive.
 
-    provider.py FOLDER        certificates are made in FOLDER, which also holds key.txt, the only key it takes
+    provider.py FOLDER        certificates are made in FOLDER, which also holds key.txt, the keys that it takes, a line each
 
 Prints one JSON line with its ports when it listens: `tls` is the provider, `wrong_name`, `wrong_ca` and `tls11` are the same with
 something wrong about the connection, `token` is its token service (token_service.py), `control` is a plain HTTP port for tests (GET /journal,
@@ -14,6 +14,7 @@ request is recorded as it arrived: head bytes, body, whether the key was right, 
 import asyncio
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -125,9 +126,12 @@ class Exchange:
 
     def sent_key(self):
         """What an echo would hold: the key, or the token that came in its place."""
-        first = {n.lower(): v for n, v in self.entry["fields"]}
-        token = first.get("authorization", "").removeprefix("Bearer ")
+        token = self.sent_bearer()
         return token if token in self.conn.provider.tokens.live else self.conn.provider.key
+
+    def sent_bearer(self):
+        first = {n.lower(): v for n, v in self.entry["fields"]}
+        return first.get("authorization", "").removeprefix("Bearer ")
 
     # ---- writing ----
     async def head_out(self, status, reason, *fields, length=None):
@@ -193,6 +197,19 @@ class Exchange:
     async def mode_echo(self):
         """Answers with the request's own body as content."""
         await self.json_out(200, "OK", self.completion(json.dumps(self.request)))
+
+    async def mode_witness(self, pieces="8", ms="4"):
+        """Says which request this is and under which key it came, at once or in pieces."""
+        text = self.request["messages"][0]["content"]
+        content = f"{text} {hashlib.sha256(self.sent_bearer().encode()).hexdigest()[:16]}"
+        await self.conn.pause(int(ms) / 1000)
+        if not self.stream:
+            return await self.json_out(200, "OK", self.completion(content))
+        await self.head_out(200, "OK")
+        for i in range(int(pieces)):
+            await self.event(self.piece({"content": f"{i}:{content};"}))
+            await self.conn.pause(int(ms) / 1000)
+        await self.finish()
 
     async def mode_bytewise(self):
         """A stream in which every byte is a chunk and a TLS record of its own."""
@@ -350,14 +367,15 @@ class Provider:
 
     def read_key(self):
         with open(os.path.join(self.folder, "key.txt"), encoding="ascii") as f:
-            self.key = f.read().strip()
+            self.keys = f.read().split()
+        self.key = self.keys[0]
 
     def authorized(self, line, first, body):
         """By any of the schemes: the key itself, an access token that is in force, user and password, a signature."""
         value = first.get("authorization", "")
         settings = self.tokens.settings()
         if value.startswith("Bearer "):
-            return value[7:] == self.key or value[7:] in self.tokens.live
+            return value[7:] in self.keys or value[7:] in self.tokens.live
         if value.startswith("Basic "):
             return base64.b64decode(value[6:]).decode() == settings.get("basic")
         return "sigv4" in settings and sigv4_ok(line, first, body, **settings["sigv4"])
