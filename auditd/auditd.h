@@ -50,6 +50,7 @@ struct checkpointer {
 	uint64_t signed_size; /* with open */
 	bool working, urgent; /* between the decision and the publication; somebody should not wait for the interval */
 	uint64_t next_ms;     /* not before */
+	bool hurried;         /* the last one came before its time */
 	uint64_t size;        /* that is being signed */
 	struct merkle_hash root;
 	struct merkle_proof proof;

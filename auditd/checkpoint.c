@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Checkpoints: prepare (worker: partial tiles, root, proof) -> SIGN_CHECKPOINT -> verify -> publish (worker: one
- * durable file). One at a time, at most every checkpoint_ms, sooner when an entry was urgent.
+ * durable file). One at a time, at most every checkpoint_ms; sooner when an entry was urgent, but not twice in a row.
  *
  * The signer remembers what it signed last, and so is the judge: if that is more than we have, or if it says that our
  * tree is not a continuation, this log was rolled back or forked, and recording stops. Its key is remembered in
@@ -132,12 +132,15 @@ void checkpoint_consider(struct auditd *a)
 	}
 	if (a->ledger->has_checkpoint && a->ledger->published.size == size)
 		return;
-	if (!c->urgent && now < c->next_ms) {
+	/* Two fsyncs that no commit overtakes: were each urgent entry to bring one, urgent entries would wait for them.
+	 */
+	if (now < c->next_ms && (!c->urgent || c->hurried)) {
 		if (!uv_is_active((uv_handle_t *)&c->timer))
 			(void)uv_timer_start(&c->timer, on_checkpoint_timer, c->next_ms - now, 0);
 		return;
 	}
 	(void)uv_timer_stop(&c->timer);
+	c->hurried = now < c->next_ms;
 	c->next_ms = now + a->config.auditd.checkpoint_ms;
 	c->urgent = false;
 	c->working = true;

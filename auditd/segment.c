@@ -87,6 +87,9 @@ static int segment_write_zeros(int fd, uint64_t at, uint64_t len)
 	while (len > 0 && !r) {
 		size_t n = (size_t)MIN(len, (uint64_t)SEGMENT_ZEROS_BYTES);
 		r = segment_write(fd, span_of(zeros, n), at);
+		/* Not all at the end: a commit that comes meanwhile waits for what is in the disk's queue before it. */
+		if (!r && fdatasync(fd) < 0)
+			r = err_origin(-errno);
 		at += n;
 		len -= n;
 	}

@@ -10,3 +10,7 @@ $(O)/bench/micro: $(MICRO_OBJS) $(call libs,rows keyvault egress authd classifie
 .PHONY: micro
 micro: $(O)/bench/micro ## time single pieces of the hot path
 	$(O)/bench/micro
+
+.PHONY: bench-audit
+bench-audit: all units ## events a second that the log makes durable, from four producers, and how long an acknowledgement takes
+	bench/audit

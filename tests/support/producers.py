@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A gateway whose egress workers are audit_producer: real launcher, auditd, signer and edges, and events to order."""
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+
+from gateway import BUILD, Gateway, program_for_all, scratch, wait_for
+
+
+class Producers:
+    def __init__(self, gateway, folder):
+        self.gateway, self.folder, self.id = gateway, pathlib.Path(folder), 0
+
+    def order(self, events, rate=0, each=0):
+        """Begins a run in every producer; what to call for the results."""
+        self.id += 1
+        fresh = self.folder / "order.new"
+        fresh.write_text(f"{self.id} {events} {rate} {each}\n", encoding="ascii")
+        fresh.rename(self.folder / "order")
+        return self.id
+
+    def results(self, run, seconds=60):
+        paths = [self.folder / f"result.{worker}.{run}" for worker in range(self.gateway.workers)]
+        wait_for("all producers to be done", lambda: all(path.exists() for path in paths), seconds, 0.05)
+        return [json.loads(path.read_text(encoding="ascii")) for path in paths]
+
+
+@contextlib.contextmanager
+def producers(workers=4, **settings):
+    with scratch() as folder:
+        program = program_for_all(folder)
+        shutil.copy(os.path.join(BUILD, "audit_producer"), os.path.join(folder, "bin", "keyvault-egress"))
+        os.chmod(os.path.join(folder, "bin"), 0o777)  # results are written beside the program
+        nobody = {"name": "local", "base_url": "https://upstream.test/v1", "dialect": "openai", "auth": "bearer"}
+        with Gateway(folder, workers=workers, program=program, providers=[nobody], **settings) as gateway:
+            gateway.open_vault()
+            yield Producers(gateway, os.path.join(folder, "bin"))
