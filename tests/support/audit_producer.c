@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A producer of events and nothing else, started by the real launcher in an egress worker's place: the real audit_client over
- * the real edge to the real auditd. What it shall do it reads from a file `order` beside the program:
+ * A producer of events and nothing else, started by the real launcher in an egress worker's place: the real
+ * audit_client over the real edge to the real auditd. What it shall do it reads from a file `order` beside the program:
  *
  *   ID EVENTS RATE EACH
  *
