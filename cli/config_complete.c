@@ -255,6 +255,20 @@ static int complete_check_resolvers(struct config_tree *t)
 	return 0;
 }
 
+/* What is in this file is shown by `config show`, and passed to whom it concerns: no place for a password. */
+static int complete_check_shipper(struct config_tree *t)
+{
+	const char *postgres = complete_get(t, CONFIG_SHIPPER, 0, "postgres");
+	const char *word = strstr(postgres, "password");
+
+	if (strstr(postgres, "://") ||
+	    (word && word[strlen("password") + strspn(word + strlen("password"), " ")] == '='))
+		return config_tree_wrong(t, config_tree_line(t, CONFIG_SHIPPER, 0, "postgres"),
+					 "postgres must be of the form host=... dbname=... user=..., without a "
+					 "password: name a password_file");
+	return 0;
+}
+
 int config_complete(struct config_tree *t)
 {
 	struct listen_address address;
@@ -270,6 +284,8 @@ int config_complete(struct config_tree *t)
 		r = complete_check_model(t, i);
 	if (!r)
 		r = complete_check_resolvers(t);
+	if (!r)
+		r = complete_check_shipper(t);
 	if (!r && listen_parse(complete_get(t, CONFIG_ROUTER, 0, "listen"), &address))
 		r = config_tree_wrong(t, config_tree_line(t, CONFIG_ROUTER, 0, "listen"),
 				      "listen must be ADDRESS:PORT with a numeric address, such as 127.0.0.1:8080");

@@ -79,6 +79,7 @@ struct launcher {
 
 /* ---- launch_place.c: all return CLI_DONE, or CLI_FAILED with the line printed ---- */
 MUST_USE int launch_folders(struct launcher *l);
+MUST_USE int launch_programs(const struct cli *cli, char to[2][LAUNCH_PATH_BYTES]);
 MUST_USE int launch_find_programs(struct launcher *l);
 /* Finds out who we are; the children are known. */
 void launch_identify(struct launcher *l);
@@ -88,6 +89,9 @@ gid_t launch_gid(const struct launcher *l, enum role role);
 /* Files that the configuration names must be readable by the role that needs them. */
 MUST_USE int launch_check_files(struct launcher *l);
 const char *launch_program(enum role role);
+/* Whether this deployment has such a daemon; and whether the gateway serves without it. */
+bool launch_wanted(const struct cli *cli, enum role role);
+bool launch_optional(enum role role);
 
 /* ---- launch_listen.c ---- */
 MUST_USE int launch_listen(struct launcher *l);

@@ -115,7 +115,7 @@ static void exec_become(struct exec_plan *p)
 {
 	const struct launcher *l = p->child->l;
 	uid_t uid = launch_uid(l, p->child->role);
-	gid_t gid = launch_gid(l, p->child->role);
+	gid_t gid = launch_gid(l, p->child->role == ROLE_AUDITD ? ROLE_SHIPPER : p->child->role); /* its readers' */
 
 	if (l->root) {
 		for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
@@ -156,6 +156,7 @@ static _Noreturn void exec_program(struct exec_plan *p)
 	env[n++] = fds;
 	env[n++] = pid;
 	env[n++] = names;
+	env[n++] = (char[]){"HOME=/nonexistent"}; /* libraries then do not look for one */
 	execve(p->program, argv, env);
 	if (errno == EACCES)
 		(void)syscall(SYS_execveat, p->program_fd, "", argv, env, AT_EMPTY_PATH);
@@ -165,7 +166,7 @@ static _Noreturn void exec_program(struct exec_plan *p)
 static _Noreturn void exec_child(struct exec_plan *p)
 {
 	(void)setsid();
-	(void)umask(077);
+	(void)umask(p->child->role == ROLE_AUDITD ? 027 : 077); /* readers of the log */
 	if (chdir("/"))
 		exec_die(p, "/");
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});

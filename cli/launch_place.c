@@ -23,9 +23,21 @@ const char *launch_program(enum role role)
 		return "keyvault-egress";
 	case ROLE_DIALER:
 		return "keyvault-dialer";
+	case ROLE_SHIPPER:
+		return "audit-shipper";
 	default:
 		return role_name(role);
 	}
+}
+
+bool launch_optional(enum role role)
+{
+	return role == ROLE_SHIPPER;
+}
+
+bool launch_wanted(const struct cli *cli, enum role role)
+{
+	return role_is_daemon(role) && (!launch_optional(role) || cli_value(cli, "shipper.postgres")[0]);
 }
 
 void launch_identify(struct launcher *l)
@@ -90,6 +102,13 @@ static bool place_reaches(const struct launcher *l, enum role role, const char *
 	return reaches;
 }
 
+/* The log's folder is the shipper's group's to read; auditd runs in that group, so what it makes there is, too. */
+static void place_open_log(const struct launcher *l, const char *path)
+{
+	if (l->distinct && chown(path, (uid_t)-1, launch_gid(l, ROLE_SHIPPER)) == 0)
+		(void)chmod(path, 0750);
+}
+
 static int place_state_dir(struct launcher *l, enum role role)
 {
 	uid_t uid = launch_uid(l, role);
@@ -103,6 +122,8 @@ static int place_state_dir(struct launcher *l, enum role role)
 		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(-r));
 	if (r == 0 && l->root && chown(path, uid, launch_gid(l, role)))
 		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(errno));
+	if (role == ROLE_AUDITD)
+		place_open_log(l, path);
 	if (stat(path, &st))
 		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(errno));
 	if (st.st_uid != uid)
@@ -153,18 +174,23 @@ int launch_check_files(struct launcher *l)
 }
 
 /* Beside this program, or where `make install` puts what is not for a person's PATH. */
-int launch_find_programs(struct launcher *l)
+int launch_programs(const struct cli *cli, char to[2][LAUNCH_PATH_BYTES])
 {
 	char self[LAUNCH_PATH_BYTES];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
 
 	if (n <= 0)
-		return cli_fail(l->cli, "/proc is not there: %s", strerror(errno));
+		return cli_fail(cli, "/proc is not there: %s", strerror(errno));
 	self[n] = 0;
 	slash = strrchr(self, '/');
 	*slash = 0;
-	snprintf(l->programs[0], LAUNCH_PATH_BYTES, "%.4000s", self);
-	snprintf(l->programs[1], LAUNCH_PATH_BYTES, "%.4000s/../libexec/bulkhead", self);
+	snprintf(to[0], LAUNCH_PATH_BYTES, "%.4000s", self);
+	snprintf(to[1], LAUNCH_PATH_BYTES, "%.4000s/../libexec/bulkhead", self);
 	return CLI_DONE;
+}
+
+int launch_find_programs(struct launcher *l)
+{
+	return launch_programs(l->cli, l->programs);
 }

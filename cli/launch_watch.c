@@ -26,7 +26,7 @@ static const uint64_t stages[] = {
 	BIT(ROLE_ROUTER),
 	BIT(ROLE_CLASSIFIER) | BIT(ROLE_EGRESS) | BIT(ROLE_DIALER) | BIT(ROLE_AUTHD),
 	BIT(ROLE_AUDITD),
-	BIT(ROLE_KEYVAULT),
+	BIT(ROLE_KEYVAULT) | BIT(ROLE_SHIPPER),
 };
 
 /* ---- draining ---- */
@@ -132,7 +132,7 @@ static void watch_died(struct launch_child *c, int status)
 		return;
 	}
 	c->deaths = uv_now(&l->loop) - c->started_ms > WATCH_LIFE_MS ? 1 : c->deaths + 1;
-	if (l->phase == LAUNCH_STARTING && c->deaths >= WATCH_DEATHS_MAX) {
+	if (l->phase == LAUNCH_STARTING && !(l->whole && launch_optional(c->role)) && c->deaths >= WATCH_DEATHS_MAX) {
 		cli_fail(l->cli, "%s does not start; its own lines above say why", c->name);
 		launch_drain(l, CLI_FAILED);
 		return;

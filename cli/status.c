@@ -2,6 +2,7 @@
 /* `bulkhead status`: STATUS to every instance that the configuration calls for; one that does not answer is a row too.
  */
 #include "cli/admin.h"
+#include "cli/launch.h"
 #include "cli/output.h"
 #include "common/edges.h"
 
@@ -101,10 +102,10 @@ int cmd_status(struct cli *cli)
 		return r;
 	s.all = json_array();
 	table_init(&s.table, ARRAY_LEN(headings), headings);
-	for (unsigned role = 0; role < ROLE_CLI; role++) {
+	for (unsigned role = 0; role < N_ROLES; role++) {
 		uint64_t workers = role_has_workers(role) ? cli_value_u64(cli, "router.workers") : 1;
 
-		for (unsigned w = 0; w < workers; w++)
+		for (unsigned w = 0; launch_wanted(cli, role) && w < workers; w++)
 			status_ask(cli, &s, role, w);
 	}
 	if (cli->json)

@@ -30,8 +30,8 @@ static int up_children(struct launcher *l)
 	l->children = calloc(N_ROLES + 3 * (size_t)l->workers, sizeof(*l->children));
 	if (!l->children)
 		return cli_fail(l->cli, "out of memory");
-	for (unsigned role = 0; role < ROLE_CLI; role++)
-		for (unsigned w = 0; w < (role_has_workers(role) ? l->workers : 1); w++)
+	for (unsigned role = 0; role < N_ROLES; role++)
+		for (unsigned w = 0; launch_wanted(l->cli, role) && w < (role_has_workers(role) ? l->workers : 1); w++)
 			up_child(l, role, w);
 	return CLI_DONE;
 }
@@ -43,11 +43,12 @@ static int run_child(struct launcher *l)
 	unsigned role = 0;
 	int r;
 
-	while (role < ROLE_CLI && strcmp(name, role_name(role)) != 0)
+	while (role < N_ROLES && (!role_is_daemon(role) || strcmp(name, role_name(role)) != 0))
 		role++;
-	if (role == ROLE_CLI)
+	if (role == N_ROLES)
 		return cli_misuse(
-			l->cli, "no daemon '%s': router, authd, keyvault, egress, dialer, auditd or classifier", name);
+			l->cli,
+			"no daemon '%s': router, authd, keyvault, egress, dialer, auditd, classifier or shipper", name);
 	r = cli_option_u64(l->cli, "--worker", 0, role_has_workers(role) ? l->workers - 1 : 0, 0, &worker);
 	if (r)
 		return r;
@@ -99,7 +100,7 @@ void launch_heard(struct launch_child *c)
 
 	c->heard = true;
 	for (size_t i = 0; i < l->n_children; i++)
-		if (!l->children[i].heard)
+		if (!l->children[i].heard && !(l->whole && launch_optional(l->children[i].role)))
 			return;
 	if (l->phase != LAUNCH_STARTING)
 		return;

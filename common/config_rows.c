@@ -24,6 +24,7 @@
 #define ROW_egress(...)   ROW(egress, __VA_ARGS__)
 #define ROW_dialer(...)   ROW(dialer, __VA_ARGS__)
 #define ROW_auditd(...)   ROW(auditd, __VA_ARGS__)
+#define ROW_shipper(...)  ROW(shipper, __VA_ARGS__)
 #define ROW_provider(...) ROW(provider, __VA_ARGS__)
 #define ROW_model(...)    ROW(model, __VA_ARGS__)
 

@@ -140,6 +140,11 @@ void daemon_set_ready(struct daemon *d, bool ready, const char *detail)
 	}
 }
 
+void daemon_set_detail(struct daemon *d, const char *detail)
+{
+	(void)snprintf(d->detail, sizeof d->detail, "%s", detail);
+}
+
 int daemon_run(struct daemon *d)
 {
 	log_event(&d->log, LOG_CONFINED, LOG_STR("confinement", d->confinement));

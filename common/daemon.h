@@ -56,6 +56,8 @@ MUST_USE int daemon_init(struct daemon *d, enum role role, int argc, char **argv
 int daemon_take_fd(struct daemon *d, const char *name);
 /* What STATUS and the launcher are told; `detail` is copied. */
 void daemon_set_ready(struct daemon *d, bool ready, const char *detail);
+/* The same words, brought up to date: not logged, not told to the launcher. */
+void daemon_set_detail(struct daemon *d, const char *detail);
 /* Runs the loop until daemon_stop(). The exit code. */
 int daemon_run(struct daemon *d);
 void daemon_stop(struct daemon *d);

@@ -26,6 +26,11 @@ const struct edge_row *edge_row(enum role server, enum role client)
 	return NULL;
 }
 
+bool role_is_daemon(enum role role)
+{
+	return role < N_ROLES && role != ROLE_CLI && role != ROLE_LAUNCHER;
+}
+
 bool role_has_workers(enum role role)
 {
 	return role == ROLE_ROUTER || role == ROLE_EGRESS || role == ROLE_CLASSIFIER;

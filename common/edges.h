@@ -19,6 +19,8 @@ struct edge_row {
 const struct edge_row *edge_rows(size_t *ret_n);
 /* NULL when these two do not talk. */
 const struct edge_row *edge_row(enum role server, enum role client);
+/* The CLI and the launcher are none. */
+bool role_is_daemon(enum role role);
 /* Router, egress and classifier run as workers, and their instances carry numbers. */
 bool role_has_workers(enum role role);
 

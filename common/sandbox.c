@@ -121,3 +121,12 @@ int sandbox_enter_dialing(const uint16_t *ports, size_t n_ports, char *ret_text,
 	return sandbox_confine(ROLE_DIALER, &(const struct landlock_rules){.tcp_ports = ports, .n_tcp_ports = n_ports},
 			       ret_text, cap);
 }
+
+int sandbox_enter_shipping(const struct sandbox_path *paths, size_t n_paths, const uint16_t *ports, size_t n_ports,
+			   char *ret_text, size_t cap)
+{
+	const struct landlock_rules rules = {
+		.paths = paths, .n_paths = n_paths, .tcp_ports = ports, .n_tcp_ports = n_ports};
+
+	return sandbox_confine(ROLE_SHIPPER, &rules, ret_text, cap);
+}

@@ -22,5 +22,8 @@ MUST_USE int sandbox_prepare(void);
 /* `paths` may be NULL. Describes what holds in `ret_text` ("seccomp(23) landlock(7) no-dump mdwe"). 0 or negative. */
 MUST_USE int sandbox_enter(enum role role, const struct sandbox_path *paths, size_t n_paths, char *ret_text,
 			   size_t cap);
+/* The shipper's: these files and folders, to read, and TCP connections to these ports. */
+MUST_USE int sandbox_enter_shipping(const struct sandbox_path *paths, size_t n_paths, const uint16_t *ports,
+				    size_t n_ports, char *ret_text, size_t cap);
 /* The dialer's: TCP connections to these ports and no others, where the kernel's Landlock knows ports (ABI 4). */
 MUST_USE int sandbox_enter_dialing(const uint16_t *ports, size_t n_ports, char *ret_text, size_t cap);

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-ROLES = ["ROUTER", "AUTHD", "KEYVAULT", "EGRESS", "DIALER", "AUDITD", "CLASSIFIER"]
+ROLES = ["ROUTER", "AUTHD", "KEYVAULT", "EGRESS", "DIALER", "AUDITD", "CLASSIFIER", "SHIPPER"]
 
 SANDBOX_HEAD = """# System calls that each daemon keeps
 
