@@ -109,6 +109,8 @@ int cmd_key_create(struct cli *cli);
 int cmd_key_list(struct cli *cli);
 int cmd_key_revoke(struct cli *cli);
 int cmd_audit_tail(struct cli *cli);
+int cmd_audit_mirror_schema(struct cli *cli);
+int cmd_audit_verify_mirror(struct cli *cli);
 int cmd_config_check(struct cli *cli);
 int cmd_config_show(struct cli *cli);
 int cmd_version(struct cli *cli);

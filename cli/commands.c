@@ -69,6 +69,12 @@ const struct cli_command cli_commands[] = {
 #define AUDIT(words, ...) { "audit " words, __VA_ARGS__ },
 #include "cli/audit.def"
 #undef AUDIT
+	{ "audit mirror-schema", "", 0, 0, "The tables of the mirror in Postgres, as SQL for psql.", cmd_audit_mirror_schema, { { 0 } } },
+	{ "audit verify-mirror", "", 0, 0, "Compare every row of the mirror in Postgres with the log.", cmd_audit_verify_mirror, {
+		{ "--postgres", "CONNINFO", "Where, as a role in bulkhead_auditor; the configuration's if not given." },
+		{ "--password-file", "FILE", "File with that role's password; else as libpq finds one." },
+		{ "--log", "DIR", "The log's folder; the configuration's if not given." },
+		{ "--vkey", "VKEY", "The verifier key to trust; the one kept beside the log if not given." } } },
 	{ "config check", "", 0, 0, "Read the configuration and say what is wrong with it.", cmd_config_check, { { 0 } } },
 	{ "config show", "", 0, 0, "The configuration in effect, defaults and overrides included.", cmd_config_show, {
 		{ "--providers", NULL, "The providers that need no more than a name." },

@@ -3,14 +3,14 @@ SRC_cli += cli/catalogue.c cli/config_tree.c cli/config_yaml.c cli/config_env.c 
 SRC_cli += cli/config_show.c cli/config_print.c cli/config_auth.c cli/vault.c cli/credential.c cli/rotate.c cli/binding.c cli/secret_form.c cli/fernet.c cli/fernet_lines.c cli/key.c cli/status.c
 SRC_cli += cli/up.c cli/launch_place.c cli/launch_listen.c cli/launch_config.c cli/launch_exec.c cli/launch_control.c cli/launch_watch.c
 SRC_cli += cli/key_file.c cli/backup.c cli/restore.c cli/source.c cli/launch_source.c cli/root_source.c cli/launch_key.c
-SRC_cli += cli/config_use.c cli/audit_tail.c cli/audit_online.c cli/audit_reader.c cli/audit_record.c cli/audit_filter.c cli/audit_search.c
+SRC_cli += cli/audit_mirror.c cli/config_use.c cli/audit_tail.c cli/audit_online.c cli/audit_reader.c cli/audit_record.c cli/audit_filter.c cli/audit_search.c
 SRC_cli += cli/audit_csv.c cli/audit_export.c cli/audit_histogram.c cli/audit_stats.c cli/audit_progress.c cli/audit_verify.c cli/audit_proof.c cli/audit_consistency.c cli/audit_trust.c
 $(eval $(call library,cli,$(SRC_cli)))
-$(eval $(call program,bulkhead,cli/main.c,cli auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
+$(eval $(call program,bulkhead,cli/main.c,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call static_program,bulkhead-audit,cli/auditor.c,cli auditlog common proto,libjansson.a libsodium.a libnettle.a libmsgpackc.a libc.a))
 $(eval $(call unit,cli/config_tree,cli common proto,yaml msgpack libsodium nettle))
 $(eval $(call unit,cli/config_auth,cli common proto,yaml msgpack libsodium nettle))
-$(eval $(call unit,cli/args,cli auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
+$(eval $(call unit,cli/args,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/secret_form,cli common proto,))
 $(eval $(call unit,cli/listen,cli common proto,))
 $(eval $(call fuzz,config,cli common proto,yaml msgpack libsodium nettle))

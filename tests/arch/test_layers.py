@@ -14,15 +14,18 @@ MAY_INCLUDE = {
     "keyvault/egress": ["keyvault/egress/", "common/", "proto/"],
     "keyvault/dialer": ["keyvault/dialer/", "common/", "proto/"],
     "auditd": ["auditd/", "common/", "proto/"],
+    # The one resolver of the tree is the dialer's.
+    "auditd/shipper": ["auditd/shipper/", "auditd/leaf.h", "auditd/tile.h", "keyvault/dialer/resolve.h", "common/", "proto/"],
     "classifier": ["classifier/", "common/", "proto/"],
     "cli": ["cli/", "common/", "proto/", "auditd/verify.h", "auditd/leaf.h", "auditd/format.h", "auditd/proof.h",
-            "auditd/entries.h", "auditd/tile.h"],
+            "auditd/entries.h", "auditd/tile.h", "auditd/shipper/schema.h"],
 }
 
 # Header -> the files that may include it.
 LIBRARY_HEADERS = {
     r"sqlite3\.h": r"authd/store_sqlite.*\.[ch]",
-    r"openssl/.*": r"keyvault/egress/.*",
+    r"openssl/.*": r"keyvault/egress/.*|auditd/shipper/pg\.c",
+    r"libpq-fe\.h": r"auditd/shipper/(pg|check)\.c",
     r"hs(/.*)?\.h|hs.*\.h": r"classifier/.*",
     r"yaml\.h": r"cli/.*",
     r"jansson\.h": r"cli/.*",

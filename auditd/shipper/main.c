@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * audit-shipper: follows the log's folder, which it can only read, and mirrors it to Postgres. A captured one can tell
+ * lies to that database and read what the log says; it can touch neither the log nor any secret: it has no edge but
+ * the operator's, no folder but those two, and TCP to the ports of its database and name servers alone.
+ *
+ * It follows by inotify on the one file that changes at each checkpoint. File systems that tell nothing are looked at
+ * every few seconds.
+ */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "auditd/shipper/check.h"
+#include "auditd/shipper/mirror.h"
+#include "common/config.h"
+#include "common/err.h"
+#include "common/sandbox.h"
+
+#define SHIPPER_LOOK_MS    5000
+#define SHIPPER_RESOLVE_MS 10000
+#define SHIPPER_PATHS_MAX  (1 + PG_FILES_MAX)
+#define SHIPPER_SECTIONS   (BIT(CONFIG_BULKHEAD) | BIT(CONFIG_SHIPPER) | BIT(CONFIG_DIALER))
+
+struct shipper {
+	struct daemon daemon;
+	struct config config;
+	struct folder folder;
+	struct mirror mirror;
+	struct resolver *resolver;
+	struct resolve_server servers[RESOLVE_SERVERS_MAX];
+	size_t n_servers;
+	uv_fs_event_t watch;
+	uv_timer_t look;
+};
+
+/* ---- following ---- */
+
+static void shipper_look(struct shipper *s)
+{
+	int r = folder_refresh(&s->folder);
+
+	if (r < 0)
+		log_event(&s->daemon.log, LOG_MIRROR_FAILED, LOG_STR("why", strerrordesc_np(-r)));
+	else
+		mirror_looked(&s->mirror, r);
+	(void)uv_timer_again(&s->look);
+}
+
+static void on_look(uv_timer_t *timer)
+{
+	shipper_look(timer->data);
+}
+
+static void on_change(uv_fs_event_t *watch, const char *name, int events, int status)
+{
+	(void)events;
+	if (status == 0 && name && strcmp(name, "checkpoint") == 0)
+		shipper_look(watch->data);
+}
+
+static int shipper_follow(struct shipper *s, const char *path)
+{
+	struct daemon *d = &s->daemon;
+	int r = uv_fs_event_init(&d->loop, &s->watch);
+
+	s->watch.data = s->look.data = s;
+	if (!r)
+		r = uv_fs_event_start(&s->watch, on_change, path, 0);
+	if (!r)
+		r = uv_timer_init(&d->loop, &s->look);
+	if (!r)
+		r = uv_timer_start(&s->look, on_look, 0, SHIPPER_LOOK_MS);
+	return r ? err_origin(r) : 0;
+}
+
+/* ---- start ---- */
+
+/* Without a name server an address still does. */
+static int shipper_resolver(struct shipper *s)
+{
+	struct config *c = &s->config;
+
+	if (!resolve_servers(c->dialer.resolvers, s->servers, &s->n_servers) ||
+	    (s->n_servers == 0 && resolve_system_servers(s->servers, &s->n_servers)))
+		s->n_servers = 0;
+	return s->n_servers == 0
+		       ? 0
+		       : resolver_new(&s->daemon.loop, SHIPPER_RESOLVE_MS, s->servers, s->n_servers, &s->resolver);
+}
+
+/* A mistake in shipper.postgres is for status to tell: the gateway starts without its mirror. */
+static int shipper_mirror(struct shipper *s)
+{
+	const struct pg_spec spec = {.conninfo = s->config.shipper.postgres,
+				     .password_file = s->config.shipper.password_file};
+	int r = mirror_init(&s->mirror, &s->daemon, &s->folder, &spec, s->resolver, s->config.shipper.batch_rows);
+
+	return r == PG_E_INVALID ? 0 : r;
+}
+
+static int shipper_confine(struct shipper *s, const char *path)
+{
+	struct sandbox_path paths[SHIPPER_PATHS_MAX] = {{.path = path}};
+	uint16_t ports[1 + RESOLVE_SERVERS_MAX];
+	size_t n_paths = 1, n_ports = 0;
+	struct pg_reach reach = {0};
+
+	if (s->mirror.pg) {
+		pg_reach(s->mirror.pg, &reach);
+		ports[n_ports++] = reach.port;
+	}
+	for (size_t i = 0; i < reach.n_files; i++)
+		if (access(reach.files[i], R_OK) == 0) /* libpq tells of the others */
+			paths[n_paths++] = (struct sandbox_path){.path = reach.files[i]};
+	for (size_t i = 0; i < s->n_servers; i++)
+		ports[n_ports++] = s->servers[i].port;
+	return sandbox_enter_shipping(paths, n_paths, ports, n_ports, s->daemon.confinement,
+				      sizeof(s->daemon.confinement));
+}
+
+static int shipper_start(struct shipper *s, int argc, char **argv)
+{
+	struct daemon *d = &s->daemon;
+	char path[4096];
+	int r = daemon_init(d, ROLE_SHIPPER, argc, argv);
+
+	if (!r && (sodium_init() < 0 || pg_warm_up()))
+		r = err_origin(-EIO);
+	if (!r)
+		r = err_fold(config_read(d->config_fd, ROLE_SHIPPER, SHIPPER_SECTIONS, &s->config));
+	if (r)
+		return r;
+	(void)snprintf(path, sizeof(path), "%s/auditd", s->config.bulkhead.state_dir);
+	r = folder_open(&s->folder, path, NULL);
+	if (r == -EACCES || r == -ENOENT)
+		log_event(&d->log, LOG_FATAL, LOG_STR("what", path), LOG_STR("why", strerrordesc_np(-r)),
+			  LOG_STR("do", "the log's folder must be open to the shipper's group: docs/audit.md"));
+	if (!r)
+		r = shipper_resolver(s);
+	if (!r)
+		r = shipper_mirror(s);
+	if (!r)
+		r = shipper_follow(s, path);
+	return r ? r : shipper_confine(s, path);
+}
+
+static void on_metrics(void *ctx, char *to, size_t cap)
+{
+	mirror_metrics(&((const struct shipper *)ctx)->mirror, to, cap);
+}
+
+static void shipper_close(struct shipper *s)
+{
+	uv_close((uv_handle_t *)&s->watch, NULL);
+	uv_close((uv_handle_t *)&s->look, NULL);
+	mirror_deinit(&s->mirror);
+	daemon_deinit(&s->daemon);
+	s->resolver = resolver_free(s->resolver);
+	folder_close(&s->folder);
+	config_deinit(&s->config);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "verify") == 0)
+		return check_main(argc - 1, argv + 1);
+	struct shipper *s = calloc(1, sizeof(*s)); /* what waits in it is too large for a stack */
+
+	if (!s || shipper_start(s, argc, argv))
+		return EXIT_FAILURE;
+	s->daemon.metrics = on_metrics;
+	s->daemon.ctx = s;
+	mirror_start(&s->mirror);
+	int code = daemon_run(&s->daemon);
+	shipper_close(s);
+	free(s);
+	return code;
+}
