@@ -285,7 +285,7 @@ static int calls_report(enum role role)
 
 static enum role role_of(const char *name)
 {
-	for (enum role role = ROLE_ROUTER; role <= ROLE_CLASSIFIER; role++)
+	for (enum role role = ROLE_ROUTER; role < N_ROLES; role++)
 		if (strcmp(name, role_name(role)) == 0)
 			return role;
 	return N_ROLES;

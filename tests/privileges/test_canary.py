@@ -11,7 +11,7 @@ from gateway import BUILD, INSTRUMENTED, ROOT, scratch
 
 pytestmark = pytest.mark.skipif(INSTRUMENTED, reason="instrumented builds have no sandbox")
 
-ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier"]
+ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier", "shipper"]
 SIGSYS = 31
 
 # The dialer is there to open connections; it holds no secret that it could send.
@@ -19,18 +19,23 @@ PERMITTED = {
     "router": {"memfd_sealable"},  # large bodies; nothing can execute it
     "authd": {"stat_path"},  # whether a file is there and how long it is; what is in it stays closed
     "auditd": {"stat_path"},
+    # It has no folder here at all, and no port; of the real one's, test_captured_shipper.py tries what they allow.
+    "shipper": {"tcp4", "tcp6", "stat_path"},
     "dialer": {"tcp4", "tcp6"},  # to no port at all here; the real one is given those of its providers and name servers
 }
 LANDLOCK_ABI = ctypes.CDLL(None).syscall(444, None, 0, 1)  # landlock_create_ruleset, which version?
 if LANDLOCK_ABI < 4:
     PERMITTED["dialer"].add("connect_inherited")
+    PERMITTED["shipper"].add("connect_inherited")
 if os.geteuid() != 0:  # one uid for all, so that file modes say nothing; the dialer has no Unix socket that it could connect
     PERMITTED["dialer"].add("connect_edge")
+    PERMITTED["shipper"].add("connect_edge")
 # Killed at once is the rule. These may come back with an error instead, because Landlock or file permissions refuse them.
 REFUSED = {
     "authd": {"open_passwd", "open_cmdline", "open_mem", "create_tmp", "open_beneath", "unlink"},
     "auditd": {"open_passwd", "open_cmdline", "open_mem", "create_tmp", "open_beneath", "unlink", "rename"},
     "dialer": {"connect_edge", "connect_abstract", "connect_inherited"},
+    "shipper": {"connect_edge", "connect_abstract", "connect_inherited", "open_passwd", "open_cmdline", "open_beneath"},
 }
 # Kernels from 6.12 on let these by every filter: they are for the kernel's own trampolines and fail for anybody else.
 UNFILTERED = {"335", "336", "uretprobe", "uprobe"}

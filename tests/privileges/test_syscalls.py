@@ -13,16 +13,18 @@ import signal
 
 import pytest
 
+import postgres
 from gateway import INSTRUMENTED, ROOT, Gateway, Provider, scratch, wait_for
 
 pytestmark = [
     pytest.mark.skipif(INSTRUMENTED, reason="instrumented builds have no sandbox"),
     pytest.mark.skipif(not shutil.which("strace"), reason="needs strace"),
+    pytest.mark.skipif(postgres.MISSING, reason="needs Debian's postgresql"),
     pytest.mark.skipif(os.geteuid() != 0, reason="follows processes into uids of their own"),
 ]
 
-ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier"]
-PROGRAMS = {"keyvault-egress": "egress", "keyvault-dialer": "dialer"}
+ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier", "shipper"]
+PROGRAMS = {"keyvault-egress": "egress", "keyvault-dialer": "dialer", "audit-shipper": "shipper"}
 
 # Permitted and not seen: why it stays. An entry that is no longer permitted is a mistake, too.
 ANYWHERE = {
@@ -44,6 +46,7 @@ REVIEWED = {
     "auditd": {name: "libc's other spelling" for name in ("fstat", "newfstatat", "renameat2")}
               | {"lseek": "libc", "fcntl": "libc: a folder that is read", "unlinkat": "a segment that could not be prepared",
                  "madvise": "malloc() of threads", "mprotect": "malloc() of threads", "exit": "a thread", "sched_yield": "libuv"},
+    "shipper": {"fstat": "what newer versions of libc make of fstat()"},
     "classifier": {"fstat": "what newer versions of libc make of fstat()", "newfstatat": "what older versions of libc make of fstat()"},
 }
 CALLS_MAX = {"keyvault": 31, "egress": 32}
@@ -135,17 +138,27 @@ def read_traces(folder):
     return {role: +counter for role, counter in used.items()}
 
 
+def passfile(db):
+    """As libpq wants it, for the shipper."""
+    db.role("mirror")
+    path = db.write("pgpass", f"*:*:*:mirror:{db.passwords['mirror']}\n")
+    os.chown(path, 62109, 62109)
+    return path
+
+
 @pytest.fixture(scope="module")
 def used():
-    with scratch() as folder, Provider(folder) as provider:
+    with scratch() as folder, Provider(folder) as provider, postgres.Postgres(folder) as db:
         traces = os.path.join(folder, "traces")
         os.makedirs(traces)
         settings = {"router": {"reply_timeout_ms": 500, "stall_timeout_ms": 500}, "authd": {"guard_email": "redact"},
-                    "auditd": {"segment_bytes": 65536}}
+                    "auditd": {"segment_bytes": 65536},
+                    "shipper": {"postgres": db.conninfo("mirror", passfile=passfile(db))}}
         strace = ["strace", "-D", "-ff", "-qq", "-s0", "-e", "signal=none", "-o", os.path.join(traces, "t")]
         gateway = Gateway(folder, provider, settings=settings, prefix=strace)
         with gateway:
             gateway.prepare()
+            db.sql(gateway.cli("audit", "mirror-schema").stdout.decode() + "GRANT bulkhead_shipper TO mirror")
             talk(gateway)
             administer(gateway)
             fall(gateway)

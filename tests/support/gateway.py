@@ -32,6 +32,7 @@ PROVIDER_KEY = 'sk-test-Zm9v/bar+baz="quux\\%41-' + "0123456789abcdef"
 
 DAEMONS = {"router": "router", "authd": "authd", "keyvault": "keyvault", "egress": "keyvault-egress",
            "dialer": "keyvault-dialer", "auditd": "auditd", "classifier": "classifier"}
+PROGRAMS = {**DAEMONS, "shipper": "audit-shipper"}  # with what runs only where it is configured
 
 
 class Late(AssertionError):
@@ -335,7 +336,7 @@ class Gateway:
         found = {}
         for pid in children_of(self.process.pid) if self.process else []:
             program = proc_read(pid, "comm").decode().strip()  # not exe, which hides what is not dumpable from its own user
-            for name, binary in DAEMONS.items():
+            for name, binary in PROGRAMS.items():
                 if program == binary and is_alive(pid):
                     found[pid] = name
         return found if daemon is None else sorted(pid for pid, name in found.items() if name == daemon)
@@ -353,6 +354,10 @@ class Gateway:
 
     def status(self):
         return self.cli_json("status")
+
+    def status_anyway(self):
+        """Of all daemons, ready or not."""
+        return json.loads(self.cli("status", "--json", check=False).stdout)
 
     def open_vault(self):
         self.cli("vault", "init")
