@@ -6,7 +6,7 @@ _bulkhead()
 	"") words="up run status vault key audit config version help --json -c" ;;
 	vault) words="init unseal seal backup restore status add sync list rm rotate import-fernet export-fernet rotate-fernet " ;;
 	key) words="create list revoke " ;;
-	audit) words="tail search show stats gaps export verify prove check-proof consistency " ;;
+	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror " ;;
 	config) words="check show " ;;
 	"up"*) words="--json" ;;
 	"run"*) words="--json --worker" ;;
@@ -38,6 +38,8 @@ _bulkhead()
 	"audit prove"*) words="--json --log --output" ;;
 	"audit check-proof"*) words="--json --vkey --policy" ;;
 	"audit consistency"*) words="--json --log --vkey" ;;
+	"audit mirror-schema"*) words="--json" ;;
+	"audit verify-mirror"*) words="--json --postgres --password-file --log --vkey" ;;
 	"config check"*) words="--json" ;;
 	"config show"*) words="--json --providers --example --markdown" ;;
 	"version"*) words="--json" ;;
