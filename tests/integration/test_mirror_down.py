@@ -27,7 +27,7 @@ def db(tmp_path_factory):
 def gateway(new_gateway, db):
     """Started while its database is down."""
     password = db.role("mirror")
-    db.kill()
+    db.kill()  # and started by the first test: these belong together
     return new_gateway(workers=1, settings={"shipper": {"postgres": db.conninfo("mirror"), "password_file": password, "batch_rows": 7}})
 
 
