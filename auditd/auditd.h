@@ -5,6 +5,7 @@
  *   producers.c   EVENT, GAP -> leaves -> writer -> RECORDED        router, authd, keyvault, egress
  *   checkpoint.c  tree -> SIGN_CHECKPOINT -> checkpoint              keyvault
  *   reader.c      AUDIT_READ                                         cli
+ *   receipts.c    RECEIPT_FIND -> RECEIPT_FOUND                      authd, cli
  *   writer.c      group commit over ledger.c
  *   readonly.c    what is left when the log cannot be written
  *
@@ -12,6 +13,7 @@
  */
 #pragma once
 
+#include "auditd/receipts.h"
 #include "auditd/writer.h"
 #include "common/config.h"
 #include "common/daemon.h"
@@ -81,6 +83,7 @@ struct auditd {
 		uv_work_t work;
 		uv_timer_t timer;
 	} readonly;
+	struct receipts receipts;
 	uint64_t gaps, overruns;
 };
 

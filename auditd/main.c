@@ -48,8 +48,9 @@ static void on_idle(void *ctx)
 	struct auditd *a = ctx;
 
 	readers_answer(a);
+	receipts_answer(a);
 	checkpoint_consider(a);
-	if (a->daemon.draining && writer_quiet(&a->writer) && !a->checkpointer.working)
+	if (a->daemon.draining && writer_quiet(&a->writer) && !a->checkpointer.working && !a->receipts.job.running)
 		daemon_stop(&a->daemon);
 }
 
@@ -156,6 +157,8 @@ static int auditd_start(struct auditd *a, int argc, char **argv)
 	if (!r)
 		r = readers_serve(a);
 	if (!r)
+		r = receipts_init(a);
+	if (!r)
 		r = checkpoint_connect(a);
 	if (!r && a->ledger->unwritable)
 		r = readonly_serve(a);
@@ -180,9 +183,11 @@ int main(int argc, char **argv)
 	checkpoint_close(a);
 	readers_close(a);
 	readonly_close(a);
+	receipts_close(a);
 	writer_close(&a->writer);
 	daemon_deinit(&a->daemon);
 	writer_deinit(&a->writer);
+	receipts_deinit(a);
 	a->ledger = ledger_close(a->ledger);
 	config_deinit(&a->config);
 	free(a);

@@ -87,7 +87,7 @@ static void on_producer_close(void *ctx, struct ipc_conn *conn)
 {
 	struct producer *p = ipc_conn_ctx(conn);
 
-	(void)ctx;
+	receipts_forget(((struct producer_edge *)ctx)->a, conn);
 	if (p && p->conn == conn)
 		p->conn = NULL;
 }
@@ -185,9 +185,15 @@ static int handle_gap(void *ctx, struct ipc_conn *conn, uint64_t id, const void 
 	return producers_hold_back(a, conn, producers_accept_gap(a, p, m->last_seq, causes[m->cause]));
 }
 
+static int handle_receipt_find(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	return receipts_handle_owner(((struct producer_edge *)ctx)->a, conn, id, msg, fd);
+}
+
 static const struct ipc_row producer_rows[] = {
 	{PROTO_EVENT, handle_event},
 	{PROTO_GAP, handle_gap},
+	{PROTO_RECEIPT_FIND, handle_receipt_find}, /* authd's to say: messages.def */
 };
 
 #define PRODUCER_SPEC(ROLE)                                                                \

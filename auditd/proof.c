@@ -67,7 +67,7 @@ static int proof_leaf(int dir, uint64_t index, uint64_t size, struct span *ret_l
 	return 0;
 }
 
-static int proof_make_in(int dir, uint64_t index, const struct checkpoint *cp, struct span note, struct buf *to)
+static int proof_make_of(int dir, uint64_t index, const struct checkpoint *cp, struct span note, struct buf *to)
 {
 	struct tile_source *tiles = malloc(sizeof(*tiles));
 	struct merkle_proof proof;
@@ -102,36 +102,66 @@ struct span proof_note_text(struct span note)
 	return SPAN_NULL;
 }
 
-/* The folder, and the checkpoint in it. 0, PROOF_E_MISSING or negative. */
+/* The published checkpoint. 0 and *ret_note, which is the caller's to free, PROOF_E_MISSING or negative. */
+static int proof_checkpoint(int dir, struct checkpoint *ret_cp, uint8_t **ret_note, size_t *ret_len)
+{
+	int r = tile_slurp(dir, "checkpoint", PROOF_NOTE_MAX, ret_note, ret_len);
+	if (!r && checkpoint_parse(proof_note_text(span_of(*ret_note, *ret_len)), ret_cp)) {
+		free(*ret_note);
+		r = PROOF_E_MISSING;
+	}
+	return r > 0 ? PROOF_E_MISSING : r;
+}
+
+/* The folder, and the checkpoint in it. As above. */
 static int proof_open(const char *path, int *ret_dir, struct checkpoint *ret_cp, uint8_t **ret_note, size_t *ret_len)
 {
 	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (dir < 0)
 		return -errno;
-	int r = tile_slurp(dir, "checkpoint", PROOF_NOTE_MAX, ret_note, ret_len);
-	if (!r && checkpoint_parse(proof_note_text(span_of(*ret_note, *ret_len)), ret_cp)) {
-		free(*ret_note);
-		r = PROOF_E_MISSING;
-	}
+	int r = proof_checkpoint(dir, ret_cp, ret_note, ret_len);
 	if (r)
 		(void)close(dir);
 	*ret_dir = dir;
-	return r > 0 ? PROOF_E_MISSING : r;
+	return r;
 }
 
-int proof_make(const char *path, uint64_t index, struct buf *to)
+int proof_signed_size(int dir, uint64_t *ret_size)
 {
 	struct checkpoint cp;
 	uint8_t *note;
 	size_t len;
-	int dir;
 
-	int r = proof_open(path, &dir, &cp, &note, &len);
+	int r = proof_checkpoint(dir, &cp, &note, &len);
 	if (r)
 		return r;
-	r = index < cp.size ? proof_make_in(dir, index, &cp, span_of(note, len), to) : PROOF_E_MISSING;
+	*ret_size = cp.size;
 	free(note);
+	return 0;
+}
+
+int proof_make_in(int dir, uint64_t index, struct buf *to)
+{
+	struct checkpoint cp;
+	uint8_t *note;
+	size_t len;
+
+	int r = proof_checkpoint(dir, &cp, &note, &len);
+	if (r)
+		return r;
+	r = index < cp.size ? proof_make_of(dir, index, &cp, span_of(note, len), to) : PROOF_E_MISSING;
+	free(note);
+	return r;
+}
+
+int proof_make(const char *path, uint64_t index, struct buf *to)
+{
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return -errno;
+	int r = proof_make_in(dir, index, to);
 	(void)close(dir);
 	return r;
 }

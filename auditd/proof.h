@@ -33,6 +33,9 @@ struct proof {
 
 /* The proof of entry `index` in the log folder's checkpoint. 0, PROOF_E_MISSING, PROOF_E_DAMAGED or negative. */
 MUST_USE int proof_make(const char *path, uint64_t index, struct buf *to);
+/* The same in an open folder, and the size that its checkpoint has. 0, PROOF_E_* as above or negative. */
+MUST_USE int proof_make_in(int dir, uint64_t index, struct buf *to);
+MUST_USE int proof_signed_size(int dir, uint64_t *ret_size);
 /* Signature, origin, and that the leaf is entry `index` of the signed tree. 0, PROOF_E_MALFORMED or PROOF_E_INVALID. */
 MUST_USE int proof_check(struct span text, const struct note_key *key, struct proof *ret);
 /* The same, and the policy's quorum; a NULL key: the policy's logs. Also PROOF_E_QUORUM. */

@@ -100,6 +100,7 @@ static void on_reader_close(void *ctx, struct ipc_conn *conn)
 {
 	struct auditd *a = ctx;
 
+	receipts_forget(a, conn);
 	for (size_t i = 0; i < ARRAY_LEN(a->readers); i++)
 		if (a->readers[i].conn == conn)
 			a->readers[i].conn = NULL;
@@ -107,6 +108,7 @@ static void on_reader_close(void *ctx, struct ipc_conn *conn)
 
 static const struct ipc_row reader_rows[] = {
 	{PROTO_AUDIT_READ, handle_audit_read},
+	{PROTO_RECEIPT_FIND, receipts_handle_operator},
 };
 
 static const struct ipc_edge_spec reader_spec = {

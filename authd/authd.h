@@ -21,6 +21,8 @@ struct authd {
 	struct ipc_edge *routers, *admin, *keyvault;
 	struct list operations; /* of operators, waiting for the log; admin.c */
 	size_t n_operations;
+	struct list receipts; /* of routers, waiting for auditd; receipts.c */
+	size_t n_receipts;
 	uint64_t settled, tokens_in, tokens_out; /* counters, since start */
 };
 
@@ -36,6 +38,7 @@ MUST_USE int authd_tell_revoked(struct authd *a, const char *key_id);
 /* Readiness follows from what the vault has given; routers are told. */
 void authd_update_ready(struct authd *a);
 struct authorize_now authd_now(const struct authd *a);
+bool authd_request_id_valid(struct span id);
 /* A daemon.metrics function. */
 void authd_metrics(void *ctx, char *to, size_t cap);
 
@@ -47,6 +50,11 @@ enum authd_err {
 };
 /* Every sealed credential that is live, to the core. 0, AUTHD_E_GONE or negative. */
 MUST_USE int authd_send_credentials(struct authd *a, struct ipc_conn *conn, size_t *ret_rows);
+
+/* ---- receipts.c: what was answered to whom ---- */
+
+ipc_handler receipts_handle;
+void receipts_forget(struct authd *a, const struct ipc_conn *router);
 
 /* ---- admin.c: the operator's requests ---- */
 

@@ -179,6 +179,27 @@ static void authorize_fill_permit(const struct authorize *a, const struct proto_
 	answer->permit.routes = (struct proto_list){.items = answer->routes, .count = answer->plan.n};
 }
 
+/* Looks at the limit only. REASON_NONE or RATE_LIMITED; its state goes into `deny`. */
+static int authorize_limit(struct authorize *a, uint64_t limit, uint64_t now_ms, struct ratelimit_verdict *v,
+			   struct authorize_answer *answer)
+{
+	ratelimit_look(a->limits, span_str(answer->key->id), limit, now_ms, v);
+	answer->deny.limit = limit;
+	answer->deny.remaining = v->remaining;
+	answer->deny.reset_ms = v->reset_ms;
+	answer->deny.retry_after_ms = v->retry_after_ms;
+	return v->admitted ? REASON_NONE : REASON_RATE_LIMITED;
+}
+
+static int authorize_take(struct authorize *a, uint64_t limit, uint64_t now_ms, struct ratelimit_verdict *v,
+			  const struct authorize_answer *answer)
+{
+	int r = ratelimit_take(a->limits, span_str(answer->key->id), limit, now_ms, v);
+
+	assert(r || v->admitted);
+	return r == RATELIMIT_E_FULL ? REASON_OVERLOADED : r;
+}
+
 /* The table of authorize.h from the third line on. The key is known; the limit's state goes into `deny` as soon as it
  * is. */
 static int authorize_call(struct authorize *a, const struct proto_authorize *q, unsigned lane, struct authorize_now now,
@@ -189,24 +210,18 @@ static int authorize_call(struct authorize *a, const struct proto_authorize *q, 
 	struct ratelimit_verdict v;
 	int r = authorize_scope(a, q, key);
 
+	if (!r)
+		r = authorize_limit(a, limit, now.monotonic_ms, &v, answer);
 	if (r)
 		return r;
-	ratelimit_look(a->limits, span_str(key->id), limit, now.monotonic_ms, &v);
-	answer->deny.limit = limit;
-	answer->deny.remaining = v.remaining;
-	answer->deny.reset_ms = v.reset_ms;
-	answer->deny.retry_after_ms = v.retry_after_ms;
-	if (!v.admitted)
-		return REASON_RATE_LIMITED;
 	r = authorize_routes(a, q, key, &answer->plan);
 	if (r)
 		return r;
 	if (!grants_lane_up(&a->grants, lane))
 		return REASON_EGRESS_GONE;
-	r = ratelimit_take(a->limits, span_str(key->id), limit, now.monotonic_ms, &v);
+	r = authorize_take(a, limit, now.monotonic_ms, &v, answer);
 	if (r)
-		return r == RATELIMIT_E_FULL ? REASON_OVERLOADED : r;
-	assert(v.admitted);
+		return r;
 	authorize_fill_permit(a, q, limit, &v, answer);
 	return authorize_mint(a, q, lane, now, answer);
 }
@@ -247,6 +262,24 @@ int authorize(struct authorize *a, const struct proto_authorize *q, unsigned lan
 	if (r == 0 && ret_answer->reason == REASON_NONE)
 		a->permits++;
 	return r;
+}
+
+int authorize_receipt(struct authorize *a, struct span credential, struct authorize_now now,
+		      struct authorize_answer *ret_answer)
+{
+	struct ratelimit_verdict v;
+	int r = authorize_key(a, credential, now, ret_answer);
+
+	if (r || ret_answer->reason != REASON_NONE)
+		return r;
+	uint64_t limit = ret_answer->key->rpm ? ret_answer->key->rpm : a->rpm_default;
+	r = authorize_limit(a, limit, now.monotonic_ms, &v, ret_answer);
+	if (!r)
+		r = authorize_take(a, limit, now.monotonic_ms, &v, ret_answer);
+	ret_answer->permit.limit = limit;
+	ret_answer->permit.remaining = v.remaining;
+	ret_answer->permit.reset_ms = v.reset_ms;
+	return authorize_conclude(a, r, ret_answer);
 }
 
 int authorize_renew(struct authorize *a, struct span stale, unsigned lane, struct authorize_now now,

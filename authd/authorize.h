@@ -77,3 +77,6 @@ MUST_USE int authorize_renew(struct authorize *a, struct span stale, unsigned la
  * set. */
 MUST_USE int authorize_key(struct authorize *a, struct span credential, struct authorize_now now,
 			   struct authorize_answer *ret_answer);
+/* Likewise, and takes one from its limit: for GET /v1/receipts. On reason NONE, the limit's state is in `permit`. */
+MUST_USE int authorize_receipt(struct authorize *a, struct span credential, struct authorize_now now,
+			       struct authorize_answer *ret_answer);

@@ -6,6 +6,7 @@
  *                 RENEW      -> RENEWED | DENY
  *                 MODELS     -> MODELS_REP | DENY
  *                 SETTLE
+ *                 RECEIPT    -> RECEIPT_REP | DENY; see receipts.c
  *      keyvault   PEPPER, SEALED                      <- CREDENTIAL_LOAD, CREDENTIALS_SENT, CREDENTIAL_DROP
  *                 EDGE_KEY                    -> EDGE_KEY_KNOWN
  *                 CREDENTIAL_RESEAL           -> CREDENTIAL_LOAD | CREDENTIAL_DROP
@@ -69,7 +70,7 @@ void authd_update_ready(struct authd *a)
 /* ---- routers ---- */
 
 /* As R-07 wants it; a router that lets another one through is broken. */
-static bool dispatch_request_id_valid(struct span id)
+bool authd_request_id_valid(struct span id)
 {
 	for (size_t i = 0; i < id.len; i++) {
 		uint8_t c = id.p[i];
@@ -86,7 +87,7 @@ static int handle_authorize(void *ctx, struct ipc_conn *conn, uint64_t id, const
 	struct authd *a = ctx;
 
 	(void)fd;
-	if (!dispatch_request_id_valid(m->request_id))
+	if (!authd_request_id_valid(m->request_id))
 		return IPC_E_VIOLATION;
 	int r = authorize(&a->authorize, m, ipc_conn_worker(conn), authd_now(a), &a->answer);
 	if (r)
@@ -119,7 +120,7 @@ static int handle_models(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	struct authd *a = ctx;
 
 	(void)fd;
-	if (!dispatch_request_id_valid(m->request_id))
+	if (!authd_request_id_valid(m->request_id))
 		return IPC_E_VIOLATION;
 	int r = authorize_key(&a->authorize, m->credential, authd_now(a), &a->answer);
 	if (r)
@@ -188,6 +189,11 @@ static void on_router_open(void *ctx, struct ipc_conn *conn)
 	free(keys);
 	if (r < 0)
 		ipc_drop(conn, "could not be told what was revoked");
+}
+
+static void on_router_close(void *ctx, struct ipc_conn *conn)
+{
+	receipts_forget(ctx, conn);
 }
 
 /* ---- the core ---- */
@@ -299,10 +305,8 @@ static int handle_credential_reseal(void *ctx, struct ipc_conn *conn, uint64_t i
 int authd_serve(struct authd *a)
 {
 	static const struct ipc_row router_rows[] = {
-		{PROTO_AUTHORIZE, handle_authorize},
-		{PROTO_RENEW, handle_renew},
-		{PROTO_MODELS, handle_models},
-		{PROTO_SETTLE, handle_settle},
+		{PROTO_AUTHORIZE, handle_authorize}, {PROTO_RENEW, handle_renew},      {PROTO_MODELS, handle_models},
+		{PROTO_SETTLE, handle_settle},       {PROTO_RECEIPT, receipts_handle},
 	};
 	static const struct ipc_row keyvault_rows[] = {
 		{PROTO_PEPPER, handle_pepper},
@@ -317,6 +321,7 @@ int authd_serve(struct authd *a)
 						    .rows = router_rows,
 						    .n_rows = ARRAY_LEN(router_rows),
 						    .on_open = on_router_open,
+						    .on_close = on_router_close,
 						    .conns_max = 128};
 	static const struct ipc_edge_spec keyvault = {.peer = ROLE_KEYVAULT,
 						      .rows = keyvault_rows,

@@ -72,6 +72,7 @@ static int authd_prepare(struct authd *a)
 					 (uint64_t)a->config.authd.guard_phone << (2 * CLASS_PHONE) |
 					 (uint64_t)a->config.authd.guard_card << (2 * CLASS_CARD)};
 	list_init(&a->operations);
+	list_init(&a->receipts);
 	int r = cache_new(CACHE_KNOWN_MAX, CACHE_UNKNOWN_MAX, &z->cache);
 	if (!r)
 		r = ratelimit_new(RATELIMIT_BYTES_MAX, &z->limits);

@@ -1,5 +1,5 @@
 SRC_authd := authd/token.c authd/ratelimit.c authd/store_sqlite.c authd/store_sqlite_credentials.c authd/cache.c authd/credentials.c authd/models.c authd/grants.c authd/authorize.c \
-	authd/dispatch.c authd/admin.c authd/admin_credentials.c authd/resealed.c
+	authd/dispatch.c authd/admin.c authd/admin_credentials.c authd/resealed.c authd/receipts.c
 $(eval $(call library,authd,$(SRC_authd)))
 $(eval $(call program,authd,authd/main.c,authd common proto,libuv libsodium nettle msgpack sqlite3))
 $(eval $(call unit,authd/token,authd common,libsodium nettle jansson))

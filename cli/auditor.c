@@ -8,6 +8,7 @@
 #include "cli/audit.h"
 #include "cli/args.h"
 #include "cli/audit_reader.h"
+#include "cli/receipt.h"
 
 const struct cli_program cli_program = {
 	.name = "bulkhead-audit",
@@ -22,6 +23,7 @@ const struct cli_command cli_commands[] = {
 #define AUDIT(words, ...) { words, __VA_ARGS__ },
 #include "cli/audit.def"
 #undef AUDIT
+	RECEIPT_VERIFY,
 	{ "version", "", 0, 0, "Version and schema.", cmd_version, { { 0 } } },
 	{ "help", "[COMMAND]", 0, 1, "This text, or a command's options.", cmd_auditor_help, { { 0 } } },
 };

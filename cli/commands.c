@@ -2,6 +2,7 @@
 /* The commands, in the order of `bulkhead help`. docs/bulkhead.1 and packaging/bulkhead.bash are checked against this
  * table. */
 #include "cli/audit.h"
+#include "cli/receipt.h"
 
 /* clang-format off */
 const struct cli_command cli_commands[] = {
@@ -75,6 +76,8 @@ const struct cli_command cli_commands[] = {
 		{ "--password-file", "FILE", "File with that role's password; else as libpq finds one." },
 		{ "--log", "DIR", "The log's folder; the configuration's if not given." },
 		{ "--vkey", "VKEY", "The verifier key to trust; the one kept beside the log if not given." } } },
+	{ "receipt get", "REQUEST", 1, 1, "The receipt of an answer, whoever's; clients ask /v1/receipts/REQUEST.", cmd_receipt_get, { { 0 } } },
+	RECEIPT_VERIFY,
 	{ "config check", "", 0, 0, "Read the configuration and say what is wrong with it.", cmd_config_check, { { 0 } } },
 	{ "config show", "", 0, 0, "The configuration in effect, defaults and overrides included.", cmd_config_show, {
 		{ "--providers", NULL, "The providers that need no more than a name." },

@@ -218,6 +218,11 @@ static void audit_client_farewell(void *ctx)
 
 /* ---- what producers call ---- */
 
+struct ipc_conn *audit_client_conn(struct audit_client *c)
+{
+	return ipc_edge_conn(c->edge);
+}
+
 static void on_audit_timer_closed(uv_handle_t *handle)
 {
 	struct audit_client *c = handle->data;

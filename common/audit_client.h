@@ -29,6 +29,8 @@ MUST_USE int audit_client_new(struct ipc *ipc, size_t events_max, const uint8_t 
 			      struct audit_client **ret_client);
 /* Before daemon_deinit(), after which the last of it is gone. Whoever still waits is told false. NULL is fine. */
 struct audit_client *audit_client_free(struct audit_client *c);
+/* auditd, for questions of one's own; NULL while it is away. */
+struct ipc_conn *audit_client_conn(struct audit_client *c);
 /* Data plane: takes a copy; seq and time_ns are filled in, and what the event's row has not is left out. Cannot fail
  * visibly. */
 void audit_record(struct audit_client *c, const struct proto_event *event);

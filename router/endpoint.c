@@ -15,22 +15,46 @@ struct endpoint_row {
 };
 
 static const struct endpoint_row endpoints[] = {
-#define ENDPOINT(NAME, number, method, path, suffix, body) {path, method, {ENDPOINT_KIND_API, number, body}},
+#define ENDPOINT(NAME, number, method, path, suffix, body) {path, method, {ENDPOINT_KIND_API, number, body, SPAN_NULL}},
 #include "proto/endpoints.def"
 #undef ENDPOINT
-	{"/", GET, {ENDPOINT_KIND_ROOT, 0, false}},
-	{"/healthz", GET, {ENDPOINT_KIND_HEALTHZ, 0, false}},
-	{"/readyz", GET, {ENDPOINT_KIND_READYZ, 0, false}},
+	{"/", GET, {ENDPOINT_KIND_ROOT, 0, false, SPAN_NULL}},
+	{"/healthz", GET, {ENDPOINT_KIND_HEALTHZ, 0, false, SPAN_NULL}},
+	{"/readyz", GET, {ENDPOINT_KIND_READYZ, 0, false, SPAN_NULL}},
 };
 
-static bool endpoint_is(const struct endpoint_row *row, struct span path)
+bool endpoint_id_valid(struct span id)
+{
+	for (size_t i = 0; i < id.len; i++) {
+		uint8_t c = id.p[i], lower = c | 0x20;
+		if (!(c >= '0' && c <= '9') && !(lower >= 'a' && lower <= 'z') && c != '-')
+			return false;
+	}
+	return id.len > 0 && id.len <= ENDPOINT_ID_BYTES_MAX;
+}
+
+/* `row` in full, or up to its slash and an id behind it. */
+static bool endpoint_reads(const char *row, struct span path, struct span *ret_id)
+{
+	size_t len = strlen(row);
+
+	*ret_id = SPAN_NULL;
+	if (row[len - 1] != '/' || len == 1)
+		return span_eq_str(path, row);
+	if (path.len <= len || memcmp(path.p, row, len) != 0)
+		return false;
+	*ret_id = span_of(path.p + len, path.len - len);
+	return endpoint_id_valid(*ret_id);
+}
+
+static bool endpoint_is(const struct endpoint_row *row, struct span path, struct span *ret_id)
 {
 	static const char version[] = "/v1";
 
-	if (span_eq_str(path, row->path))
+	if (endpoint_reads(row->path, path, ret_id))
 		return true;
 	return row->match.kind == ENDPOINT_KIND_API && strncmp(row->path, version, sizeof(version) - 1) == 0 &&
-	       span_eq_str(path, row->path + sizeof(version) - 1);
+	       endpoint_reads(row->path + sizeof(version) - 1, path, ret_id);
 }
 
 static bool endpoint_takes(const struct endpoint_row *row, enum http_method method)
@@ -61,14 +85,16 @@ static bool query_has_key(struct span query)
 enum reason endpoint_match(const struct http_head *head, struct endpoint_match *ret_match)
 {
 	enum reason reason = REASON_NOT_FOUND;
+	struct span id;
 
 	if (query_has_key(head->query))
 		return REASON_KEY_IN_QUERY;
 	for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
-		if (!endpoint_is(&endpoints[i], head->path))
+		if (!endpoint_is(&endpoints[i], head->path, &id))
 			continue;
 		if (endpoint_takes(&endpoints[i], head->method)) {
 			*ret_match = endpoints[i].match;
+			ret_match->id = id;
 			return REASON_NONE;
 		}
 		reason = REASON_METHOD_NOT_ALLOWED;

@@ -16,7 +16,12 @@ struct endpoint_match {
 	enum endpoint_kind kind;
 	enum endpoint endpoint; /* of KIND_API */
 	bool has_body;
+	struct span id; /* the piece behind a path that ends with a slash, else SPAN_NULL; a view of the head */
 };
+
+#define ENDPOINT_ID_BYTES_MAX 64
+/* [A-Za-z0-9-]{1,64}: a request's id, whoever made it. */
+bool endpoint_id_valid(struct span id);
 
 /* REASON_NONE, NOT_FOUND, METHOD_NOT_ALLOWED or KEY_IN_QUERY. */
 MUST_USE enum reason endpoint_match(const struct http_head *head, struct endpoint_match *ret_match);

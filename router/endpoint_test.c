@@ -22,6 +22,19 @@ static enum reason match(const char *method, const char *target, struct endpoint
 	return endpoint_match(&h, m);
 }
 
+#define ID64 "0123456789abcdef-123456789abcdef0123456789ABCDEF0123456789abcdef"
+
+static void test_ids(void **state)
+{
+	struct endpoint_match m;
+
+	(void)state;
+	assert_int_equal(match("GET", "/v1/receipts/5f-0aZ?a=b", &m), REASON_NONE);
+	assert_true(span_eq_str(m.id, "5f-0aZ"));
+	assert_int_equal(match("GET", "/v1/models", &m), REASON_NONE);
+	assert_null(m.id.p);
+}
+
 static void test_paths(void **state)
 {
 	static const struct {
@@ -57,6 +70,16 @@ static void test_paths(void **state)
 		{"GET", "/v1/models?api_key", REASON_KEY_IN_QUERY, NULL},
 		{"GET", "/v1/models?monkey=1&", REASON_NONE, "/v1/models"},
 		{"GET", "/v1/models?", REASON_NONE, "/v1/models"},
+		{"GET", "/v1/receipts/5f-0aZ", REASON_NONE, "/v1/receipts/"},
+		{"GET", "/receipts/a?x=y", REASON_NONE, "/v1/receipts/"},
+		{"GET", "/v1/receipts/" ID64, REASON_NONE, "/v1/receipts/"},
+		{"GET", "/v1/receipts/" ID64 "a", REASON_NOT_FOUND, NULL},
+		{"GET", "/v1/receipts/", REASON_NOT_FOUND, NULL},
+		{"GET", "/v1/receipts", REASON_NOT_FOUND, NULL},
+		{"GET", "/v1/receipts/a/b", REASON_NOT_FOUND, NULL},
+		{"GET", "/v1/receipts/a%62", REASON_NOT_FOUND, NULL},
+		{"GET", "/v1/receipts/..", REASON_NOT_FOUND, NULL},
+		{"POST", "/v1/receipts/a", REASON_METHOD_NOT_ALLOWED, NULL},
 	};
 	struct endpoint_match m;
 
@@ -100,6 +123,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_credential),
 	};
 

@@ -55,6 +55,14 @@ static void on_models_reply(void *ctx, enum ipc_outcome outcome, const struct pr
 	peers_authd_reply(ctx, outcome, desc, msg, PROTO_MODELS_REP, (struct event){.kind = EV_MODELS, .models = msg});
 }
 
+static void on_receipt_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg,
+			     int fd)
+{
+	(void)fd;
+	peers_authd_reply(ctx, outcome, desc, msg, PROTO_RECEIPT_REP,
+			  (struct event){.kind = EV_RECEIPT, .receipt = msg});
+}
+
 static void on_classifier_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg,
 				int fd)
 {
@@ -189,6 +197,11 @@ int peers_renew(struct peers *p, struct request *r, const struct proto_renew *as
 int peers_models(struct peers *p, struct request *r, const struct proto_models *ask)
 {
 	return peers_ask(p->authd, r, PROTO_MODELS, ask, -1, r->all->limits.authorize_ms, on_models_reply);
+}
+
+int peers_receipt(struct peers *p, struct request *r, const struct proto_receipt *ask)
+{
+	return peers_ask(p->authd, r, PROTO_RECEIPT, ask, -1, r->all->limits.authorize_ms, on_receipt_reply);
 }
 
 int peers_scan(struct peers *p, struct request *r, const struct proto_scan *ask, int fd)

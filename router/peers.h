@@ -12,6 +12,7 @@ struct ipc;
 struct peers;
 struct proto_authorize;
 struct proto_models;
+struct proto_receipt;
 struct proto_renew;
 struct proto_scan;
 struct proto_settle;
@@ -36,6 +37,8 @@ MUST_USE int peers_authorize(struct peers *p, struct request *r, const struct pr
 MUST_USE int peers_renew(struct peers *p, struct request *r, const struct proto_renew *ask);
 /* EV_MODELS, EV_DENY, EV_PEER_LOST. */
 MUST_USE int peers_models(struct peers *p, struct request *r, const struct proto_models *ask);
+/* EV_RECEIPT, EV_DENY, EV_PEER_LOST. */
+MUST_USE int peers_receipt(struct peers *p, struct request *r, const struct proto_receipt *ask);
 /* EV_VERDICT, EV_PEER_LOST. `fd`: the body's, consumed in every case, or -1. */
 MUST_USE int peers_scan(struct peers *p, struct request *r, const struct proto_scan *ask, int fd);
 /* The classifier's answer made no sense: it is dropped. */

@@ -122,6 +122,9 @@ static enum request_state authorize(struct request *r, const struct event *ev)
 	case EV_MODELS:
 		answer_models(r, ev->models);
 		return REQUEST_ANSWER;
+	case EV_RECEIPT:
+		answer_receipt(r, ev->receipt);
+		return REQUEST_ANSWER;
 	case EV_DENY:
 		return refuse(r, plan_deny(r, ev->deny));
 	case EV_PEER_LOST:

@@ -24,8 +24,9 @@ struct client;
 struct request_ask {
 	struct endpoint_match endpoint;
 	bool has_endpoint, http11, bodiless, keep_alive, expect_continue;
-	size_t n_fields, fields_bytes; /* packed, at the front of `words`; the credential follows */
-	size_t model_at, model_bytes;  /* the model's raw text in the body */
+	size_t n_fields, fields_bytes;      /* packed, at the front of `words`; the credential follows */
+	size_t model_at, model_bytes;       /* the model's raw text in the body */
+	char id[ENDPOINT_ID_BYTES_MAX + 1]; /* of the request that this one is about */
 };
 
 /* What authd said. */

@@ -57,7 +57,7 @@ enum reason answer_local(struct request *r)
 	enum reason unready = readyz ? requests_unready(r->all) : REASON_NONE;
 	struct http_write w;
 
-	if (unready || r->reply.ended) /* ended: the list of models is already there */
+	if (unready || r->reply.ended) /* ended: the list of models or a receipt is already there */
 		return unready;
 	answer_begin(r, 200, &w);
 	http_write_field(&w, "content-type", SPAN_LIT("text/plain"));
@@ -93,4 +93,15 @@ void answer_models(struct request *r, const struct proto_models_rep *models)
 		e = buf_append_str(to, "]}\n");
 	record_whose(r, models->tenant, models->principal);
 	answer_end(r, w.r ? w.r : e);
+}
+
+void answer_receipt(struct request *r, const struct proto_receipt_rep *receipt)
+{
+	struct http_write w;
+
+	record_whose(r, receipt->tenant, receipt->principal);
+	plan_limit(r, receipt->limit, receipt->remaining, receipt->reset_ms);
+	answer_begin(r, 200, &w);
+	http_write_field(&w, "content-type", SPAN_LIT("text/plain; charset=utf-8"));
+	answer_end(r, w.r ? w.r : buf_append(&r->reply.body, receipt->receipt.p, receipt->receipt.len));
 }

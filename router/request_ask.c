@@ -82,16 +82,6 @@ static enum reason ask_refusal(int head_err)
 						     : REASON_BAD_REQUEST;
 }
 
-static bool ask_id_is_good(struct span id)
-{
-	for (size_t i = 0; i < id.len; i++) {
-		uint8_t c = id.p[i], lower = c | 0x20;
-		if (!(c >= '0' && c <= '9') && !(lower >= 'a' && lower <= 'z') && c != '-')
-			return false;
-	}
-	return id.len > 0 && id.len <= REQUEST_ID_BYTES_MAX;
-}
-
 /* Who it is for, as far as proxies that we trust say so. */
 static void ask_origin(struct request *r, const struct http_head *h)
 {
@@ -101,7 +91,7 @@ static void ask_origin(struct request *r, const struct http_head *h)
 		return;
 	struct span id = http_head_field(h, "x-request-id");
 	proxies_client(&r->all->trusted, peer, http_head_field(h, "x-forwarded-for"), r->record.address);
-	if (ask_id_is_good(id)) {
+	if (endpoint_id_valid(id)) {
 		memcpy(r->record.id, id.p, id.len);
 		r->record.id[id.len] = '\0';
 	}
@@ -156,6 +146,8 @@ static enum reason ask_check_head(struct request *r, const struct http_head *h)
 	if (reason)
 		return reason;
 	r->ask.has_endpoint = true;
+	record_text(r->ask.id, sizeof(r->ask.id), r->ask.endpoint.id);
+	r->ask.endpoint.id = SPAN_NULL; /* the head goes with this step */
 	if (body && !r->ask.endpoint.has_body)
 		return REASON_BAD_REQUEST;
 	if (h->content_length > BODY_BYTES_MAX)

@@ -46,6 +46,7 @@ enum event_kind {
 	EV_DENY,
 	EV_RENEWED,
 	EV_MODELS,
+	EV_RECEIPT,
 	EV_VERDICT,    /* the classifier's */
 	EV_PEER_LOST,  /* whoever was asked cannot answer */
 	EV_REPLY_HEAD, /* the egress's */
@@ -63,6 +64,7 @@ struct event {
 		const struct proto_deny *deny;
 		const struct proto_renewed *renewed;
 		const struct proto_models_rep *models;
+		const struct proto_receipt_rep *receipt;
 		const struct proto_verdict *verdict;
 		const struct proto_reply_head *reply_head;
 		const struct proto_end *end;

@@ -18,6 +18,7 @@ enum reason ask_body(struct request *r, bool *ret_done);
 /* ---- request_plan.c: what it may have, and by which way ---- */
 enum reason plan_ask(struct request *r);
 enum reason plan_permit(struct request *r, const struct proto_permit *permit);
+void plan_limit(struct request *r, uint64_t limit, uint64_t remaining, uint64_t reset_ms);
 enum reason plan_deny(struct request *r, const struct proto_deny *deny);
 /* Can authd help when an exchange broke so? Once a request, and only while no byte has reached a provider. */
 bool plan_may_renew(const struct request *r, enum reason reason, bool sent);
@@ -45,6 +46,7 @@ void answer_refusal(struct request *r);
 /* A page, or the list of models; else why it is refused. */
 enum reason answer_local(struct request *r);
 void answer_models(struct request *r, const struct proto_models_rep *models);
+void answer_receipt(struct request *r, const struct proto_receipt_rep *receipt);
 /* Begins a reply; the caller adds fields to *ret_w. */
 void answer_begin(struct request *r, unsigned status, struct http_write *ret_w);
 

@@ -13,7 +13,7 @@
 #include "router/request_parts.h"
 #include "router/splice.h"
 
-static enum reason plan_ask_models(struct request *r, struct span credential)
+static int plan_ask_models(struct request *r, struct span credential)
 {
 	const struct proto_models ask = {
 		.credential = credential,
@@ -21,15 +21,23 @@ static enum reason plan_ask_models(struct request *r, struct span credential)
 		.request_id = span_str(r->record.id),
 	};
 
-	return peers_models(r->all->peers, r, &ask) ? REASON_AUTHD_GONE : REASON_NONE;
+	return peers_models(r->all->peers, r, &ask);
 }
 
-enum reason plan_ask(struct request *r)
+static int plan_ask_receipt(struct request *r, struct span credential)
 {
-	struct span words = buf_span(&r->words);
-	struct span credential = span_of(words.p + r->ask.fields_bytes, words.len - r->ask.fields_bytes);
-	if (r->ask.endpoint.endpoint == ENDPOINT_MODELS)
-		return plan_ask_models(r, credential);
+	const struct proto_receipt ask = {
+		.credential = credential,
+		.address = span_str(r->record.address),
+		.request_id = span_str(r->record.id),
+		.wanted = span_str(r->ask.id),
+	};
+
+	return peers_receipt(r->all->peers, r, &ask);
+}
+
+static int plan_ask_call(struct request *r, struct span credential)
+{
 	const struct proto_authorize ask = {
 		.credential = credential,
 		.address = span_str(r->record.address),
@@ -38,13 +46,32 @@ enum reason plan_ask(struct request *r)
 		.request_id = span_str(r->record.id),
 		.body_bytes = MIN(r->body.len + SPLICE_GROWTH_BYTES_MAX, (size_t)BODY_BYTES_MAX),
 	};
-	int e = peers_authorize(r->all->peers, r, &ask);
+
+	return peers_authorize(r->all->peers, r, &ask);
+}
+
+enum reason plan_ask(struct request *r)
+{
+	struct span words = buf_span(&r->words);
+	struct span credential = span_of(words.p + r->ask.fields_bytes, words.len - r->ask.fields_bytes);
+	int e;
+
+	switch (r->ask.endpoint.endpoint) {
+	case ENDPOINT_MODELS:
+		e = plan_ask_models(r, credential);
+		break;
+	case ENDPOINT_RECEIPTS:
+		e = plan_ask_receipt(r, credential);
+		break;
+	default:
+		e = plan_ask_call(r, credential);
+	}
 	explicit_bzero((void *)(uintptr_t)credential.p, credential.len);
 	buf_truncate(&r->words, r->ask.fields_bytes);
 	return e ? REASON_AUTHD_GONE : REASON_NONE;
 }
 
-static void plan_limit(struct request *r, uint64_t limit, uint64_t remaining, uint64_t reset_ms)
+void plan_limit(struct request *r, uint64_t limit, uint64_t remaining, uint64_t reset_ms)
 {
 	r->plan.limit = (struct http_limit){limit, remaining, reset_ms};
 }

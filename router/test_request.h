@@ -41,7 +41,8 @@ static inline size_t test_request(char *to, size_t cap, uint64_t kind, uint64_t 
 	if (kind == 0)
 		len = snprintf(to, cap, "%s", bad[which]);
 	else if (kind == 1)
-		len = snprintf(to, cap, "GET /v1/models HTTP/1.1\r\nHost: a\r\nx-api-key: k\r\n\r\n");
+		len = snprintf(to, cap, "GET /v1/%s HTTP/1.1\r\nHost: a\r\nx-api-key: k\r\n\r\n",
+			       which % 2 ? "receipts/an-id-0" : "models");
 	else if (kind == 2)
 		len = snprintf(to, cap, "HEAD /%s HTTP/1.1\r\nHost: a\r\n\r\n", which % 2 ? "readyz" : "healthz");
 	else if (kind == 3)

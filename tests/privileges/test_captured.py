@@ -304,6 +304,46 @@ def test_header_lies(gateway, router, provider, name, value):
         assert "transfer-encoding" not in names and "upgrade" not in names and "te" not in names
 
 
+# ---- receipts ----
+
+def receipt(authd, key, wanted):
+    """What authd tells a router that shows this key: "", or a reason."""
+    ident = Ids.next()
+    authd.send("RECEIPT", ident, credential=key.encode(), address="127.0.0.1", request_id=f"captured-{ident}", wanted=wanted)
+    name, fields = authd.expect("RECEIPT_REP", "DENY", ident=ident)
+    return reason_code(fields["reason"]) if name == "DENY" else ""
+
+
+def test_receipts_of_others(gateway, router):
+    """A router gets the receipts of keys that it was shown; auditd does not even listen to it."""
+    authd, _ = router
+    other = gateway.make_key(tenant="rival")["key"]
+    mine, theirs = (gateway.chat("gpt-x", key=k).headers["x-request-id"] for k in (gateway.key, other))
+    wait_for("my receipt", lambda: receipt(authd, gateway.key, mine) == "")
+    wait_for("theirs", lambda: receipt(authd, other, theirs) == "")
+    assert receipt(authd, gateway.key, theirs) == receipt(authd, other, mine) == "receipt_not_found"
+    for client in ("router0", "egress0", "keyvault"):
+        with Peer(gateway, "auditd", client) as peer:
+            peer.send("RECEIPT_FIND", 1, request_id=theirs, tenant="rival", principal="key_x")
+            assert peer.hung_up(), client
+    with Peer(gateway, "auditd", "authd") as peer:
+        peer.send("RECEIPT_FIND", 1, request_id=theirs, tenant="", principal="")
+        assert peer.hung_up(), "authd must say whose"
+
+
+def test_only_an_egress_records_a_use(gateway):
+    """What receipts are made of cannot be said by a router, under whatever request id."""
+    request_id = gateway.chat("gpt-x").headers["x-request-id"]
+    for client in ("router0", "authd", "keyvault"):
+        with Peer(gateway, "auditd", client) as peer:
+            peer.expect("RESUME")
+            with contextlib.suppress(ConnectionError):
+                peer.send("EVENT", 0, seq=1, code=16, request_id=request_id, tenant="acme", status=200, bytes=1, digest=b"d" * 32,
+                          head_digest=b"h" * 32)
+            assert peer.hung_up(), client
+    assert len(wait_for("the record", lambda: gateway.audit(event="egress.use", request_id=request_id))) == 1
+
+
 # ---- every edge, every field ----
 
 # Encodings of the number 1 that are not the shortest, and things that are no number.

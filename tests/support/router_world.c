@@ -103,6 +103,13 @@ int peers_models(struct peers *p, struct request *r, const struct proto_models *
 	return ask(r, ASKS_MODELS);
 }
 
+int peers_receipt(struct peers *p, struct request *r, const struct proto_receipt *msg)
+{
+	(void)p;
+	assert(msg->credential.len > 0 && span_eq_str(msg->wanted, "an-id-0"));
+	return ask(r, ASKS_RECEIPT);
+}
+
 int peers_scan(struct peers *p, struct request *r, const struct proto_scan *msg, int fd)
 {
 	(void)p;
@@ -362,6 +369,9 @@ void world_answer(struct client *c)
 		answer_renew(c);
 	else if (q == ASKS_SCAN)
 		answer_scan(c);
+	else if (q == ASKS_RECEIPT)
+		tell(c, &(struct event){.kind = EV_RECEIPT,
+					.receipt = &(struct proto_receipt_rep){.receipt = SPAN_LIT("c2sp.org/\n")}});
 	else
 		tell(c,
 		     &(struct event){.kind = EV_MODELS, .models = &(struct proto_models_rep){.tenant = SPAN_LIT("t")}});

@@ -17,7 +17,7 @@
 #define SIM_TOGETHER  24 /* connections alive at a time */
 #define SIM_OUT_BYTES (1U << 20)
 
-enum question { ASKS_NOTHING, ASKS_PERMIT, ASKS_RENEW, ASKS_MODELS, ASKS_SCAN };
+enum question { ASKS_NOTHING, ASKS_PERMIT, ASKS_RENEW, ASKS_MODELS, ASKS_RECEIPT, ASKS_SCAN };
 enum stream_phase { STREAM_NONE, STREAM_HEAD, STREAM_DATA };
 
 /* What one exchange with the provider will do. */
