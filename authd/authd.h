@@ -44,7 +44,7 @@ void authd_metrics(void *ctx, char *to, size_t cap);
 
 /* ---- resealed.c: what the core may do with the store ---- */
 
-ipc_handler resealed_swap, resealed_replay, resealed_retire;
+ipc_handler resealed_put, resealed_swap, resealed_replay, resealed_retire;
 enum authd_err {
 	AUTHD_E_GONE = 1, /* the store does not answer */
 };

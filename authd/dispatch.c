@@ -247,59 +247,6 @@ static int handle_sealed(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	return 0;
 }
 
-static int dispatch_load_one(struct ipc_conn *conn, const struct store_credential *c)
-{
-	if (c->blob.len == 0)
-		return 0;
-	return authd_send(conn, PROTO_CREDENTIAL_LOAD, 0,
-			  &(struct proto_credential_load){.credential = span_str(c->id), .blob = c->blob});
-}
-
-struct dispatch_one {
-	struct ipc_conn *conn;
-	struct span id;
-};
-
-static int dispatch_load_that(void *ctx, const struct store_credential *c)
-{
-	const struct dispatch_one *one = ctx;
-
-	return span_eq_str(one->id, c->id) ? dispatch_load_one(one->conn, c) : 0;
-}
-
-/*
- * A refresh token was used up and replaced. There is no record to wait for: the effect has happened, at its service,
- * and waiting could only lose the new one. The core records it. The answer is what is stored now: this, or what an
- * operator stored meanwhile. Without a store there is none; the core asks again.
- */
-static int handle_credential_reseal(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
-{
-	const struct proto_credential_reseal *m = msg;
-	struct authd *a = ctx;
-	const struct credentials_row *row = credentials_row(&a->credentials, m->credential);
-
-	(void)id;
-	(void)fd;
-	if (!row || !row->live)
-		return authd_send(conn, PROTO_CREDENTIAL_DROP, 0,
-				  &(struct proto_credential_drop){.credential = m->credential,
-								  .version = row ? row->version : 1});
-	struct store_credential stored = {.version = m->version, .created_s = row->created_s, .blob = m->blob};
-	memcpy(stored.id, row->id, sizeof(stored.id));
-	memcpy(stored.provider, row->provider, sizeof(stored.provider));
-	memcpy(stored.tenant, row->tenant, sizeof(stored.tenant));
-	int e = store_credential_put(a->store, &stored);
-	if (!e)
-		e = credentials_load(&a->credentials, a->store);
-	else if (e == STORE_E_STALE_VERSION)
-		e = 0;
-	if (e)
-		return e < 0 ? e : 0;
-	e = store_credential_each(a->store, dispatch_load_that,
-				  &(struct dispatch_one){.conn = conn, .id = m->credential});
-	return e < 0 ? e : 0;
-}
-
 /* ---- the tables ---- */
 
 int authd_serve(struct authd *a)
@@ -312,7 +259,7 @@ int authd_serve(struct authd *a)
 		{PROTO_PEPPER, handle_pepper},
 		{PROTO_EDGE_KEY, handle_edge_key},
 		{PROTO_SEALED, handle_sealed},
-		{PROTO_CREDENTIAL_RESEAL, handle_credential_reseal},
+		{PROTO_CREDENTIAL_RESEAL, resealed_put},
 		{PROTO_CREDENTIAL_SWAP, resealed_swap},
 		{PROTO_CREDENTIAL_REPLAY, resealed_replay},
 		{PROTO_CREDENTIAL_RETIRE, resealed_retire},

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the core may change in the store, on its own: exchange parts of sealed credentials when it rotates keys, and
- * have a version removed that its provider refuses. And it may have all of them sent again, to see that none is left
- * under an old key.
+ * What the core may change in the store, on its own: exchange parts of sealed credentials when it rotates keys, put a
+ * secret in the place of the one that was used up, and have a version removed that its provider refuses. And it may
+ * have all of them sent again, to see that none is left under an old key.
  */
 #include "authd/admin_operation.h"
 #include "common/err.h"
 
 #define RESEALED_ITEMS_MAX 128 /* CREDENTIAL_SWAP */
+
+/* ---- parts of them ---- */
 
 int resealed_swap(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
@@ -31,6 +33,61 @@ int resealed_swap(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg
 			  &(struct proto_credential_swapped){.done = e ? SPAN_NULL : span_of(done, n)});
 }
 
+/* ---- a secret that was replaced by use ---- */
+
+static int resealed_send(struct ipc_conn *conn, const struct store_credential *c)
+{
+	return authd_send(conn, PROTO_CREDENTIAL_LOAD, 0,
+			  &(struct proto_credential_load){.credential = span_str(c->id), .blob = c->blob});
+}
+
+struct resealed_one {
+	struct ipc_conn *conn;
+	struct span id;
+};
+
+static int resealed_send_that(void *ctx, const struct store_credential *c)
+{
+	const struct resealed_one *one = ctx;
+
+	return span_eq_str(one->id, c->id) && c->blob.len > 0 ? resealed_send(one->conn, c) : 0;
+}
+
+/*
+ * A refresh token was used up and replaced. There is no record to wait for: the effect has happened, at its service,
+ * and waiting could only lose the new one. The core records it. The answer is what is stored now: this, or what an
+ * operator stored meanwhile. Without a store there is none; the core asks again.
+ */
+int resealed_put(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_credential_reseal *m = msg;
+	struct authd *a = ctx;
+	const struct credentials_row *row = credentials_row(&a->credentials, m->credential);
+
+	(void)id;
+	(void)fd;
+	if (!row || !row->live)
+		return authd_send(conn, PROTO_CREDENTIAL_DROP, 0,
+				  &(struct proto_credential_drop){.credential = m->credential,
+								  .version = row ? row->version : 1});
+	struct store_credential stored = {.version = m->version, .created_s = row->created_s, .blob = m->blob};
+	memcpy(stored.id, row->id, sizeof(stored.id));
+	memcpy(stored.provider, row->provider, sizeof(stored.provider));
+	memcpy(stored.tenant, row->tenant, sizeof(stored.tenant));
+	int e = store_credential_put(a->store, &stored);
+	if (!e)
+		e = credentials_load(&a->credentials, a->store);
+	else if (e == STORE_E_STALE_VERSION)
+		e = 0;
+	if (e)
+		return e < 0 ? e : 0;
+	e = store_credential_each(a->store, resealed_send_that,
+				  &(struct resealed_one){.conn = conn, .id = m->credential});
+	return e < 0 ? e : 0;
+}
+
+/* ---- all of them ---- */
+
 struct resealed_replay {
 	struct ipc_conn *conn;
 	size_t rows;
@@ -44,8 +101,7 @@ static int resealed_send_one(void *ctx, const struct store_credential *c)
 	if (c->blob.len == 0)
 		return 0;
 	replay->rows++;
-	replay->r = authd_send(replay->conn, PROTO_CREDENTIAL_LOAD, 0,
-			       &(struct proto_credential_load){.credential = span_str(c->id), .blob = c->blob});
+	replay->r = resealed_send(replay->conn, c);
 	return replay->r;
 }
 
@@ -74,6 +130,8 @@ int resealed_replay(void *ctx, struct ipc_conn *conn, uint64_t id, const void *m
 	return r ? r
 		 : authd_send(conn, PROTO_CREDENTIAL_REPLAYED, id, &(struct proto_credential_replayed){.rows = rows});
 }
+
+/* ---- a version that its provider refuses ---- */
 
 static int effect_credential_retire(struct operation *op)
 {
