@@ -42,12 +42,11 @@ static int see(void *ctx, const struct store_credential *c)
 static void test_versions_of_a_credential_only_grow(void **state)
 {
 	struct store_fixture *f = *state;
-	uint8_t blob[STORE_BLOB_BYTES_MAX];
+	uint8_t blob[STORE_BLOB_BYTES_MAX] = {0}; /* a blob is bytes, NUL among them */
 	struct store_credential c = sample_credential(3, span_of(blob, sizeof(blob)));
 	struct seen seen = {0};
 	uint64_t version;
 
-	memset(blob, 0, sizeof(blob)); /* a blob is bytes, NUL among them */
 	assert_int_equal(store_credential_put(f->store, &c), 0);
 	blob[0] = 1;
 	assert_int_equal(store_credential_put(f->store, &c), STORE_E_STALE_VERSION);

@@ -48,6 +48,7 @@ struct launch_sources {
 	bool running; /* until the handle is closed */
 	uint64_t kill_at_ms;
 	size_t current;
+	struct source_id taking; /* as it was when the command began: it may change under it */
 	size_t n;
 	struct launch_source of[];
 };
@@ -110,7 +111,7 @@ static void on_synced(uv_process_t *process, int64_t status, int signum)
 
 	uv_close((uv_handle_t *)process, on_sync_closed);
 	if (status == CLI_DONE && signum == 0) {
-		s->taken = s->seen;
+		s->taken = all->taking;
 		s->tries = 0;
 		return;
 	}
@@ -141,6 +142,7 @@ static void source_sync_start(struct launch_sources *all, size_t i)
 					.flags = UV_PROCESS_DETACHED};
 
 	all->current = i;
+	all->taking = all->of[i].seen;
 	all->sync.data = all;
 	int r = args[3] && args[4] && args[5] ? uv_spawn(&l->loop, &all->sync, &options) : -ENOMEM;
 	if (r) {
