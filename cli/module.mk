@@ -24,3 +24,7 @@ $(eval $(call unit,cli/key_file,cli common proto,libuv yaml jansson msgpack libs
 # A child that is none.
 PKG_LIBS_childless := $(foreach c,uv_spawn uv_process_kill uv_close uv_is_active uv_now uv_timer_start,-Wl,--wrap=$(c))
 $(eval $(call unit,cli/launch_source,cli auditlog common proto,libuv yaml jansson msgpack libsodium nettle childless))
+# A person at a terminal who is none.
+PKG_LIBS_played := $(foreach c,locked_asks locked_read cli_config vault_new_passphrase vault_open_key_file vault_send,-Wl,--wrap=$(c))
+$(eval $(call unit,cli/restore,cli auditlog common proto,libuv yaml jansson msgpack libsodium nettle played))
+$(eval $(call unit,cli/launch_key,cli auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
