@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#define ARGS_LEFT_COLUMNS 30 /* of the help */
+
 struct args {
 	struct cli *cli;
 	char **at, **end;
@@ -88,6 +90,17 @@ static int args_own_option(struct args *a, const char *token, size_t len, const 
 			  c ? c->words : "");
 }
 
+/* `--version`, as everybody types it: the command of that name. */
+static bool args_is_version(struct args *a, const char *token)
+{
+	if (a->cli->command || strcmp(token, "--version") != 0)
+		return false;
+	for (size_t i = 0; i < cli_n_commands; i++)
+		if (strcmp(cli_commands[i].words, "version") == 0)
+			a->cli->command = &cli_commands[i];
+	return a->cli->command != NULL;
+}
+
 static int args_option(struct args *a, const char *token)
 {
 	const char *equals = strncmp(token, "--", 2) == 0 ? strchr(token, '=') : NULL;
@@ -103,7 +116,7 @@ static int args_option(struct args *a, const char *token)
 		a->help = true;
 	else if (strcmp(token, "--") == 0)
 		a->literal = true;
-	else
+	else if (!args_is_version(a, token))
 		return args_own_option(a, token, len, equals);
 	return CLI_DONE;
 }
@@ -191,22 +204,29 @@ static bool args_begins(const struct cli_command *c, const char *const *words, s
 	return true;
 }
 
-static void args_print_options(const struct cli_command *c, FILE *to)
+/* Two columns; what is too wide for the first one has a line of its own. */
+static void args_print_row(FILE *to, int indent, const char *name, const char *value, const char *doc)
 {
-	char left[64];
+	char left[128];
+	int n = snprintf(left, sizeof(left), "%*s%s%s%s", indent, "", name, value && *value ? " " : "",
+			 value ? value : "");
 
-	for (size_t i = 0; i < CLI_OPTIONS_MAX && c->options[i].name; i++) {
-		const struct cli_option *o = &c->options[i];
+	if (n > ARGS_LEFT_COLUMNS)
+		fprintf(to, "%s\n%*s%s\n", left, ARGS_LEFT_COLUMNS + 2, "", doc);
+	else
+		fprintf(to, "%-*s%s\n", ARGS_LEFT_COLUMNS + 2, left, doc);
+}
 
-		snprintf(left, sizeof(left), "%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-		fprintf(to, "      %-24s %s\n", left, o->doc);
-	}
+static void args_print_command(FILE *to, const struct cli_command *c, bool options)
+{
+	args_print_row(to, 2, c->words, c->args, c->doc);
+	for (size_t i = 0; options && i < CLI_OPTIONS_MAX && c->options[i].name; i++)
+		args_print_row(to, 6, c->options[i].name, c->options[i].value, c->options[i].doc);
 }
 
 int args_help(const struct cli *cli, FILE *to, const char *const *words, size_t n_words)
 {
 	size_t n = 0;
-	char left[64];
 
 	for (size_t i = 0; i < cli_n_commands; i++)
 		n += args_begins(&cli_commands[i], words, n_words);
@@ -214,16 +234,9 @@ int args_help(const struct cli *cli, FILE *to, const char *const *words, size_t 
 		return cli_misuse(cli, "no command '%s%s%s'; see `%s help`", words[0], n_words > 1 ? " " : "",
 				  n_words > 1 ? words[1] : "", cli_program.name);
 	fprintf(to, "usage: %s %sCOMMAND\n\n", cli_program.name, cli_program.usage);
-	for (size_t i = 0; i < cli_n_commands; i++) {
-		const struct cli_command *c = &cli_commands[i];
-
-		if (!args_begins(c, words, n_words))
-			continue;
-		snprintf(left, sizeof(left), "%s %s", c->words, c->args);
-		fprintf(to, "  %-22s %s\n", left, c->doc);
-		if (n_words > 0)
-			args_print_options(c, to);
-	}
+	for (size_t i = 0; i < cli_n_commands; i++)
+		if (args_begins(&cli_commands[i], words, n_words))
+			args_print_command(to, &cli_commands[i], n_words > 0);
 	fprintf(to, "\n%s", cli_program.options);
 	return CLI_DONE;
 }

@@ -43,6 +43,10 @@ static void test_commands(void **state)
 	assert_null(cli_option(&cli, "--from"));
 	assert_int_equal(parse((char[]){"key revoke -- -odd"}, &cli, &help), CLI_DONE);
 	assert_string_equal(cli.args[0], "-odd");
+	assert_int_equal(parse((char[]){"-c x --version --json"}, &cli, &help), CLI_DONE);
+	assert_string_equal(cli.command->words, "version");
+	assert_true(cli.json && !help);
+	assert_int_equal(parse((char[]){"key create --version"}, &cli, &help), CLI_USAGE); /* no option of that one */
 }
 
 static void test_numbers(void **state)
@@ -108,6 +112,27 @@ static void test_help(void **state)
 	assert_int_equal(args_help(&cli, sink, cli.args, cli.n_args), CLI_USAGE);
 }
 
+/* Two columns, whatever is in the table. */
+static void test_help_is_in_columns(void **state)
+{
+	static const char *const topics[][2] = {{NULL}, {"vault", "rotate"}, {"vault", "import-fernet"}};
+	char *text = NULL, *rest;
+	size_t len;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(topics); i++) {
+		struct cli cli = {.err = sink};
+		FILE *to = open_memstream(&text, &len);
+		assert_int_equal(args_help(&cli, to, topics[i], topics[i][0] ? 2 : 0), CLI_DONE);
+		(void)fclose(to);
+		rest = strchr(text, '\n') + 1; /* below "usage: ..." */
+		for (char *line; (line = strtok_r(rest, "\n", &rest));)
+			if (strlen(line) > 32 && (strncmp(line + 30, "  ", 2) != 0 || line[32] == ' '))
+				fail_msg("'%s'", line);
+		free(TAKE(text));
+	}
+}
+
 /* The table keeps what the parser counts on. */
 static void test_table(void **state)
 {
@@ -125,8 +150,12 @@ static void test_table(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_commands), cmocka_unit_test(test_numbers), cmocka_unit_test(test_misuse),
-		cmocka_unit_test(test_help),     cmocka_unit_test(test_table),
+		cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_misuse),
+		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_help_is_in_columns),
+		cmocka_unit_test(test_table),
 	};
 	int r;
 

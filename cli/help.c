@@ -27,7 +27,7 @@ static void help_completion(FILE *to)
 	      "in\n\t\"\") words=\"",
 	      to);
 	help_words(to, NULL);
-	fputs("--json -c\" ;;\n", to);
+	fputs("--json --version -c\" ;;\n", to);
 	for (size_t i = 0; i < cli_n_commands; i++) {
 		const char *words = cli_commands[i].words;
 		size_t len = strcspn(words, " ");
@@ -90,6 +90,7 @@ static void help_man(FILE *to)
 	fputs(".SH OPTIONS\n.TP\n\\fB\\-c\\fR, \\fB\\-\\-config\\fR FILE\nThe configuration. Without it: "
 	      "$BULKHEAD_CONFIG, "
 	      "./bulkhead.yaml, /etc/bulkhead/bulkhead.yaml.\n.TP\n\\fB\\-\\-json\\fR\nAnswers as one JSON document.\n"
+	      ".TP\n\\fB\\-\\-version\\fR\nAs `bulkhead version`.\n"
 	      ".SH EXIT STATUS\n0 done; 1 refused or failed, with one line that says what to do; 2 usage.\n"
 	      ".SH FILES\n.TP\nbulkhead.yaml\nOne file for all daemons; `bulkhead config show \\-\\-example` prints "
 	      "one.\n"

@@ -19,8 +19,6 @@ $(eval $(call unit,cli/launch_control,cli auditlog common proto,libuv yaml janss
 $(eval $(call unit,cli/key_file,cli auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/audit_csv,cli common,))
 $(eval $(call unit,cli/audit_filter,cli auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
-$(eval $(call unit,cli/launch_control,cli common proto,libuv yaml jansson msgpack libsodium nettle))
-$(eval $(call unit,cli/key_file,cli common proto,libuv yaml jansson msgpack libsodium nettle))
 # A child that is none.
 PKG_LIBS_childless := $(foreach c,uv_spawn uv_process_kill uv_close uv_is_active uv_now uv_timer_start,-Wl,--wrap=$(c))
 $(eval $(call unit,cli/launch_source,cli auditlog common proto,libuv yaml jansson msgpack libsodium nettle childless))

@@ -5,7 +5,8 @@ const struct cli_program cli_program = {
 	.name = "bulkhead",
 	.audit = "bulkhead audit",
 	.usage = "[-c FILE] [--json] ",
-	.options = "  -c, --config FILE        bulkhead.yaml; else $BULKHEAD_CONFIG, ./bulkhead.yaml, "
+	.options = "  -c, --config FILE             bulkhead.yaml; else $BULKHEAD_CONFIG, ./bulkhead.yaml, "
 		   "/etc/bulkhead/bulkhead.yaml\n"
-		   "      --json               answers as JSON\n",
+		   "      --json                    answers as JSON\n"
+		   "      --version                 as `bulkhead version`\n",
 };
