@@ -12,11 +12,12 @@ PROGRAMS :=
 UNITS    :=
 FUZZERS  :=
 HELPERS  := # programs that only the tests use
+HARNESS  := # what fuzzers are made of: compiled with the tests in every variant, so that none rots unseen
 SOURCES  :=
 
-# `make V=1` shows the commands.
+# `make V=1` shows the commands, DOTS=1 only a dot for each.
 Q   := $(if $(V),,@)
-say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+say  = $(if $(V),,$(if $(DOTS),@printf .,@printf '  %-5s %s\n' $(1) $(2)))
 
 # All packages' include paths: what a file may include is checked by tests/arch, what it may link is its program's line.
 PKG_CFLAGS := $(sort $(foreach p,libuv msgpack libsodium nettle openssl sqlite3 yaml jansson hs cares libpq cmocka llhttp,$(PKG_CFLAGS_$(p))))
@@ -72,6 +73,7 @@ endef
 define fuzz
 DEPFILES += $(O)/tests/fuzz/$(1).d
 FUZZERS += $(O)/fuzz/$(1)
+HARNESS += $(O)/tests/fuzz/$(1).o
 $(O)/fuzz/$(1): $(O)/tests/fuzz/$(1).o $(call libs,$(2)) $(if $(filter llhttp,$(3)),$(LLHTTP_LIB))
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)

@@ -13,7 +13,7 @@
 
 #include "authd/models.h"
 #include "common/json_scan.h"
-#include "keyvault/egress/head.h"
+#include "keyvault/egress/auth.h"
 #include "keyvault/egress/permit.h"
 #include "router/endpoint.h"
 #include "router/fields.h"
@@ -193,6 +193,12 @@ static void check_head(struct span head, const char *path)
 
 /* ---- the egress ---- */
 
+static int write_auth(const void *ctx, const struct head *h, struct text *to)
+{
+	(void)ctx;
+	return auth_header.write(&(struct auth_use){.binding = &binding, .secret = SPAN_LIT(SECRET)}, h, to);
+}
+
 /* The route of a grant, the binding, the head: as keyvault/egress/exchange.c and send.c do it. */
 static void send_request(struct span path, struct span host, uint64_t port, struct proto_list fields)
 {
@@ -207,8 +213,7 @@ static void send_request(struct span path, struct span host, uint64_t port, stru
 				  .fields = fields,
 				  .body_bytes = 2,
 				  .auth_name = binding.header,
-				  .auth_prefix = binding.prefix,
-				  .secret = SPAN_LIT(SECRET)};
+				  .auth = write_auth};
 	size_t len;
 
 	if (path.len > MODELS_PATH_BYTES_MAX || permit_binding(&binding, &route, SPAN_LIT("acme"), 1) != REASON_NONE)
@@ -228,11 +233,11 @@ static void send_request(struct span path, struct span host, uint64_t port, stru
 
 static void plan_request(const struct models *models, struct span body, struct proto_list fields)
 {
-	static const struct credentials credentials = {
-		.n = 2,
-		.rows = {{.id = "local", .provider = "local", .tenant = "*", .version = 1, .live = true},
-			 {.id = "thief", .provider = "thief", .tenant = "*", .version = 1, .live = true}},
+	static struct credentials_row rows[] = {
+		{.id = "local", .provider = "local", .tenant = "*", .version = 1, .live = true},
+		{.id = "thief", .provider = "thief", .tenant = "*", .version = 1, .live = true},
 	};
+	const struct credentials credentials = {.rows = rows, .n = ARRAY_LEN(rows)};
 	struct json_body json;
 	struct models_plan plan;
 	uint8_t name[256];

@@ -18,7 +18,7 @@ static size_t take_secrets(const uint8_t *data, size_t size, struct span *secret
 {
 	size_t at = 1;
 
-	for (*ret_n = 0; *ret_n < 1 + data[0] % SCRUB_SECRETS_MAX && at < size; (*ret_n)++) {
+	for (*ret_n = 0; *ret_n < 1 + (size_t)data[0] % SCRUB_SECRETS_MAX && at < size; (*ret_n)++) {
 		size_t len = data[at];
 		if (len == 0 || len > SECRET_MAX || len > size - at - 1 || memchr(data + at + 1, 0x7f, len))
 			break;
