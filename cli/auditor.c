@@ -14,7 +14,7 @@ const struct cli_program cli_program = {
 	.name = "bulkhead-audit",
 	.audit = "bulkhead-audit",
 	.usage = "[--json] ",
-	.options = "      --json               answers as JSON\n\n"
+	.options = "      --json                    answers as JSON\n\n"
 		   "Without --log, the present folder is taken for the log's.\n",
 };
 

@@ -7,18 +7,22 @@ SECONDS ?= 60
 
 all: $(PROGRAMS) ## build every program into build/<variant>
 audit-static: $(O)/bin/bulkhead-audit ## the auditor's program alone, statically linked
-units: $(UNITS) $(HELPERS)
+units: $(UNITS) $(HELPERS) $(HARNESS)
 fuzzers: $(FUZZERS)
 
 # After `deps` this make's idea of the libraries may be old: a second one does the work.
 AGAIN := +$(MAKE) --no-print-directory
 
 demo: deps ## the whole gateway with a provider stand-in: a streamed chat, a key search, a proof; Ctrl-C ends it
-	$(AGAIN) all
+	@printf 'Building; the first time that takes some minutes (V=1 shows each step) '
+	$(AGAIN) DOTS=1 all
+	@echo
 	$(PYTHON) tests/support/demo.py
 
 run: deps ## the gateway with ./bulkhead.yaml (made if absent), for a real provider
-	$(AGAIN) all
+	@printf 'Building; the first time that takes some minutes (V=1 shows each step) '
+	$(AGAIN) DOTS=1 all
+	@echo
 	@test -e bulkhead.yaml || $(O)/bin/bulkhead config show --example >bulkhead.yaml
 	@printf '%s\n' 'In another terminal, once (YOUR-KEY.txt holds the key of the provider named in bulkhead.yaml):' \
 		'  $(O)/bin/bulkhead vault init' '  $(O)/bin/bulkhead vault add openai < YOUR-KEY.txt' \
