@@ -2,7 +2,7 @@ SRC_authd := authd/token.c authd/ratelimit.c authd/store_sqlite.c authd/store_sq
 	authd/dispatch.c authd/admin.c authd/admin_credentials.c authd/resealed.c authd/receipts.c
 $(eval $(call library,authd,$(SRC_authd)))
 $(eval $(call program,authd,authd/main.c,authd common proto,libuv libsodium nettle msgpack sqlite3))
-$(eval $(call unit,authd/token,authd common,libsodium nettle jansson))
+$(eval $(call unit,authd/token,vectors authd common,libsodium nettle jansson))
 $(eval $(call unit,authd/ratelimit,authd,))
 $(eval $(call library,store_fixture,tests/support/store_fixture.c))
 $(eval $(call unit,authd/store_sqlite_credentials,store_fixture authd common proto,libsodium sqlite3 msgpack))

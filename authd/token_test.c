@@ -10,6 +10,7 @@
 #include <sodium.h>
 
 #include "authd/token.h"
+#include "tests/support/vectors.h"
 
 /* Computed by another implementation (Python: base64.b32encode and a bitwise CRC-32C). */
 static void test_known_keys(void **state)
@@ -112,16 +113,6 @@ static void test_a_right_checksum_is_not_enough(void **state)
 		assert_false(token_plausible(span_str(wrong[i])));
 }
 
-static struct span vector_hex(const json_t *object, const char *name, uint8_t *to, size_t cap)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-	size_t len;
-
-	assert_non_null(text);
-	assert_int_equal(sodium_hex2bin(to, cap, text, strlen(text), NULL, &len, NULL), 0);
-	return span_of(to, len);
-}
-
 /* The vector is from Python's hmac: RFC 4231 has none with a key of 32 bytes. */
 static void test_hmac_is_hmac_sha256(void **state)
 {
@@ -147,21 +138,13 @@ static void test_hmac_is_hmac_sha256(void **state)
 /* Wycheproof's vectors with a key of our length, through the two functions that a gateway key goes through. */
 static void test_wycheproof_hmac(void **state)
 {
-	const char *dir = getenv("VECTORS_DIR");
 	uint8_t key[TOKEN_PEPPER_BYTES], msg[4096], tag[TOKEN_HMAC_BYTES], made[TOKEN_HMAC_BYTES];
 	uint8_t schedule[HMAC_SCHEDULE_BYTES];
 	size_t i, k, n = 0, invalid = 0;
 	json_t *group, *test;
-	char path[4096];
 
 	(void)state;
-	(void)snprintf(path, sizeof(path), "%s/wycheproof/hmac_sha256_test.json",
-		       dir && *dir ? dir : "../shared/vectors");
-	json_t *all = json_load_file(path, 0, NULL);
-	if (!all) {
-		print_message("SKIPPED: no %s\n", path);
-		skip();
-	}
+	json_t *all = vectors_load("wycheproof/hmac_sha256_test.json");
 	json_array_foreach(json_object_get(all, "testGroups"), i, group)
 	{
 		if (json_integer_value(json_object_get(group, "keySize")) != 8 * TOKEN_PEPPER_BYTES)
@@ -169,10 +152,10 @@ static void test_wycheproof_hmac(void **state)
 		json_array_foreach(json_object_get(group, "tests"), k, test)
 		{
 			bool valid = strcmp(json_string_value(json_object_get(test, "result")), "valid") == 0;
-			assert_int_equal(vector_hex(test, "key", key, sizeof(key)).len, sizeof(key));
-			struct span t = vector_hex(test, "tag", tag, sizeof(tag));
+			assert_int_equal(vectors_hex(test, "key", key, sizeof(key)).len, sizeof(key));
+			struct span t = vectors_hex(test, "tag", tag, sizeof(tag));
 			hmac_prepare(span_of(key, sizeof(key)), schedule);
-			token_hmac(schedule, vector_hex(test, "msg", msg, sizeof(msg)), made);
+			token_hmac(schedule, vectors_hex(test, "msg", msg, sizeof(msg)), made);
 			assert_int_equal(span_eq(t, span_of(made, t.len)), valid); /* some tags are cut to 16 bytes */
 			n++;
 			invalid += !valid;

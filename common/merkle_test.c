@@ -17,15 +17,9 @@
 #include <stdlib.h>
 
 #include "common/merkle.h"
+#include "tests/support/vectors.h"
 
 #define TEST_LEAVES 70
-
-static const char *vectors_dir(void)
-{
-	const char *dir = getenv("VECTORS_DIR");
-
-	return dir && *dir ? dir : "../shared/vectors";
-}
 
 /* ---- own trees ---- */
 
@@ -199,16 +193,13 @@ static int vector_file(const char *path, const struct stat *st, int type, struct
 
 static void test_public_proofs(void **state)
 {
-	static const char *const kinds[] = {"inclusion", "consistency"};
-	char path[4096];
+	static const char *const kinds[] = {"merkle/testdata/inclusion", "merkle/testdata/consistency"};
+	char path[VECTORS_PATH_BYTES];
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-		(void)snprintf(path, sizeof path, "%s/merkle/testdata/%s", vectors_dir(), kinds[i]);
-		if (nftw(path, vector_file, 8, FTW_PHYS) != 0) {
-			print_message("SKIPPED: no test data in %s\n", path);
-			skip();
-		}
+		vectors_path(kinds[i], path);
+		assert_int_equal(nftw(path, vector_file, 8, FTW_PHYS), 0);
 	}
 	print_message("%u proofs accepted, %u refused\n", seen.good, seen.bad);
 	assert_true(seen.good >= 8 && seen.bad >= 100);

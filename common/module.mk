@@ -6,6 +6,7 @@ SRC_common += common/log.c common/edges.c common/daemon.c
 SRC_common += common/ipc_buf.c common/ipc_conn.c common/ipc_call.c common/ipc_edge.c common/ipc_admin.c
 SRC_common += common/merkle.c common/note.c common/tlog_policy.c common/audit_ring.c common/audit_client.c
 $(eval $(call library,common,$(SRC_common)))
+$(eval $(call library,vectors,tests/support/vectors.c tests/support/vectors_json.c))
 $(eval $(call unit,common/crc32c,common))
 $(eval $(call unit,common/address,common proto))
 $(eval $(call unit,common/config,common proto,msgpack))
@@ -22,8 +23,8 @@ $(eval $(call unit,common/sha256,common,nettle libsodium))
 $(eval $(call unit,common/head_digest,common,nettle))
 $(eval $(call unit,common/base64,common,libsodium))
 $(eval $(call unit,common/hmac,common,nettle libsodium))
-$(eval $(call unit,common/merkle,common,libsodium nettle jansson))
-$(eval $(call unit,common/note,common,libsodium nettle jansson))
+$(eval $(call unit,common/merkle,vectors common,libsodium nettle jansson))
+$(eval $(call unit,common/note,vectors common,libsodium nettle jansson))
 $(eval $(call unit,common/tlog_policy,common,libsodium nettle))
 $(eval $(call fuzz,note,common,libsodium nettle))
 $(eval $(call fuzz,tlog_policy,common,libsodium nettle))

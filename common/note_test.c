@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "common/note.h"
+#include "tests/support/vectors.h"
 
 #define TLOG_ENTRIES 15
 
@@ -29,15 +30,12 @@
 
 static size_t slurp(char *to, size_t cap, const char *name, const char *number)
 {
-	const char *dir = getenv("VECTORS_DIR");
-	char path[4096];
+	char path[VECTORS_PATH_BYTES], file[256];
 
-	(void)snprintf(path, sizeof path, "%s/tlog/%s%s", dir && *dir ? dir : "../shared/vectors", name, number);
+	(void)snprintf(file, sizeof file, "tlog/%s%s", name, number);
+	vectors_path(file, path);
 	FILE *f = fopen(path, "re");
-	if (!f) {
-		print_message("SKIPPED: no %s\n", path);
-		skip();
-	}
+	assert_non_null(f);
 	size_t len = fread(to, 1, cap, f);
 	assert_true(len < cap);
 	(void)fclose(f);
@@ -233,40 +231,23 @@ static void test_sign_and_verify(void **state)
 
 /* ---- Ed25519 itself ---- */
 
-static struct span vector_hex(const json_t *object, const char *name, uint8_t *to, size_t cap)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-	size_t len;
-
-	assert_non_null(text);
-	assert_int_equal(sodium_hex2bin(to, cap, text, strlen(text), NULL, &len, NULL), 0);
-	return span_of(to, len);
-}
-
 /* All that is marked invalid must be refused: truncated, with garbage behind, malleable (S + L), not canonical. */
 static void test_wycheproof_ed25519(void **state)
 {
-	const char *dir = getenv("VECTORS_DIR");
 	uint8_t public[32], sig[256], msg[4096];
 	size_t i, k, n = 0, malleable = 0;
 	json_t *group, *test, *flag;
-	char path[4096];
 
 	(void)state;
-	(void)snprintf(path, sizeof path, "%s/wycheproof/ed25519_test.json", dir && *dir ? dir : "../shared/vectors");
-	json_t *all = json_load_file(path, 0, NULL);
-	if (!all) {
-		print_message("SKIPPED: no %s\n", path);
-		skip();
-	}
+	json_t *all = vectors_load("wycheproof/ed25519_test.json");
 	json_array_foreach(json_object_get(all, "testGroups"), i, group)
 	{
-		struct span pk = vector_hex(json_object_get(group, "publicKey"), "pk", public, sizeof public);
+		struct span pk = vectors_hex(json_object_get(group, "publicKey"), "pk", public, sizeof public);
 		assert_int_equal(pk.len, sizeof public);
 		json_array_foreach(json_object_get(group, "tests"), k, test)
 		{
-			struct span m = vector_hex(test, "msg", msg, sizeof msg);
-			struct span s = vector_hex(test, "sig", sig, sizeof sig);
+			struct span m = vectors_hex(test, "msg", msg, sizeof msg);
+			struct span s = vectors_hex(test, "sig", sig, sizeof sig);
 			bool valid = strcmp(json_string_value(json_object_get(test, "result")), "valid") == 0;
 			if (note_signature_valid(s, m, public) != valid)
 				fail_msg("tcId %lld", json_integer_value(json_object_get(test, "tcId")));

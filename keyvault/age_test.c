@@ -14,6 +14,8 @@
 #include <sodium.h>
 #include <cmocka.h>
 
+#include "tests/support/vectors.h"
+
 #define VECTOR_BYTES_MAX (1 << 18)
 
 static const char identity_text[] = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
@@ -277,17 +279,13 @@ static bool is_left_out(const char *name)
 
 static void public_vectors(void **state)
 {
-	const char *dir = getenv("VECTORS_DIR");
-	uint8_t *bytes = malloc(VECTOR_BYTES_MAX);
 	size_t tried = 0, good = 0;
-	char path[4096];
+	char path[VECTORS_PATH_BYTES];
 
-	(void)snprintf(path, sizeof(path), "%s/age", dir ? dir : "../shared/vectors");
+	vectors_path("age/", path);
+	uint8_t *bytes = malloc(VECTOR_BYTES_MAX);
 	DIR *all = opendir(path);
-	if (!all) {
-		free(bytes);
-		skip();
-	}
+	assert_non_null(all);
 	for (struct dirent *e = readdir(all); e; e = readdir(all)) {
 		char file[8192];
 		struct vector v;

@@ -11,22 +11,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "tests/support/vectors.h"
+
 /* ---- the specification's vectors ---- */
-
-static json_t *load(const char *name)
-{
-	const char *dir = getenv("VECTORS_DIR");
-	char path[4096];
-
-	(void)snprintf(path, sizeof(path), "%s/%s", dir && *dir ? dir : "../shared/vectors", name);
-	json_t *all = json_load_file(path, 0, NULL);
-	if (!all) {
-		print_message("SKIPPED: no %s\n", path);
-		skip();
-	}
-	assert_true(json_array_size(all) > 0 || json_object_size(all) > 0);
-	return all;
-}
 
 static const char *text_of(const json_t *object, const char *name)
 {
@@ -48,7 +35,7 @@ static uint64_t time_of(const json_t *vector)
 static void spec_generate(void **state)
 {
 	struct fixture *f = *state;
-	json_t *all = load("fernet/generate.json"), *vector;
+	json_t *all = vectors_load("fernet/generate.json"), *vector;
 	uint8_t iv[FERNET_IV_BYTES];
 	size_t i, k;
 
@@ -68,7 +55,7 @@ static void spec_generate(void **state)
 static void spec_verify(void **state)
 {
 	struct fixture *f = *state;
-	json_t *all = load("fernet/verify.json"), *vector;
+	json_t *all = vectors_load("fernet/verify.json"), *vector;
 	size_t i;
 
 	json_array_foreach(all, i, vector)
@@ -86,7 +73,7 @@ static void spec_verify(void **state)
 static void spec_invalid(void **state)
 {
 	struct fixture *f = *state;
-	json_t *all = load("fernet/invalid.json"), *vector;
+	json_t *all = vectors_load("fernet/invalid.json"), *vector;
 	unsigned of_time = 0, of_key = 0;
 	size_t i;
 
@@ -151,7 +138,7 @@ static void check_cbc(struct fixture *f, const json_t *test)
 static void wycheproof_aes_cbc(void **state)
 {
 	struct fixture *f = *state;
-	json_t *all = load("wycheproof/aes_cbc_pkcs5_test.json"), *group, *test;
+	json_t *all = vectors_load("wycheproof/aes_cbc_pkcs5_test.json"), *group, *test;
 	size_t i, k, n = 0;
 
 	json_array_foreach(json_object_get(all, "testGroups"), i, group)
