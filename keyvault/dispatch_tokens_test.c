@@ -42,8 +42,8 @@ static struct peers begin(struct world *w)
 	admin_add(w, p.admin, p.authd, "plain", 1, "sk-one");
 	for (unsigned i = 0; i < 2; i++) {
 		p.egress[i] = peer_meet(w, i ? EGRESS1 : EGRESS0);
+		authd_take_key(w, p.authd);
 		peer_expect(w, p.egress[i], PROTO_EDGE_KEY);
-		peer_expect(w, p.authd, PROTO_EDGE_KEY);
 	}
 	w->core.tokens.settled_at_ms = 0; /* it is an old core */
 	return p;
@@ -256,9 +256,9 @@ static void an_authd_that_comes_back_is_told(void **state)
 	peer_expect_silence(w, p.egress[0]);
 	container_of(w->core.tokens.all.next, struct tokens_entry, in_tokens)->resend_at_ms = UINT64_MAX;
 	p.authd = peer_meet(w, AUTHD);
+	authd_take_key(w, p.authd);
+	authd_take_key(w, p.authd);
 	peer_expect(w, p.authd, PROTO_PEPPER);
-	peer_expect(w, p.authd, PROTO_EDGE_KEY);
-	peer_expect(w, p.authd, PROTO_EDGE_KEY);
 	say_load(p.authd, span_of(old, old_len));
 	peer_expect(w, p.authd, PROTO_CREDENTIAL_RESEAL);
 	struct span again = p.authd->msg.credential_reseal.blob;

@@ -35,8 +35,8 @@ static struct peers begin(struct world *w)
 	add_pair(w, &p, "openai");
 	for (unsigned i = 0; i < 2; i++) {
 		p.egress[i] = peer_meet(w, i ? EGRESS1 : EGRESS0);
+		authd_take_key(w, p.authd);
 		peer_expect(w, p.egress[i], PROTO_EDGE_KEY);
-		peer_expect(w, p.authd, PROTO_EDGE_KEY);
 	}
 	return p;
 }
@@ -140,9 +140,9 @@ static void an_authd_that_is_away_is_told_later(void **state)
 	assert_int_equal(r->n, 1);
 	assert_true(r->list[0].at_ms >= ipc_now_ms(w->core.daemon.ipc) + DRAIN - 1000);
 	p.authd = peer_meet(w, AUTHD);
+	authd_take_key(w, p.authd);
+	authd_take_key(w, p.authd);
 	peer_expect(w, p.authd, PROTO_PEPPER);
-	peer_expect(w, p.authd, PROTO_EDGE_KEY);
-	peer_expect(w, p.authd, PROTO_EDGE_KEY);
 	fire(w);
 	peer_expect(w, p.authd, PROTO_CREDENTIAL_RETIRE);
 	assert_int_equal(r->n, 0);

@@ -400,6 +400,7 @@ int core_handle_rotation(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	const struct keys_rotation *r = &c->vault.keys.rotation;
 	bool on = vault_is_open(&c->vault) && r->what != ROTATE_NONE;
 	size_t total = on ? rotate_total(&c->vault) : 0;
+	bool begun = on && r->step >= ROTATE_ACTIVE; /* before that nothing is of the old, so nothing left, nor done */
 
 	(void)msg;
 	(void)fd;
@@ -408,7 +409,7 @@ int core_handle_rotation(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 				 .what = on ? r->what : 0,
 				 .tenant = span_str(on ? r->tenant : ""),
 				 .step = span_str(on ? rotate_step_name((enum rotate_step)r->step) : ""),
-				 .done = on ? total - rotate_left(&c->vault) : 0,
+				 .done = begun ? total - rotate_left(&c->vault) : 0,
 				 .total = total,
 				 .waits = span_str(on ? c->rotation.waits : ""),
 				 .finished = c->rotation.finished});
