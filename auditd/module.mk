@@ -22,6 +22,7 @@ PKG_LIBS_faults := $(foreach c,fsync fdatasync syncfs fstat fstatat renameat mkd
 $(eval $(call library,power,tests/support/power.c))
 $(eval $(call unit,auditd/fault,testlog power auditd auditlog common proto,libuv libsodium nettle msgpack faults))
 $(eval $(call fuzz,log_proof,auditlog common proto,libsodium nettle msgpack))
+$(eval $(call fuzz,receipt,auditlog common proto,libsodium nettle msgpack))
 
 # What needs no database: rows, their tables, and the log's folder as its reader sees it. The CLI prints the tables.
 $(eval $(call library,mirror,$(addprefix auditd/shipper/,row.c schema.c folder.c batch.c pg_error.c)))

@@ -56,6 +56,10 @@ FERNET_KEYS = [b"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=", b"AAECAwQFBgcICQ
 HELLO_TOKEN = b"gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA=="
 HELLO_RAW = base64.urlsafe_b64decode(HELLO_TOKEN)[:-32]
 
+# As `curl -D` keeps them.
+HEADS_KEPT = [b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Upstream-Request-Id: 7\r\nX-Request-Id: r\r\n\r\n",
+              b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/2 200\nx-upstream-request-id:7 \ncontent-type:\ttext/plain\n", b"HTTP/1.1 2", b": \r\r\n",
+              b"HTTP/1.0 200\nretry-after: 1\nretry-after: 2\ncontent-type: application/octet-stream"]
 # PeterNeumann of the Go documentation of signed notes, and a key whose seed is 32 zeros.
 PETER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 PETER_NOTE = ("If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n\n— PeterNeumann "
@@ -195,6 +199,7 @@ def all_seeds():
                  b"origin\n18446744073709551615\n" + b64(b"\xff" * 32).encode() + b"\nmore\n", vkey("fuzz.test/w", b"\4").encode(),
                  PETER_NOTE.encode() + "— fuzz.test/w ".encode() + b64(key_id("fuzz.test/w", ZERO_PUBLIC, b"\4") + bytes(72)).encode() + b"\n"],
         "proto": list(messages()),
+        "receipt": [bytes([len(head)]) + head + b'{"a": 1}' for head in HEADS_KEPT],
         "reply": [bytes([m, c]) + text.encode("latin-1") for text in REPLIES + list(MALFORMED.values()) for m, c in ((2, 6), (3, 0))
                   if len(text) < 4000],
         "scrub": list(scrub_seeds()),
