@@ -90,22 +90,26 @@ struct operation *operation_new(struct authd *a, struct ipc_conn *conn, uint64_t
 	return op;
 }
 
-static void on_recorded(void *ctx, bool durable)
+void operation_end(struct operation *op, int r)
 {
-	struct operation *op = ctx;
 	struct authd *a = op->authd;
-	int r;
 
-	if (durable)
-		r = op->effect(op);
-	else
-		r = admin_refuse(op->conn, op->id, "audit_unavailable",
-				 "the log did not confirm in time; nothing was done");
 	operation_free(op);
 	if (r < 0) {
 		log_event(&a->daemon.log, LOG_FATAL, LOG_STR("error", strerrordesc_np(-r)));
 		exit(EXIT_FAILURE); /* as a handler's negative answer would */
 	}
+}
+
+static void on_recorded(void *ctx, bool durable)
+{
+	struct operation *op = ctx;
+	int r = durable ? op->effect(op)
+			: admin_refuse(op->conn, op->id, "audit_unavailable",
+				       "the log did not confirm in time; nothing was done");
+
+	if (r != OPERATION_LATER)
+		operation_end(op, r);
 }
 
 /* Records the event; its effect follows. Consumes `op`. */

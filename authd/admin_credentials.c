@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sealed provider keys: what an operator may do with them. */
 #include <assert.h>
+#include <unistd.h>
 
 #include "authd/admin_operation.h"
 #include "common/err.h"
 
-#define CREDENTIAL_PAGE 256 /* CREDENTIAL_LIST_REP */
+#define CREDENTIAL_PAGE         256  /* CREDENTIAL_LIST_REP */
+#define CREDENTIAL_CHECK_MS     3000 /* with the record's, less than an operator's command waits */
+#define CREDENTIAL_REASON_BYTES 65   /* REFUSED */
+#define CREDENTIAL_TEXT_BYTES   513
 
-static int effect_credential_put(struct operation *op)
+static int credential_put(struct operation *op)
 {
 	struct authd *a = op->authd;
 	int e = store_credential_put(a->store, &op->credential);
@@ -20,6 +24,45 @@ static int effect_credential_put(struct operation *op)
 			   &(struct proto_credential_load){.credential = span_str(op->credential.id),
 							   .blob = op->credential.blob});
 	return r ? r : admin_done(op->conn, op->id, "stored");
+}
+
+/* The core's word, as it is. */
+static int credential_put_refused(struct operation *op, const struct proto_refused *why)
+{
+	char reason[CREDENTIAL_REASON_BYTES] = "", text[CREDENTIAL_TEXT_BYTES] = "";
+
+	admin_copy(reason, sizeof(reason), why->reason);
+	admin_copy(text, sizeof(text), why->text);
+	return admin_refuse(op->conn, op->id, reason, text);
+}
+
+static void on_put_checked(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd)
+{
+	struct operation *op = ctx;
+	int r;
+
+	if (fd >= 0)
+		(void)close(fd);
+	if (outcome == IPC_REPLY && desc->type == PROTO_CREDENTIAL_GOOD)
+		r = credential_put(op);
+	else if (outcome == IPC_REPLY && desc->type == PROTO_REFUSED)
+		r = credential_put_refused(op, msg);
+	else
+		r = admin_refuse(op->conn, op->id, "vault_unavailable", "the vault did not answer; nothing was stored");
+	operation_end(op, r);
+}
+
+/* What it replaces is gone then, so the core is asked first. Its answer and what it loads next come in one order with
+ * the steps of a rotation. */
+static int effect_credential_put(struct operation *op)
+{
+	const struct proto_credential_check m = {.credential = span_str(op->credential.id),
+						 .blob = op->credential.blob};
+
+	if (ipc_call(ipc_edge_conn(op->authd->keyvault), PROTO_CREDENTIAL_CHECK, &m, -1, CREDENTIAL_CHECK_MS,
+		     on_put_checked, op, NULL) == 0)
+		return OPERATION_LATER;
+	return admin_refuse(op->conn, op->id, "vault_unavailable", "the vault is away; nothing was stored");
 }
 
 static bool credential_names_valid(const struct proto_credential_put *m)

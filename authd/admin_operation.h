@@ -4,12 +4,14 @@
 
 #include "authd/authd.h"
 
+#define OPERATION_LATER 1 /* the effect is under way and calls operation_end() */
+
 struct operation {
 	struct list in_authd;
 	struct authd *authd;
 	struct ipc_conn *conn; /* NULL: the operator has gone, or it was the core */
 	uint64_t id;
-	int (*effect)(struct operation *op); /* answers the operator; 0 or negative */
+	int (*effect)(struct operation *op); /* answers the operator; 0, OPERATION_LATER or negative */
 	struct store_key key;
 	char text[TOKEN_BYTES]; /* of a new key */
 	struct store_credential credential;
@@ -28,6 +30,9 @@ struct operation *operation_new(struct authd *a, struct ipc_conn *conn, uint64_t
 				int (*effect)(struct operation *op));
 /* Records the event; its effect follows. Consumes `op`. 0 or negative. */
 MUST_USE int operation_start(struct operation *op, const struct proto_event *what);
+
+/* What operation_start() began is over; `r` as of `effect`. */
+void operation_end(struct operation *op, int r);
 
 /* The schema's bound is the store's: it fits. */
 void admin_copy(char *to, size_t cap, struct span from);

@@ -3,7 +3,7 @@
  * What each peer may ask of the core, row by row, and what the core tells of its own accord.
  *
  *      authd     CREDENTIAL_LOAD, CREDENTIALS_SENT, CREDENTIAL_DROP    <- PEPPER, EDGE_KEY, SEALED, CREDENTIAL_RETIRE
- *                EDGE_KEY_KNOWN
+ *                EDGE_KEY_KNOWN, CREDENTIAL_CHECK       -> CREDENTIAL_GOOD | REFUSED
  *                CREDENTIAL_SWAPPED, CREDENTIAL_REPLAYED               <- CREDENTIAL_SWAP, CREDENTIAL_REPLAY
  *      egress    UNSEAL                          -> UNSEALED | REFUSED <- EDGE_KEY, SEALED, CREDENTIAL_DROP
  *                TOKEN_*: dispatch_tokens.c
@@ -65,6 +65,17 @@ static int handle_credential_load(void *ctx, struct ipc_conn *conn, uint64_t id,
 		return 0;
 	tokens_drop(&c->tokens, m->credential);
 	return core_drop_credential(c, m->credential, 1, NULL);
+}
+
+static int handle_credential_check(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_credential_check *m = msg;
+	struct core *c = ctx;
+
+	(void)fd;
+	int r = vault_check_new(&c->vault, m->credential, m->blob);
+	return r ? core_refuse_vault(conn, id, r)
+		 : core_send(conn, PROTO_CREDENTIAL_GOOD, id, &(struct proto_credential_good){});
 }
 
 static int handle_credentials_sent(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
@@ -386,9 +397,8 @@ static int core_start_timers(struct core *c)
 }
 
 static const struct ipc_row core_authd_rows[] = {
-	{PROTO_CREDENTIAL_LOAD, handle_credential_load},
-	{PROTO_CREDENTIALS_SENT, handle_credentials_sent},
-	{PROTO_CREDENTIAL_DROP, handle_credential_drop},
+	{PROTO_CREDENTIAL_LOAD, handle_credential_load},   {PROTO_CREDENTIALS_SENT, handle_credentials_sent},
+	{PROTO_CREDENTIAL_CHECK, handle_credential_check}, {PROTO_CREDENTIAL_DROP, handle_credential_drop},
 	{PROTO_EDGE_KEY_KNOWN, handle_edge_key_known},
 };
 static const struct ipc_row core_egress_rows[] = {

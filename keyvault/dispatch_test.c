@@ -198,6 +198,51 @@ static void a_forged_blob_is_recorded(void **state)
 	peer_leave(w, admin);
 }
 
+/* authd asks before it lets go of the version before. */
+static void what_would_not_open_is_not_stored(void **state)
+{
+	struct world *w = *state;
+	struct peer *admin = peer_meet(w, ADMIN), *authd = peer_meet(w, AUTHD);
+	struct proto_credential_check check = {.credential = SPAN_LIT("openai")};
+	uint8_t blob[SEAL_BYTES_MAX];
+
+	peer_expect(w, authd, PROTO_SEALED);
+	admin_init(w, admin);
+	peer_expect(w, authd, PROTO_PEPPER);
+	admin_say_add(admin, "openai", 1, "sk-one");
+	peer_expect(w, admin, PROTO_VAULT_ADDED);
+	struct span sealed = admin->msg.vault_added.blob;
+	memcpy(blob, sealed.p, sealed.len);
+	check.blob = span_of(blob, sealed.len);
+	peer_say(authd, PROTO_CREDENTIAL_CHECK, 1, &check);
+	peer_expect(w, authd, PROTO_CREDENTIAL_GOOD);
+	assert_int_equal(store_count(&w->core.vault.store), 0); /* asked, not loaded */
+	peer_say(authd, PROTO_CREDENTIAL_CHECK, 2,
+		 &(struct proto_credential_check){.credential = SPAN_LIT("other"), .blob = check.blob});
+	peer_expect_refused(w, authd, "not_authentic");
+	blob[sealed.len - 1] ^= 1;
+	peer_say(authd, PROTO_CREDENTIAL_CHECK, 3, &check);
+	peer_expect_refused(w, authd, "not_authentic");
+	blob[sealed.len - 1] ^= 1;
+
+	/* Its tenant's key is being replaced: it opens still, but not for long. */
+	assert_int_equal(rotate_begin(&w->core.vault, ROTATE_TENANT, SPAN_NULL, 0), 0);
+	peer_say(authd, PROTO_CREDENTIAL_CHECK, 4, &check);
+	peer_expect(w, authd,
+		    PROTO_CREDENTIAL_GOOD); /* the new one is not in use yet: what is loaded now is replaced */
+	assert_int_equal(rotate_advance(&w->core.vault), 0);
+	assert_int_equal(rotate_advance(&w->core.vault), 0);
+	assert_int_equal(rotate_step(&w->core.vault), ROTATE_ACTIVE);
+	peer_say(authd, PROTO_CREDENTIAL_CHECK, 5, &check);
+	peer_expect_refused(w, authd, "rotated");
+	admin_seal(w, admin);
+	peer_expect(w, authd, PROTO_SEALED);
+	peer_say(authd, PROTO_CREDENTIAL_CHECK, 6, &check);
+	peer_expect_refused(w, authd, "sealed");
+	peer_leave(w, authd);
+	peer_leave(w, admin);
+}
+
 static void no_key_is_sealed_without_its_record(void **state)
 {
 	struct world *w = *state;
@@ -311,6 +356,7 @@ int main(void)
 		TEST(an_egress_gets_its_key_after_authd_has_it),
 		TEST(a_key_goes_from_the_operator_to_the_egress),
 		TEST(a_forged_blob_is_recorded),
+		TEST(what_would_not_open_is_not_stored),
 		TEST(no_key_is_sealed_without_its_record),
 		TEST(auditd_gets_signatures_while_open),
 		TEST(out_of_order_is_the_end_of_the_peer),

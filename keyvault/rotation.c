@@ -226,7 +226,10 @@ static void on_rotation_timer(uv_timer_t *timer)
 	if (waits)
 		return; /* until the vault is opened again */
 	bool root = c->vault.keys.rotation.what == ROTATE_ROOT;
-	if (rotate_step(&c->vault) == ROTATE_ACTIVE && rotate_left(&c->vault) > 0)
+	/* What was sealed under the old key and is not stored yet would be left behind. */
+	if (rotate_step(&c->vault) == ROTATE_ACTIVE && tokens_any_pending(&c->tokens))
+		rotation_wait(c, "token");
+	else if (rotate_step(&c->vault) == ROTATE_ACTIVE && rotate_left(&c->vault) > 0)
 		rotation_swap(c);
 	else if (rotate_step(&c->vault) == ROTATE_REWRAPPED && !root && !r->replayed)
 		rotation_replay(c);

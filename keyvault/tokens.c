@@ -250,6 +250,14 @@ const struct tokens_entry *tokens_pending(const struct tokens *t, struct span id
 	return e && e->blob ? e : NULL;
 }
 
+bool tokens_any_pending(const struct tokens *t)
+{
+	list_for_each (it, &t->all)
+		if (container_of(it, struct tokens_entry, in_tokens)->blob)
+			return true;
+	return false;
+}
+
 void tokens_stored(struct tokens *t, struct span id, uint64_t now_ms)
 {
 	struct tokens_entry *e = tokens_find(t, id);

@@ -94,6 +94,7 @@ void tokens_peer_gone(struct tokens *t, const void *peer, uint64_t now_ms);
 
 /* NULL: nothing is pending. */
 const struct tokens_entry *tokens_pending(const struct tokens *t, struct span id);
+bool tokens_any_pending(const struct tokens *t);
 void tokens_stored(struct tokens *t, struct span id, uint64_t now_ms);
 /* The credential was removed or replaced. */
 void tokens_drop(struct tokens *t, struct span id);

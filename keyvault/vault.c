@@ -54,6 +54,8 @@ const struct vault_refusal *vault_refusal(int e)
 		[VAULT_E_MARKS] = {"marks_damaged", "keyvault/marks is damaged; restore it from a backup"},
 		[VAULT_E_BUSY] = {"busy", "a rotation is under way; see `bulkhead vault rotate`"},
 		[VAULT_E_NOTHING] = {"nothing", "there is no such key to rotate"},
+		[VAULT_E_ROTATED] = {"rotated",
+				     "the vault's keys were replaced just now; nothing was stored, do it again"},
 	};
 
 	assert(e > 0 && e < N_VAULT_ERRS && rows[e].reason);

@@ -70,6 +70,7 @@ enum vault_err {
 	VAULT_E_MARKS,   /* the memory of versions is damaged */
 	VAULT_E_BUSY,    /* a rotation is under way */
 	VAULT_E_NOTHING, /* nothing to rotate */
+	VAULT_E_ROTATED, /* sealed under keys that are being replaced */
 	N_VAULT_ERRS,
 };
 

@@ -107,6 +107,20 @@ int vault_load(struct vault *v, struct span id, struct span blob, bool *ret_chan
 	return r;
 }
 
+int vault_check_new(struct vault *v, struct span id, struct span blob)
+{
+	struct seal_view view;
+
+	if (!vault_is_open(v))
+		return VAULT_E_SEALED;
+	if (seal_parse(blob, &view) || !span_eq(view.binding.credential, id))
+		return VAULT_E_FORGED;
+	const struct keys_tenant *active = keys_active(&v->keys, view.binding.tenant);
+	if (!active || memcmp(active->id, view.key_id.p, KEYS_ID_BYTES) != 0 || view.generation < v->keys.generation)
+		return VAULT_E_ROTATED;
+	return vault_check(v, &view);
+}
+
 int vault_drop(struct vault *v, struct span id, uint32_t version, bool *ret_changed)
 {
 	const struct store_entry *e = store_find(&v->store, id);
