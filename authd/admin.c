@@ -5,7 +5,9 @@
  *      KEY_CREATE      -> KEY_CREATED         KEY_LIST         -> KEY_LIST_REP
  *      KEY_REVOKE      -> DONE                CREDENTIAL_LIST  -> CREDENTIAL_LIST_REP
  *      CREDENTIAL_PUT  -> DONE
- *      CREDENTIAL_RM   -> DONE                any of them      -> REFUSED
+ *      CREDENTIAL_RM   -> DONE                AUDIT_REVEAL     -> AUDIT_REVEALED
+ *      AUDIT_ERASE     -> DONE                AUDIT_EXPIRE     -> DONE
+ *      any of them     -> REFUSED
  *
  * What changes something has three parts that do not mix: check what can be checked at once; record it and wait until
  * the log has it on disk; then the effect. Without the log there is no effect: REFUSED audit_unavailable. Between the
@@ -122,7 +124,8 @@ int operation_start(struct operation *op, const struct proto_event *what)
 		(void)snprintf(actor, sizeof(actor), "uid:%lld", (long long)ipc_conn_peer_uid(op->conn));
 	else
 		(void)snprintf(actor, sizeof(actor), "keyvault");
-	event.actor = span_str(actor);
+	if (event.actor.len == 0)
+		event.actor = span_str(actor);
 	int r = audit_record_wait(op->authd->audit, &event, ADMIN_AUDIT_MS, on_recorded, op);
 	if (r == 0)
 		return 0;
@@ -142,6 +145,8 @@ static void on_admin_close(void *ctx, struct ipc_conn *conn)
 {
 	struct authd *a = ctx;
 
+	if (a->expiry.conn == conn)
+		a->expiry.conn = NULL;
 	list_for_each (it, &a->operations) {
 		struct operation *op = container_of(it, struct operation, in_authd);
 
@@ -194,7 +199,8 @@ static int effect_key_create(struct operation *op)
 	return authd_send(op->conn, PROTO_KEY_CREATED, op->id,
 			  &(struct proto_key_created){.key = span_of(op->text, sizeof(op->text)),
 						      .key_id = span_str(op->key.id),
-						      .prefix = span_str(op->key.prefix)});
+						      .prefix = span_str(op->key.prefix),
+						      .subject = span_str(op->key.subject)});
 }
 
 /* What is wrong with the request, NULL when nothing is. */
@@ -211,6 +217,16 @@ static const char *admin_key_fault(const struct proto_key_create *m, const char 
 	return NULL;
 }
 
+/* A subject belongs to one tenant, and one that was erased stays so. */
+static const char *admin_subject_fault(struct authd *a, const struct proto_key_create *m)
+{
+	struct store_subject subject;
+
+	if (store_subject_find(a->store, m->subject, &subject) || !span_eq_str(m->tenant, subject.tenant))
+		return "this tenant has no such subject; `bulkhead key list --json` names those of its keys";
+	return subject.erased_s ? "this subject was erased" : NULL;
+}
+
 /* The text, and all that is kept of it. */
 static void admin_make_key(struct authd *a, struct operation *op)
 {
@@ -224,6 +240,10 @@ static void admin_make_key(struct authd *a, struct operation *op)
 	memcpy(op->key.prefix, op->text, TOKEN_PREFIX_BYTES);
 	randombytes_buf(random, TOKEN_ID_RANDOM_BYTES);
 	token_format_id("key_", random, op->key.id, sizeof(op->key.id));
+	if (op->key.subject[0] == 0) {
+		randombytes_buf(random, TOKEN_ID_RANDOM_BYTES);
+		token_format_id("sub_", random, op->key.subject, sizeof(op->key.subject));
+	}
 	secret_wipe(random, sizeof(random));
 }
 
@@ -238,6 +258,8 @@ static int handle_key_create(void *ctx, struct ipc_conn *conn, uint64_t id, cons
 	(void)fd;
 	admin_copy(models, sizeof(models), m->models);
 	fault = admin_key_fault(m, models, now_s);
+	if (!fault && m->subject.len)
+		fault = admin_subject_fault(a, m);
 	if (fault)
 		return admin_refuse(conn, id, "invalid", fault);
 	if (!a->authorize.pepper.p)
@@ -250,13 +272,15 @@ static int handle_key_create(void *ctx, struct ipc_conn *conn, uint64_t id, cons
 	admin_copy(op->key.tenant, sizeof(op->key.tenant), m->tenant);
 	admin_copy(op->key.name, sizeof(op->key.name), m->name);
 	admin_copy(op->key.models, sizeof(op->key.models), m->models);
+	admin_copy(op->key.subject, sizeof(op->key.subject), m->subject);
 	op->key.rpm = m->rpm;
 	op->key.created_s = now_s;
 	op->key.expires_s = m->expires;
 	admin_make_key(a, op);
-	return operation_start(
-		op,
-		&(struct proto_event){.code = EVENT_KEY_CREATE, .tenant = m->tenant, .resource = span_str(op->key.id)});
+	return operation_start(op, &(struct proto_event){.code = EVENT_KEY_CREATE,
+							 .tenant = m->tenant,
+							 .resource = span_str(op->key.id),
+							 .subject = span_str(op->key.subject)});
 }
 
 static int effect_key_revoke(struct operation *op)
@@ -289,7 +313,8 @@ static int handle_key_revoke(void *ctx, struct ipc_conn *conn, uint64_t id, cons
 	op->key = key;
 	return operation_start(op, &(struct proto_event){.code = EVENT_KEY_REVOKE,
 							 .tenant = span_str(op->key.tenant),
-							 .resource = span_str(op->key.id)});
+							 .resource = span_str(op->key.id),
+							 .subject = span_str(op->key.subject)});
 }
 
 static void admin_key_info(const struct store_key *k, struct proto_key_info *info)
@@ -302,7 +327,8 @@ static void admin_key_info(const struct store_key *k, struct proto_key_info *inf
 					.rpm = k->rpm,
 					.created = k->created_s,
 					.expires = k->expires_s,
-					.revoked = k->revoked_s};
+					.revoked = k->revoked_s,
+					.subject = span_str(k->subject)};
 }
 
 static int handle_key_list(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
@@ -336,6 +362,8 @@ static const struct ipc_row admin_rows[] = {
 	{PROTO_KEY_CREATE, handle_key_create},      {PROTO_KEY_LIST, handle_key_list},
 	{PROTO_KEY_REVOKE, handle_key_revoke},      {PROTO_CREDENTIAL_PUT, admin_credential_put},
 	{PROTO_CREDENTIAL_RM, admin_credential_rm}, {PROTO_CREDENTIAL_LIST, admin_credential_list},
+	{PROTO_AUDIT_REVEAL, admin_audit_reveal},   {PROTO_AUDIT_ERASE, admin_audit_erase},
+	{PROTO_AUDIT_EXPIRE, admin_audit_expire},
 };
 
 const struct ipc_edge_spec admin_edge = {

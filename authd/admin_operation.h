@@ -15,6 +15,7 @@ struct operation {
 	struct store_key key;
 	char text[TOKEN_BYTES]; /* of a new key */
 	struct store_credential credential;
+	size_t n_items; /* of a list, packed in `blob` */
 	uint8_t blob[STORE_BLOB_BYTES_MAX];
 };
 
@@ -39,5 +40,9 @@ void admin_copy(char *to, size_t cap, struct span from);
 /* [A-Za-z0-9][A-Za-z0-9._-]* : fits into a log line, a file name, a header. */
 bool admin_id_valid(struct span id);
 
+/* ---- admin_subjects.c ---- */
+ipc_handler admin_audit_reveal, admin_audit_erase;
+/* ---- expiry.c ---- */
+ipc_handler admin_audit_expire;
 /* ---- admin_credentials.c ---- */
 ipc_handler admin_credential_put, admin_credential_rm, admin_credential_list;

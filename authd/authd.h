@@ -3,10 +3,22 @@
 #pragma once
 
 #include "authd/authorize.h"
+#include "authd/subjects.h"
 #include "common/audit_client.h"
 #include "common/config.h"
 #include "common/daemon.h"
 #include "common/ipc.h"
+
+/* expiry.c: the days that are being forgotten. */
+struct expiry {
+	uv_timer_t timer;
+	bool running;
+	uint32_t day;
+	char cursor[STORE_SUBJECT_BYTES];
+	size_t n;
+	struct ipc_conn *conn; /* who asked for it; NULL: nobody, or has gone */
+	uint64_t id;
+};
 
 struct authd {
 	struct daemon daemon;
@@ -17,6 +29,8 @@ struct authd {
 	struct credentials credentials;
 	struct authorize authorize;
 	struct authorize_answer answer; /* of the question at hand: too large to be made anew for each */
+	struct subjects *subjects;
+	struct expiry expiry;
 	struct audit_client *audit;
 	struct ipc_edge *routers, *admin, *keyvault;
 	struct list operations; /* of operators, waiting for the log; admin.c */
@@ -55,6 +69,11 @@ MUST_USE int authd_send_credentials(struct authd *a, struct ipc_conn *conn, size
 
 ipc_handler receipts_handle;
 void receipts_forget(struct authd *a, const struct ipc_conn *router);
+
+/* ---- expiry.c: from time to time ---- */
+
+void expiry_start(struct authd *a);
+void expiry_stop(struct authd *a);
 
 /* ---- admin.c: the operator's requests ---- */
 

@@ -81,6 +81,25 @@ bool authd_request_id_valid(struct span id)
 	return true;
 }
 
+/* For the record, which the router will write. */
+static void dispatch_about(struct authd *a, struct span address, struct authorize_now now, struct span *ret_subject,
+			   struct span *ret_sealed)
+{
+	const struct subjects_now when = {now.monotonic_ms, subjects_day(now.unix_ms / 1000)};
+
+	*ret_subject = span_str(a->answer.key ? a->answer.key->subject : STORE_SUBJECT_UNKNOWN);
+	*ret_sealed = subjects_seal(a->subjects, *ret_subject, address, when);
+}
+
+static int dispatch_deny(struct authd *a, struct ipc_conn *conn, uint64_t id, struct span address,
+			 struct authorize_now now)
+{
+	struct proto_deny *deny = &a->answer.deny;
+
+	dispatch_about(a, address, now, &deny->subject, &deny->sealed);
+	return authd_send(conn, PROTO_DENY, id, deny);
+}
+
 static int handle_authorize(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	const struct proto_authorize *m = msg;
@@ -89,11 +108,13 @@ static int handle_authorize(void *ctx, struct ipc_conn *conn, uint64_t id, const
 	(void)fd;
 	if (!authd_request_id_valid(m->request_id))
 		return IPC_E_VIOLATION;
-	int r = authorize(&a->authorize, m, ipc_conn_worker(conn), authd_now(a), &a->answer);
+	const struct authorize_now now = authd_now(a);
+	int r = authorize(&a->authorize, m, ipc_conn_worker(conn), now, &a->answer);
 	if (r)
 		return r;
 	if (a->answer.reason != REASON_NONE)
-		return authd_send(conn, PROTO_DENY, id, &a->answer.deny);
+		return dispatch_deny(a, conn, id, m->address, now);
+	dispatch_about(a, m->address, now, &a->answer.permit.subject, &a->answer.permit.sealed);
 	return authd_send(conn, PROTO_PERMIT, id, &a->answer.permit);
 }
 
@@ -122,17 +143,19 @@ static int handle_models(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	(void)fd;
 	if (!authd_request_id_valid(m->request_id))
 		return IPC_E_VIOLATION;
-	int r = authorize_key(&a->authorize, m->credential, authd_now(a), &a->answer);
+	const struct authorize_now now = authd_now(a);
+	int r = authorize_key(&a->authorize, m->credential, now, &a->answer);
 	if (r)
 		return r;
 	if (a->answer.reason != REASON_NONE)
-		return authd_send(conn, PROTO_DENY, id, &a->answer.deny);
+		return dispatch_deny(a, conn, id, m->address, now);
 	const struct store_key *key = a->answer.key;
 	size_t n = models_list(a->models, &a->credentials, span_str(key->tenant), key->models, models, MODELS_MAX);
-	return authd_send(conn, PROTO_MODELS_REP, id,
-			  &(struct proto_models_rep){.tenant = span_str(key->tenant),
-						     .principal = span_str(key->id),
-						     .models = {.items = models, .count = n}});
+	struct proto_models_rep rep = {.tenant = span_str(key->tenant),
+				       .principal = span_str(key->id),
+				       .models = {.items = models, .count = n}};
+	dispatch_about(a, m->address, now, &rep.subject, &rep.sealed);
+	return authd_send(conn, PROTO_MODELS_REP, id, &rep);
 }
 
 /* Budgets will be charged here; now usage is only counted. */
@@ -216,6 +239,8 @@ static int handle_pepper(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	(void)id;
 	(void)fd;
 	int r = err_fold(authorize_set_pepper(&a->authorize, m->key));
+	if (!r)
+		r = err_fold(subjects_open(a->subjects, m->fields));
 	authd_update_ready(a);
 	return r;
 }
@@ -243,6 +268,7 @@ static int handle_sealed(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	(void)msg;
 	(void)fd;
 	authorize_seal(&a->authorize);
+	subjects_close(a->subjects);
 	authd_update_ready(a);
 	return 0;
 }

@@ -14,7 +14,7 @@
 
 #define AUTHD_AUDIT_EVENTS_MAX 256
 /* Besides the keys: the buffers of two connections to the core, the old one and the new. */
-#define AUTHD_ARENA_BYTES (AUTHORIZE_ARENA_BYTES + 65536)
+#define AUTHD_ARENA_BYTES (AUTHORIZE_ARENA_BYTES + SUBJECTS_ARENA_BYTES + 65536)
 
 /* What must not be there, or must be and is not: named for the operator. */
 static int authd_fatal(struct authd *a, const char *what, const char *why)
@@ -26,7 +26,8 @@ static int authd_fatal(struct authd *a, const char *what, const char *why)
 static int authd_configure(struct authd *a)
 {
 	int r = config_read(a->daemon.config_fd, ROLE_AUTHD,
-			    BIT(CONFIG_BULKHEAD) | BIT(CONFIG_AUTHD) | BIT(CONFIG_PROVIDERS) | BIT(CONFIG_MODELS),
+			    BIT(CONFIG_BULKHEAD) | BIT(CONFIG_AUTHD) | BIT(CONFIG_AUDITD) | BIT(CONFIG_PROVIDERS) |
+				    BIT(CONFIG_MODELS),
 			    &a->config);
 
 	if (r)
@@ -76,6 +77,8 @@ static int authd_prepare(struct authd *a)
 	int r = cache_new(CACHE_KNOWN_MAX, CACHE_UNKNOWN_MAX, &z->cache);
 	if (!r)
 		r = ratelimit_new(RATELIMIT_BYTES_MAX, &z->limits);
+	if (!r)
+		r = subjects_new(a->store, a->arena, &a->subjects);
 	return r ? r : audit_client_new(a->daemon.ipc, AUTHD_AUDIT_EVENTS_MAX, a->config.digest, &a->audit);
 }
 
@@ -108,16 +111,21 @@ static int authd_start(struct authd *a, int argc, char **argv)
 		r = authd_prepare(a);
 	if (!r)
 		r = authd_serve(a);
+	if (!r)
+		expiry_start(a);
 	return r ? r : authd_confine(a, folder);
 }
 
 static void authd_stop(struct authd *a)
 {
 	authorize_seal(&a->authorize);
+	subjects_close(a->subjects);
+	expiry_stop(a);
 	a->audit = audit_client_free(a->audit); /* and with it every operation that waited */
 	daemon_deinit(&a->daemon);
 	a->authorize.cache = cache_free(a->authorize.cache);
 	a->authorize.limits = ratelimit_free(a->authorize.limits);
+	a->subjects = subjects_free(a->subjects);
 	a->store = store_close(a->store);
 	credentials_deinit(&a->credentials);
 	a->models = models_free(a->models);

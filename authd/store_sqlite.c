@@ -23,7 +23,7 @@
 #include "common/err.h"
 
 #define STORE_FILE   "authd.db"
-#define STORE_SCHEMA 2
+#define STORE_SCHEMA 3
 
 #define STORE_CREDENTIALS_TABLE(name)                                                      \
 	"CREATE TABLE " name "("                                                           \
@@ -57,6 +57,22 @@ static const char store_from_1[] = STORE_CREDENTIALS_TABLE(
 	"credentials2") "INSERT INTO credentials2(id, provider, tenant, version, created, blob)"
 			"  SELECT id, provider, tenant, version, created, blob FROM credentials;"
 			"DROP TABLE credentials; ALTER TABLE credentials2 RENAME TO credentials;";
+
+/* Schema 2 knew nobody but keys: each becomes a subject of its own. */
+static const char store_from_2[] =
+	"CREATE TABLE subjects("
+	"  id TEXT PRIMARY KEY CHECK(length(CAST(id AS BLOB)) BETWEEN 1 AND 32),"
+	"  tenant TEXT NOT NULL CHECK(length(CAST(tenant AS BLOB)) <= 64),"
+	"  created INTEGER NOT NULL CHECK(created >= 0),"
+	"  day INTEGER NOT NULL DEFAULT 0 CHECK(day BETWEEN 0 AND 65535),"
+	"  chain BLOB CHECK(chain IS NULL OR length(chain) = 72),"
+	"  erased INTEGER NOT NULL DEFAULT 0 CHECK(erased >= 0)) STRICT;"
+	"ALTER TABLE keys ADD COLUMN subject TEXT NOT NULL DEFAULT '' CHECK(length(CAST(subject AS BLOB)) <= 32);"
+	"UPDATE keys SET subject = 'sub_' || lower(hex(randomblob(10)));"
+	"INSERT INTO subjects(id, tenant, created) SELECT subject, tenant, created FROM keys;"
+	"INSERT INTO subjects(id, tenant, created) VALUES('" STORE_SUBJECT_UNKNOWN "', '', 0);"
+	"CREATE INDEX keys_by_subject ON keys(subject);"
+	"PRAGMA user_version = 3;";
 
 static const char *const store_sql[] = {
 #define SQL(NAME, text) text,
@@ -175,8 +191,9 @@ static int store_migrate(struct store *s)
 		return STORE_E_GONE;
 	}
 	r = store_exec(s, "BEGIN IMMEDIATE");
-	r = r ? r : store_exec(s, version == 0 ? store_schema : store_from_1);
-	r = r ? r : store_exec(s, "PRAGMA user_version = 2");
+	if (version < 2)
+		r = r ? r : store_exec(s, version == 0 ? store_schema : store_from_1);
+	r = r ? r : store_exec(s, store_from_2);
 	return r ? r : store_exec(s, "COMMIT");
 }
 
@@ -247,6 +264,8 @@ static bool store_read_key(sqlite3_stmt *q, struct store_key *k)
 	k->created_s = store_u64(q, 7);
 	k->expires_s = store_u64(q, 8);
 	k->revoked_s = store_u64(q, 9);
+	if (!store_text(q, 10, k->subject, sizeof(k->subject)))
+		return false;
 	return store_text(q, 0, k->id, sizeof(k->id)) && store_text(q, 2, k->prefix, sizeof(k->prefix)) &&
 	       store_text(q, 3, k->tenant, sizeof(k->tenant)) && store_text(q, 4, k->name, sizeof(k->name)) &&
 	       store_text(q, 5, k->models, sizeof(k->models));
@@ -265,6 +284,7 @@ static int store_insert_key(struct store *s, const struct store_key *k)
 	store_bind_u64(q, 7, k->rpm);
 	store_bind_u64(q, 8, k->created_s);
 	store_bind_u64(q, 9, k->expires_s);
+	store_bind(q, 10, span_str(k->subject));
 	if (sqlite3_step(q) == SQLITE_DONE)
 		return 0;
 	if (sqlite3_extended_errcode(s->db) == SQLITE_CONSTRAINT_UNIQUE)
@@ -281,6 +301,16 @@ static int store_insert_tenant(struct store *s, const struct store_key *k)
 	return sqlite3_step(q) == SQLITE_DONE ? 0 : store_failed(s, store_sql[STORE_TENANT_ADD]);
 }
 
+static int store_insert_subject(struct store *s, const struct store_key *k)
+{
+	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_SUBJECT_ADD);
+
+	store_bind(q, 1, span_str(k->subject));
+	store_bind(q, 2, span_str(k->tenant));
+	store_bind_u64(q, 3, k->created_s);
+	return sqlite3_step(q) == SQLITE_DONE ? 0 : store_failed(s, store_sql[STORE_SUBJECT_ADD]);
+}
+
 int store_key_add(struct store *s, const struct store_key *key)
 {
 	int r = store_run(s, STORE_BEGIN);
@@ -288,6 +318,7 @@ int store_key_add(struct store *s, const struct store_key *key)
 	if (r)
 		return r;
 	r = store_insert_tenant(s, key);
+	r = r ? r : store_insert_subject(s, key);
 	return store_end(s, r ? r : store_insert_key(s, key));
 }
 

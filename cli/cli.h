@@ -111,6 +111,8 @@ int cmd_key_revoke(struct cli *cli);
 int cmd_audit_tail(struct cli *cli);
 int cmd_audit_mirror_schema(struct cli *cli);
 int cmd_audit_verify_mirror(struct cli *cli);
+int cmd_audit_reveal(struct cli *cli);
+int cmd_audit_erase(struct cli *cli);
 int cmd_config_check(struct cli *cli);
 int cmd_config_show(struct cli *cli);
 int cmd_version(struct cli *cli);

@@ -60,7 +60,8 @@ const struct cli_command cli_commands[] = {
 		{ "--name", "TEXT", "For people." },
 		{ "--models", "LIST", "Model patterns, comma-separated; '*' if not given." },
 		{ "--rpm", "N", "Requests a minute; the configuration's default if not given." },
-		{ "--expires", "TIME", "90d, 12h or 2027-01-31; never if not given." } } },
+		{ "--expires", "TIME", "90d, 12h or 2027-01-31; never if not given." },
+		{ "--subject", "SUBJECT", "Whose records it makes, when that is somebody who has a key already." } } },
 	{ "key list", "", 0, 0, "Gateway keys, without the keys.", cmd_key_list, { { 0 } } },
 	{ "key revoke", "ID", 1, 1, "End a gateway key now; its running requests are cut.", cmd_key_revoke, { { 0 } } },
 	{ "audit tail", "", 0, 0, "The last records of the log.", cmd_audit_tail, {
@@ -78,6 +79,9 @@ const struct cli_command cli_commands[] = {
 		{ "--vkey", "VKEY", "The verifier key to trust; the one kept beside the log if not given." } } },
 	{ "receipt get", "REQUEST", 1, 1, "The receipt of an answer, whoever's; clients ask /v1/receipts/REQUEST.", cmd_receipt_get, { { 0 } } },
 	RECEIPT_VERIFY,
+	{ "audit reveal", "INDEX...", 1, 16, "The client's address of these records; who asks is recorded.", cmd_audit_reveal, { { 0 } } },
+	{ "audit erase", "", 0, 0, "Destroy a subject's key: nobody can read its personal fields again.", cmd_audit_erase, {
+		{ "--subject", "SUBJECT", "sub_..., as records and `key list --json` have it." } } },
 	{ "config check", "", 0, 0, "Read the configuration and say what is wrong with it.", cmd_config_check, { { 0 } } },
 	{ "config show", "", 0, 0, "The configuration in effect, defaults and overrides included.", cmd_config_show, {
 		{ "--providers", NULL, "The providers that need no more than a name." },

@@ -11,8 +11,9 @@
 static int key_print(struct cli *cli, const struct proto_key_created *k)
 {
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:o,s:o,s:o}", "key", json_span(k->key), "id",
-						     json_span(k->key_id), "prefix", json_span(k->prefix)));
+		return cli_print_json(cli, json_pack("{s:o,s:o,s:o,s:o}", "key", json_span(k->key), "id",
+						     json_span(k->key_id), "prefix", json_span(k->prefix), "subject",
+						     json_span(k->subject)));
 	fprintf(cli->out, "%.*s\n", SPAN_ARG(k->key));
 	fflush(cli->out);
 	fprintf(cli->err, "Key %.*s. It is shown this once; keep it where your application reads secrets.\n",
@@ -23,10 +24,11 @@ static int key_print(struct cli *cli, const struct proto_key_created *k)
 int cmd_key_create(struct cli *cli)
 {
 	const char *tenant = cli_option(cli, "--tenant"), *name = cli_option(cli, "--name");
-	const char *models = cli_option(cli, "--models");
+	const char *models = cli_option(cli, "--models"), *subject = cli_option(cli, "--subject");
 	struct proto_key_create msg = {.tenant = span_str(tenant ? tenant : "default"),
 				       .name = span_str(name ? name : ""),
-				       .models = span_str(models ? models : "*")};
+				       .models = span_str(models ? models : "*"),
+				       .subject = span_str(subject ? subject : "")};
 	const union proto_any *answer;
 	struct admin *a = NULL;
 	int r = cli_option_u64(cli, "--rpm", 1, KEY_RPM_MAX, 0, &msg.rpm);
@@ -58,10 +60,10 @@ static void key_row_table(struct table *t, const struct proto_key_info *k)
 
 static json_t *key_row_json(const struct proto_key_info *k)
 {
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I}", "id", json_span(k->key_id), "prefix",
+	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:o}", "id", json_span(k->key_id), "prefix",
 			 json_span(k->prefix), "tenant", json_span(k->tenant), "name", json_span(k->name), "models",
 			 json_span(k->models), "rpm", (json_int_t)k->rpm, "created", (json_int_t)k->created, "expires",
-			 (json_int_t)k->expires, "revoked", (json_int_t)k->revoked);
+			 (json_int_t)k->expires, "revoked", (json_int_t)k->revoked, "subject", json_span(k->subject));
 }
 
 /* All pages; each page's last id asks for the next. */

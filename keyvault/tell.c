@@ -151,6 +151,7 @@ static int core_say_edge_key(struct core *c, struct ipc_conn *conn, unsigned wor
 static int core_say_edge_keys_and_pepper(struct core *c, struct ipc_conn *conn, unsigned worker)
 {
 	const struct secret *pepper = keyring_purpose(&c->vault.keyring, PURPOSE_PEPPER);
+	const struct secret *fields = keyring_purpose(&c->vault.keyring, PURPOSE_AUDIT_FIELDS);
 	int r = 0;
 
 	(void)worker;
@@ -159,7 +160,9 @@ static int core_say_edge_keys_and_pepper(struct core *c, struct ipc_conn *conn, 
 	if (r)
 		return r;
 	secret_open(c->arena);
-	r = core_send(conn, PROTO_PEPPER, 0, &(struct proto_pepper){.key = span_of(pepper->p, pepper->len)});
+	r = core_send(conn, PROTO_PEPPER, 0,
+		      &(struct proto_pepper){.key = span_of(pepper->p, pepper->len),
+					     .fields = span_of(fields->p, fields->len)});
 	secret_close(c->arena);
 	return r;
 }

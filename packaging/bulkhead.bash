@@ -26,7 +26,7 @@ _bulkhead()
 	"vault import-fernet"*) words="--json --keys-file --max-age" ;;
 	"vault export-fernet"*) words="--json --keys-file --yes" ;;
 	"vault rotate-fernet"*) words="--json --keys-file" ;;
-	"key create"*) words="--json --tenant --name --models --rpm --expires" ;;
+	"key create"*) words="--json --tenant --name --models --rpm --expires --subject" ;;
 	"key list"*) words="--json" ;;
 	"key revoke"*) words="--json" ;;
 	"audit tail"*) words="--json --follow --from --lines" ;;

@@ -166,7 +166,8 @@ static void test_lists_hand_out_their_items(void **state)
 {
 	struct proto_model models[3] = {
 		{SPAN_LIT("a"), SPAN_LIT("p")}, {SPAN_LIT("b"), SPAN_LIT("q")}, {SPAN_LIT("c"), SPAN_LIT("r")}};
-	struct proto_models_rep rep = {SPAN_LIT("t"), SPAN_LIT("k"), {.items = models, .count = 3}};
+	struct proto_models_rep rep = {
+		.tenant = SPAN_LIT("t"), .principal = SPAN_LIT("k"), .models = {.items = models, .count = 3}};
 	const struct proto_desc *desc;
 	union proto_any back;
 	struct proto_model m;

@@ -43,7 +43,9 @@ struct request_record {
 	uint64_t begun_us;
 	char id[REQUEST_ID_BYTES_MAX + 1];
 	char address[PROXIES_ADDRESS_BYTES];
-	char tenant[65], principal[65], model[257], provider[65], credential[65];
+	char tenant[65], principal[65], model[257], provider[65], credential[65], subject[33];
+	uint8_t sealed[128]; /* the address, by authd */
+	size_t sealed_len;
 	unsigned status; /* of the head that was made; 0: none */
 	enum reason reason;
 	uint64_t retry_ms;

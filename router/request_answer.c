@@ -91,7 +91,7 @@ void answer_models(struct request *r, const struct proto_models_rep *models)
 	}
 	if (!e)
 		e = buf_append_str(to, "]}\n");
-	record_whose(r, models->tenant, models->principal);
+	record_whose(r, models->tenant, models->principal, models->subject, models->sealed);
 	answer_end(r, w.r ? w.r : e);
 }
 

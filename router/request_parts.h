@@ -51,7 +51,8 @@ void answer_receipt(struct request *r, const struct proto_receipt_rep *receipt);
 void answer_begin(struct request *r, unsigned status, struct http_write *ret_w);
 
 /* ---- request_record.c: who must know ---- */
-void record_whose(struct request *r, struct span tenant, struct span principal);
+void record_whose(struct request *r, struct span tenant, struct span principal, struct span subject,
+		  struct span sealed);
 void record_settle(struct request *r);
 /* Cut to what fits, with NUL. */
 void record_text(char *to, size_t cap, struct span from);

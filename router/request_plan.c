@@ -80,7 +80,7 @@ enum reason plan_permit(struct request *r, const struct proto_permit *permit)
 {
 	struct request_plan *plan = &r->plan;
 
-	record_whose(r, permit->tenant, permit->principal);
+	record_whose(r, permit->tenant, permit->principal, permit->subject, permit->sealed);
 	plan_limit(r, permit->limit, permit->remaining, permit->reset_ms);
 	plan->permitted = true;
 	plan->renewed = false;
@@ -129,7 +129,7 @@ enum reason plan_deny(struct request *r, const struct proto_deny *deny)
 		deny->reason > REASON_NONE && deny->reason < N_REASONS ? (enum reason)deny->reason : REASON_INTERNAL;
 
 	if (!r->plan.permitted) { /* of what was permitted all that is known */
-		record_whose(r, deny->tenant, deny->principal);
+		record_whose(r, deny->tenant, deny->principal, deny->subject, deny->sealed);
 		plan_limit(r, deny->limit, deny->remaining, deny->reset_ms);
 	}
 	r->record.retry_ms = deny->retry_after_ms;

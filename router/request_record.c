@@ -16,10 +16,14 @@ void record_text(char *to, size_t cap, struct span from)
 	to[n] = '\0';
 }
 
-void record_whose(struct request *r, struct span tenant, struct span principal)
+void record_whose(struct request *r, struct span tenant, struct span principal, struct span subject, struct span sealed)
 {
 	record_text(r->record.tenant, sizeof(r->record.tenant), tenant);
 	record_text(r->record.principal, sizeof(r->record.principal), principal);
+	record_text(r->record.subject, sizeof(r->record.subject), subject);
+	r->record.sealed_len = MIN(sealed.len, sizeof(r->record.sealed));
+	if (r->record.sealed_len)
+		memcpy(r->record.sealed, sealed.p, r->record.sealed_len);
 }
 
 static enum event_code record_code(const struct request *r)
@@ -54,6 +58,8 @@ static void record_audit(const struct request *r)
 		.tokens_out = rec->usage.tokens_out,
 		.latency_us = r->all->now_us - rec->begun_us,
 		.bytes = r->reply.body_bytes,
+		.subject = span_str(rec->subject),
+		.sealed = span_of(rec->sealed, rec->sealed_len),
 		.digest = span_of(rec->digest, rec->has_digest ? sizeof(rec->digest) : 0),
 	};
 

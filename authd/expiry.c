@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Days that are forgotten: when auditd.keep_personal is over, everybody's keys move on (subjects.h). Once a day there
+ * is something to do; it is looked for every hour, or when an operator asks. Recorded first, then done, some subjects
+ * at a time with pauses between: requests do not wait for it. What a stop interrupts is found again at the next look.
+ */
+#include <stdio.h>
+#include <time.h>
+
+#include "authd/admin_operation.h"
+
+#define EXPIRY_FIRST_MS 60000
+#define EXPIRY_EVERY_MS 3600000
+#define EXPIRY_PAUSE_MS 5
+
+/* The first day that is kept; 0: all are. */
+static uint32_t expiry_day(const struct authd *a)
+{
+	static const uint32_t keep_days[] = CONFIG_KEEP_PERSONAL_DAYS;
+	uint32_t keep = keep_days[a->config.auditd.keep_personal], today = subjects_day(authd_now(a).unix_ms / 1000);
+
+	return keep && today > keep && !a->config.auditd.legal_hold ? today - keep : 0;
+}
+
+static void on_expiry_timer(uv_timer_t *timer);
+
+static void expiry_again(struct authd *a, uint64_t ms)
+{
+	(void)uv_timer_start(&a->expiry.timer, on_expiry_timer, ms, 0);
+}
+
+static int expiry_answer(struct authd *a, const char *text)
+{
+	struct ipc_conn *conn = a->expiry.conn;
+
+	a->expiry.conn = NULL;
+	return conn ? admin_done(conn, a->expiry.id, text) : 0;
+}
+
+static void expiry_end(struct authd *a, int e)
+{
+	char text[96];
+
+	a->expiry.running = false;
+	expiry_again(a, EXPIRY_EVERY_MS);
+	(void)snprintf(text, sizeof(text), "%zu subjects: the keys of days that are over are destroyed", a->expiry.n);
+	if (e)
+		(void)snprintf(text, sizeof(text), "it could not be brought to an end: %s", subjects_err_text(e));
+	if (expiry_answer(a, text) < 0)
+		daemon_stop(&a->daemon);
+}
+
+static void expiry_step(struct authd *a)
+{
+	bool done = false;
+	size_t n = 0;
+	int e = subjects_expire(a->subjects, a->expiry.day, a->expiry.cursor, &n, &done);
+
+	a->expiry.n += n;
+	if (e || done)
+		expiry_end(a, e);
+	else
+		expiry_again(a, EXPIRY_PAUSE_MS);
+}
+
+static int effect_expire(struct operation *op)
+{
+	struct authd *a = op->authd;
+
+	a->expiry.running = true;
+	a->expiry.n = 0;
+	a->expiry.cursor[0] = 0;
+	a->expiry.conn = op->conn;
+	a->expiry.id = op->id;
+	expiry_step(a);
+	return 0;
+}
+
+/* Is there one whose keys go back too far? */
+static bool expiry_needed(struct authd *a, uint32_t day)
+{
+	struct store_subject one;
+	size_t n = 0;
+
+	return day > 0 && store_subjects_before(a->store, day, SPAN_NULL, &one, 1, &n) == 0 && n > 0;
+}
+
+/* Records it; the effect follows. */
+static int expiry_begin(struct authd *a, struct ipc_conn *conn, uint64_t id, uint32_t day)
+{
+	time_t seconds = (time_t)day * 86400;
+	struct tm tm = {0};
+	char text[24];
+
+	struct operation *op = operation_new(a, conn, id, effect_expire);
+	if (!op)
+		return admin_refuse_busy(conn, id);
+	a->expiry.day = day;
+	(void)strftime(text, sizeof(text), "%Y-%m-%d", gmtime_r(&seconds, &tm));
+	return operation_start(op, &(struct proto_event){.code = EVENT_AUDIT_EXPIRE,
+							 .actor = conn ? SPAN_NULL : SPAN_LIT("authd"),
+							 .resource = span_str(text)});
+}
+
+static void on_expiry_timer(uv_timer_t *timer)
+{
+	struct authd *a = timer->data;
+	uint32_t day = expiry_day(a);
+
+	if (a->expiry.running) {
+		expiry_step(a);
+		return;
+	}
+	expiry_again(a, EXPIRY_EVERY_MS);
+	if (a->authorize.pepper.p && expiry_needed(a, day) && expiry_begin(a, NULL, 0, day) < 0)
+		daemon_stop(&a->daemon);
+}
+
+int admin_audit_expire(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	struct authd *a = ctx;
+	uint32_t day = expiry_day(a);
+
+	(void)msg;
+	(void)fd;
+	if (a->config.auditd.legal_hold)
+		return admin_refuse(conn, id, "legal_hold", "auditd.legal_hold is set; nothing expires");
+	if (!a->authorize.pepper.p)
+		return admin_refuse(conn, id, "sealed", "the vault is not open: run `bulkhead vault unseal`");
+	if (a->expiry.running)
+		return admin_refuse(conn, id, "busy", "it is under way");
+	if (!expiry_needed(a, day))
+		return admin_done(conn, id, "nothing has expired");
+	return expiry_begin(a, conn, id, day);
+}
+
+void expiry_start(struct authd *a)
+{
+	a->expiry.timer.data = a;
+	(void)uv_timer_init(&a->daemon.loop, &a->expiry.timer);
+	expiry_again(a, EXPIRY_FIRST_MS);
+}
+
+void expiry_stop(struct authd *a)
+{
+	uv_close((uv_handle_t *)&a->expiry.timer, NULL);
+}
