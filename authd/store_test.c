@@ -20,6 +20,7 @@ static struct store_key sample_key(unsigned n)
 	struct store_key k = {.tenant = "acme", .name = "ci", .models = "gpt-*,*", .rpm = 600, .created_s = 1000 + n};
 
 	(void)snprintf(k.id, sizeof(k.id), "key_%u", n);
+	(void)snprintf(k.subject, sizeof(k.subject), "sub_%u", n);
 	(void)snprintf(k.prefix, sizeof(k.prefix), "bh_sk_%09u", n % 1000000000);
 	memcpy(k.hmac, &n, sizeof(n));
 	return k;
@@ -37,6 +38,7 @@ static void assert_same_key(const struct store_key *a, const struct store_key *b
 	assert_int_equal(a->created_s, b->created_s);
 	assert_int_equal(a->expires_s, b->expires_s);
 	assert_int_equal(a->revoked_s, b->revoked_s);
+	assert_string_equal(a->subject, b->subject);
 }
 
 static void test_a_key_is_found_after_a_restart(void **state)

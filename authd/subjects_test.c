@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <sodium.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -268,6 +269,32 @@ static void test_nothing_without_the_vault(void **state)
 	assert_int_equal(reveal(w, "sub_alice", &s), 0);
 }
 
+/* Of a release that knew no subjects: each key becomes one. */
+static void test_a_database_of_the_second_schema(void **state)
+{
+	struct world *w = *state;
+	struct store_key a, b;
+	char path[128];
+	sqlite3 *db;
+
+	store_path(w->files, "authd.db", path);
+	w->files->store = store_close(w->files->store);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+				      "DROP INDEX keys_by_subject; DROP TABLE subjects;"
+				      "ALTER TABLE keys DROP COLUMN subject; PRAGMA user_version = 2",
+				      NULL, NULL, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	restart(w);
+	assert_int_equal(store_key_find_id(w->files->store, SPAN_LIT("key_a"), &a), 0);
+	assert_int_equal(store_key_find_id(w->files->store, SPAN_LIT("key_b"), &b), 0);
+	assert_string_not_equal(a.subject, b.subject);
+	const struct sealed s = seal(w, a.subject, "192.0.2.7", DAY, 0);
+	assert_int_equal(reveal(w, a.subject, &s), 0);
+	assert_int_equal(reveal(w, b.subject, &s), SUBJECTS_E_EXPIRED);
+}
+
 static void test_nobody_in_particular(void **state)
 {
 	struct world *w = *state;
@@ -293,6 +320,7 @@ int main(void)
 		T(test_days_are_forgotten),
 		T(test_expiry_comes_to_an_end),
 		T(test_nothing_without_the_vault),
+		T(test_a_database_of_the_second_schema),
 		T(test_nobody_in_particular),
 	};
 
