@@ -18,8 +18,6 @@
 #define STORE_CREDENTIALS_MAX 4096 /* ids, as the core can hold */
 #define STORE_DIGEST_BYTES    32
 #define STORE_SUBJECT_BYTES   33
-#define STORE_CHAIN_BYTES     72            /* FIELDS_WRAPPED_BYTES */
-#define STORE_SUBJECT_UNKNOWN "sub_unknown" /* is always there: of requests whose key nobody has */
 
 struct store;
 
@@ -43,17 +41,6 @@ struct store_key {
 	uint64_t expires_s;                /* 0: never */
 	uint64_t revoked_s;                /* 0: live */
 	char subject[STORE_SUBJECT_BYTES]; /* whom its records are about */
-};
-
-/* Whom records are about; fields.h says what the chain is. */
-struct store_subject {
-	char id[STORE_SUBJECT_BYTES];
-	char tenant[STORE_ID_BYTES]; /* empty for the unknown one */
-	uint64_t created_s;
-	uint64_t erased_s; /* 0: not */
-	uint32_t day;      /* of the chain */
-	bool has_chain;    /* else it was never needed, or is destroyed */
-	uint8_t chain[STORE_CHAIN_BYTES];
 };
 
 struct store_credential {
@@ -115,18 +102,3 @@ MUST_USE int store_credential_sync(struct store *s);
  * version. 0 or GONE. */
 typedef int store_each_credential(void *ctx, const struct store_credential *c);
 MUST_USE int store_credential_each(struct store *s, store_each_credential *each, void *ctx);
-
-/* ---- store_sqlite_subjects.c ---- */
-
-/* 0, NOT_FOUND, GONE. */
-MUST_USE int store_subject_find(struct store *s, struct span id, struct store_subject *ret_subject);
-/* Keeps `day` and `chain` in place of what was there. 0, NOT_FOUND (also when it is erased), GONE. */
-MUST_USE int store_subject_put(struct store *s, const struct store_subject *subject);
-/* The chain and the names of its keys are overwritten, here and in the write-ahead log. 0, NOT_FOUND (also when it was
- * erased before), GONE: it may have happened, and must be asked for again. */
-MUST_USE int store_subject_erase(struct store *s, struct span id, uint64_t now_s);
-/* Those whose chain begins before `day`, by id after the one named. Fills up to `cap`. 0 or GONE. */
-MUST_USE int store_subjects_before(struct store *s, uint32_t day, struct span after, struct store_subject *subjects,
-				   size_t cap, size_t *ret_n);
-/* store_subject_put() of each, in one transaction; what was erased meanwhile stays so. 0 or GONE. */
-MUST_USE int store_subjects_put(struct store *s, const struct store_subject *subjects, size_t n);

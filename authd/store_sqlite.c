@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 
 #include "authd/store_sqlite.h"
+#include "authd/store_subjects.h"
 #include "common/err.h"
 
 #define STORE_FILE   "authd.db"

@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "authd/store_sqlite.h"
+#include "authd/store_subjects.h"
 
 static bool subject_read(sqlite3_stmt *q, struct store_subject *ret)
 {

@@ -12,7 +12,7 @@
 #pragma once
 
 #include "authd/fields.h"
-#include "authd/store.h"
+#include "authd/store_subjects.h"
 
 #define SUBJECTS_SEALS       4096
 #define SUBJECTS_SEAL_MS     600000

@@ -75,6 +75,7 @@ def test_no_field_that_its_row_has_not(gateway, name):
 # Seen elsewhere, for it takes more than a gateway and its provider: the test file that looks for it.
 ELSEWHERE = {
     "egress.address_deny": "integration/test_dialer.py",     # a name server that lies
+    "egress.begin": "integration/test_strict.py",            # auditd.mode: strict
     "egress.refuse": "privileges/test_captured.py",          # a captured router
     "egress.token": "integration/test_auth.py",              # a token service
     "vault.reseal_credential": "integration/test_auth.py",   # a token service
@@ -99,7 +100,7 @@ def busy(new_gateway, tmp_path_factory):
     g.add_key()
     g.key = g.make_key()["key"]
     wait_for("the first good answer", lambda: g.chat("gpt-x").status == 200)
-    event_of = g.audit(event="request.complete")[0]
+    event_of = wait_for("its record", lambda: g.audit(event="request.complete"))[0]
     assert g.chat("test:unauthorized").status >= 400
     assert g.chat("gpt-x", key="bh_sk_" + "b" * 40).status == 401
     stream = g.stream("test:slow")

@@ -123,7 +123,7 @@ def test_an_erased_subject_cannot_be_revealed(private):
 def test_proofs_survive_an_erasure(private):
     mine = private.make_key()
     event = record(private, chat(private, ALICE, key=mine["key"]))
-    before = wait_for("a checkpoint", lambda: private.cli("audit", "proof", str(event["index"]), check=False).stdout)
+    before = wait_for("a checkpoint", lambda: private.cli("audit", "prove", str(event["index"]), check=False).stdout)
     private.cli("audit", "erase", "--subject", mine["subject"])
     path = os.path.join(private.folder, "proof")
     with open(path, "wb") as f:
