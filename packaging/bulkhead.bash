@@ -6,8 +6,9 @@ _bulkhead()
 	"") words="up run status vault key audit receipt config version help --json --version -c" ;;
 	vault) words="init unseal seal backup restore status add sync list rm rotate import-fernet export-fernet rotate-fernet " ;;
 	key) words="create list revoke " ;;
-	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror " ;;
+	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror reveal erase " ;;
 	receipt) words="get verify " ;;
+	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror reveal erase " ;;
 	config) words="check show " ;;
 	"up"*) words="--json" ;;
 	"run"*) words="--json --worker" ;;
@@ -43,6 +44,8 @@ _bulkhead()
 	"audit verify-mirror"*) words="--json --postgres --password-file --log --vkey" ;;
 	"receipt get"*) words="--json" ;;
 	"receipt verify"*) words="--json --vkey --log --head --request-id --host" ;;
+	"audit reveal"*) words="--json" ;;
+	"audit erase"*) words="--json --subject" ;;
 	"config check"*) words="--json" ;;
 	"config show"*) words="--json --providers --example --markdown" ;;
 	"version"*) words="--json" ;;
