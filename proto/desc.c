@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* messages.def, expanded into descriptors; and the hash over them that HELLO compares. */
-#include "proto/proto.h"
+#include "proto/codec.h"
 
 #include <assert.h>
 
@@ -27,11 +27,12 @@
 #define FIELDS(name_) \
 	static const struct proto_field name_##_fields[] = { MSG_##name_(FIELD_F, FIELD_L) { 0 } }; \
 	static_assert(sizeof(struct proto_##name_) == 0 MSG_##name_(SIZE_F, SIZE_L), \
-		      "the codec walks members by size"); \
+		      "members can be walked by size"); \
 	static_assert(ARRAY_LEN(name_##_fields) - 1 <= PROTO_FIELDS_MAX, "raise PROTO_FIELDS_MAX");
 #define BODY(name_) \
 	.name = #name_, .size = sizeof(struct proto_##name_), .secret = false MSG_##name_(SECRET_F, SECRET_L), \
-	.fields = name_##_fields, .n_fields = ARRAY_LEN(name_##_fields) - 1
+	.fields = name_##_fields, .n_fields = ARRAY_LEN(name_##_fields) - 1, \
+	.pack = proto_##name_##_pack, .unpack = proto_##name_##_unpack
 
 #define M(NAME_, name_, ...) FIELDS(name_)
 PROTO_MESSAGES(M) PROTO_ITEMS(M) PROTO_RECORDS(M)

@@ -56,9 +56,7 @@ enum proto_type {
 #undef M
 };
 
-/*
- * A struct's members stand in wire order, each of a size that its kind tells and that is a multiple of 8: so the codec
- * finds them by walking the descriptor, and needs no offsets.
+/* A struct's members stand in wire order, each of a size that its kind tells: who walks a descriptor needs no offsets.
  */
 #define PROTO_FIELD_U64(field)                     uint64_t field;
 #define PROTO_FIELD_STR(field)                     struct span field;
@@ -82,6 +80,8 @@ union proto_any {
 #undef M
 };
 
+struct sink;
+struct reader;
 struct proto_desc;
 struct proto_field {
 	const char *name;
@@ -101,6 +101,8 @@ struct proto_desc {
 	uint16_t size, n_fields;
 	const struct proto_field *fields;
 	const char *doc;
+	int (*pack)(struct sink *to, const void *msg); /* its fields; see codec.h */
+	int (*unpack)(struct reader *from, void *ret);
 };
 
 #define M(NAME, name, ...) extern const struct proto_desc proto_##name##_desc;

@@ -1,34 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a frame body to a struct: one walk over the descriptor's fields in step with the bytes. This is the whole of
- * what a daemon does with another daemon's bytes before a typed handler sees them, so it is small and it is fuzzed.
+ * From a frame body to a struct: one function for each kind of field, and for each message, expanded from messages.def,
+ * the row of its fields' calls. This is the whole of what a daemon does with another daemon's bytes before a typed
+ * handler sees them, so it is small and it is fuzzed.
  *
  * A list's items are all checked here, though their views are handed out later by proto_list_next(); items hold no
  * lists.
  */
-#include "proto/proto.h"
+#include "proto/codec.h"
 
 #include <assert.h>
 
 #include "proto/nul.h"
 #include "proto/reader.h"
 
-static int unpack_fields(struct reader *r, const struct proto_desc *desc, bool with_lists, void *ret);
+#define INLINE static inline __attribute__((always_inline))
 
-static int unpack_u64(struct reader *r, const struct proto_field *f, uint64_t *ret)
+/* In place in every message's function, so that the bounds of the field are constants there. */
+static int unpack_u64(struct reader *r, uint64_t *ret, uint64_t min, uint64_t max)
 {
 	if (!reader_u64(r, ret))
 		return PROTO_E_MALFORMED;
-	return *ret < f->min || *ret > f->max ? PROTO_E_BOUNDS : 0;
+	return *ret < min || *ret > max ? PROTO_E_BOUNDS : 0;
 }
 
-static int unpack_bytes(struct reader *r, const struct proto_field *f, struct span *ret)
+static int unpack_bytes(struct reader *r, struct span *ret, size_t min, size_t max, bool str)
 {
-	bool str = f->kind == PROTO_KIND_STR;
-
 	if (!(str ? reader_str(r, ret) : reader_bin(r, ret)))
 		return PROTO_E_MALFORMED;
-	if (ret->len < f->min || ret->len > f->max)
+	if (ret->len < min || ret->len > max)
 		return PROTO_E_BOUNDS;
 	return str && proto_has_nul(*ret) ? PROTO_E_BOUNDS : 0;
 }
@@ -40,22 +40,21 @@ static int unpack_item(struct reader *r, const struct proto_desc *item, void *re
 
 	if (!reader_array(r, &n) || n != item->n_fields)
 		return PROTO_E_MALFORMED;
-	return unpack_fields(r, item, false, ret);
+	return item->unpack(r, ret);
 }
 
-static int unpack_list(struct reader *r, const struct proto_field *f, struct proto_list *ret)
+static int unpack_list(struct reader *r, struct proto_list *ret, size_t max, const struct proto_desc *item)
 {
-	union proto_any scratch;
+	union proto_any_item scratch;
 	uint64_t n;
 
-	assert(f->item->size <= sizeof scratch);
 	if (!reader_array(r, &n))
 		return PROTO_E_MALFORMED;
-	if (n > f->max)
+	if (n > max)
 		return PROTO_E_BOUNDS;
 	*ret = (struct proto_list){.count = n, .raw = {r->p, 0}};
 	for (uint64_t i = 0; i < n; i++) {
-		int e = unpack_item(r, f->item, &scratch);
+		int e = unpack_item(r, item, &scratch);
 		if (e)
 			return e;
 	}
@@ -63,37 +62,31 @@ static int unpack_list(struct reader *r, const struct proto_field *f, struct pro
 	return 0;
 }
 
-static int unpack_fields(struct reader *r, const struct proto_desc *desc, bool with_lists, void *ret)
-{
-	uint8_t *at = ret;
-
-	for (size_t i = 0; i < desc->n_fields; i++) {
-		const struct proto_field *f = &desc->fields[i];
-		int e;
-
-		switch (f->kind) {
-		case PROTO_KIND_U64:
-			e = unpack_u64(r, f, (uint64_t *)(void *)at);
-			at += sizeof(uint64_t);
-			break;
-		case PROTO_KIND_STR:
-		case PROTO_KIND_BIN:
-			e = unpack_bytes(r, f, (struct span *)(void *)at);
-			at += sizeof(struct span);
-			break;
-		default:
-			assert(with_lists);
-			e = unpack_list(r, f, (struct proto_list *)(void *)at);
-			at += sizeof(struct proto_list);
-		}
-		if (e)
-			return e;
+/* clang-format off */
+#define UNPACK_U64(field, min, max) unpack_u64(r, &m->field, min, max)
+#define UNPACK_STR(field, min, max) unpack_bytes(r, &m->field, min, max, true)
+#define UNPACK_BIN(field, min, max) unpack_bytes(r, &m->field, min, max, false)
+#define UNPACK_F(kind, field, min, max, class, doc) if (!e) e = UNPACK_##kind(field, min, max);
+#define UNPACK_L(item, field, max, class, doc)      if (!e) e = unpack_list(r, &m->field, max, &proto_##item##_desc);
+#define M(NAME, name, ...) \
+	int proto_##name##_unpack(struct reader *r, void *ret) \
+	{ \
+		struct proto_##name *m = ret; \
+		int e = 0; \
+		(void)r; \
+		(void)m; \
+		MSG_##name(UNPACK_F, UNPACK_L) \
+		return e; \
 	}
-	return 0;
-}
+PROTO_MESSAGES(M) PROTO_RECORDS(M)
+#undef UNPACK_L
+#define UNPACK_L(item, field, max, class, doc) static_assert(false, "items hold no lists");
+PROTO_ITEMS(M)
+#undef M
+	/* clang-format on */
 
-int proto_unpack(struct span body, enum role from, enum role to, uint64_t *ret_id, const struct proto_desc **ret_desc,
-		 union proto_any *ret_msg)
+	int proto_unpack(struct span body, enum role from, enum role to, uint64_t *ret_id,
+			 const struct proto_desc **ret_desc, union proto_any *ret_msg)
 {
 	struct reader r = reader_of(body);
 	uint64_t type, id, n;
@@ -107,7 +100,7 @@ int proto_unpack(struct span body, enum role from, enum role to, uint64_t *ret_i
 		return PROTO_E_DIRECTION;
 	if (n - 2 != desc->n_fields)
 		return PROTO_E_MALFORMED;
-	int e = unpack_fields(&r, desc, true, ret_msg);
+	int e = desc->unpack(&r, ret_msg);
 	if (e)
 		return e;
 	if (!reader_empty(&r))
@@ -124,7 +117,7 @@ int proto_unpack_record(const struct proto_desc *desc, struct span body, void *r
 
 	if (!reader_array(&r, &n) || n != desc->n_fields)
 		return PROTO_E_MALFORMED;
-	int e = unpack_fields(&r, desc, true, ret_rec);
+	int e = desc->unpack(&r, ret_rec);
 	return e ? e : reader_empty(&r) ? 0 : PROTO_E_MALFORMED;
 }
 
