@@ -40,11 +40,8 @@ int authd_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const v
 
 struct authorize_now authd_now(const struct authd *a)
 {
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_REALTIME, &t);
 	return (struct authorize_now){.monotonic_ms = ipc_now_ms(a->daemon.ipc),
-				      .unix_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000};
+				      .unix_ms = ipc_unix_ns(a->daemon.ipc) / 1000000};
 }
 
 static int dispatch_tell_vault(struct authd *a, struct ipc_conn *conn)

@@ -12,7 +12,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "common/audit_ring.h"
 #include "common/daemon.h"
@@ -270,10 +269,7 @@ struct audit_client *audit_client_free(struct audit_client *c)
 
 static struct audit_item *audit_client_push(struct audit_client *c, const struct proto_event *event)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	return audit_ring_push(&c->ring, event, (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec);
+	return audit_ring_push(&c->ring, event, ipc_unix_ns(c->ipc));
 }
 
 /* What only a defect of ours can cause is met again, and ended, by whoever sends next from a handler. */

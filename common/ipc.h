@@ -76,7 +76,7 @@ void ipc_set_before_flush(struct ipc *ipc, void (*before)(void *ctx), void *ctx)
 MUST_USE int ipc_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg);
 /* As ipc_send, for what nobody waits for: it leaves with the next message to that peer, or IPC_LATER_MS later by
  * itself, so that a quiet gateway does not wake a peer twice for one request. */
-#define IPC_LATER_MS 2
+#define IPC_LATER_MS 5
 MUST_USE int ipc_send_later(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg);
 /* A message that proto_pack() wrote already, now or later. */
 MUST_USE int ipc_send_packed(struct ipc_conn *conn, enum proto_type type, struct span packed, bool later);
@@ -103,5 +103,8 @@ uint64_t ipc_conn_peer_uid(const struct ipc_conn *conn);   /* SO_PEERCRED */
 /* The loop that all of this runs on, for the user's own timers. */
 uv_loop_t *ipc_loop(const struct ipc *ipc);
 struct daemon *ipc_daemon(const struct ipc *ipc);
-/* Milliseconds, monotonic, of the current loop turn; and Unix time. */
+/* The time of the current loop turn: monotonic, as libuv keeps it; the same to the microsecond and Unix time, read when
+ * a turn first asks. Under load a turn handles hundreds of messages, all of which were there when it began. */
 uint64_t ipc_now_ms(const struct ipc *ipc);
+uint64_t ipc_now_us(struct ipc *ipc);
+uint64_t ipc_unix_ns(struct ipc *ipc);

@@ -21,11 +21,6 @@
 
 #define IPC_ACCEPTS_PER_TURN 16
 
-uint64_t ipc_now_ms(const struct ipc *ipc)
-{
-	return uv_now(&ipc->d->loop);
-}
-
 void ipc_fatal(struct ipc *ipc, int r)
 {
 	log_event(&ipc->d->log, LOG_FATAL, LOG_STR("error", strerrordesc_np(-r)));
@@ -318,6 +313,7 @@ static void on_flush(uv_prepare_t *prepare)
 		ipc->before_flush(ipc->before_flush_ctx);
 	while (!list_empty(&ipc->dirty))
 		ipc_conn_flush(container_of(list_first(&ipc->dirty), struct ipc_conn, in_dirty));
+	ipc->now_us = ipc->unix_ns = 0;
 }
 
 void ipc_set_before_flush(struct ipc *ipc, void (*before)(void *ctx), void *ctx)

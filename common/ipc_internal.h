@@ -96,7 +96,8 @@ struct ipc {
 	uv_prepare_t flush;
 	void (*before_flush)(void *ctx); /* NULL: nobody wants to know */
 	void *before_flush_ctx;
-	uv_timer_t tick, hurry; /* hurry: `later` becomes dirty */
+	uv_timer_t tick, hurry;   /* hurry: `later` becomes dirty */
+	uint64_t now_us, unix_ns; /* 0: this turn has not asked yet */
 	bool closing;
 };
 

@@ -56,8 +56,7 @@ enum proto_type {
 #undef M
 };
 
-/* A struct's members stand in wire order, each of a size that its kind tells: who walks a descriptor needs no offsets.
- */
+/* Members stand in wire order, each of a size that its kind tells: who walks a descriptor needs no offsets. */
 #define PROTO_FIELD_U64(field)                     uint64_t field;
 #define PROTO_FIELD_STR(field)                     struct span field;
 #define PROTO_FIELD_BIN(field)                     struct span field;
@@ -82,7 +81,6 @@ union proto_any {
 
 struct sink;
 struct reader;
-struct proto_desc;
 struct proto_field {
 	const char *name;
 	enum proto_kind kind;
@@ -101,7 +99,7 @@ struct proto_desc {
 	uint16_t size, n_fields;
 	const struct proto_field *fields;
 	const char *doc;
-	int (*pack)(struct sink *to, const void *msg); /* its fields; see codec.h */
+	int (*pack)(struct sink *to, const void *msg); /* codec.h */
 	int (*unpack)(struct reader *from, void *ret);
 };
 

@@ -77,8 +77,6 @@ struct egress {
 /* serve.c: the edges. 0 or negative. */
 MUST_USE int egress_serve(struct egress *eg);
 void egress_close(struct egress *eg);
-uint64_t egress_unix_ms(void);
-uint64_t egress_now_us(void);
 struct exchange *lane_find(const struct lane *lane, uint64_t id);
 void lane_add(struct lane *lane, struct exchange *x);
 /* Starts the tick if it is not running. */

@@ -143,7 +143,7 @@ static enum exchange_state exchange_bound(struct exchange *x)
 					  .method = x->request.method,
 					  .path = x->request.path};
 
-	enum reason why = permit_binding(b, &route, span_str(x->tenant), egress_unix_ms() / 1000);
+	enum reason why = permit_binding(b, &route, span_str(x->tenant), ipc_unix_ns(x->eg->daemon.ipc) / 1000000000);
 	if (why == REASON_NO_CREDENTIAL) /* its time has come or not yet; there may be another version */
 		credential_reject(x->credential);
 	if (why != REASON_NONE)

@@ -39,7 +39,7 @@ static struct proto_event record_of(const struct exchange *x, enum event_code co
 		.reason = span_str(x->why == REASON_NONE ? "" : reason_row(x->why)->code),
 		.provider = x->credential ? x->credential->binding.provider : SPAN_NULL,
 		.credential = span_str(x->credential_id),
-		.latency_us = egress_now_us() - x->began_us,
+		.latency_us = ipc_now_us(x->eg->daemon.ipc) - x->began_us,
 	};
 }
 
@@ -74,7 +74,7 @@ void egress_record_token(struct egress *eg, const struct credential *c, unsigned
 				.reason = span_str(why == REASON_NONE ? "" : reason_row(why)->code),
 				.provider = c->binding.provider,
 				.credential = span_str(c->id),
-				.latency_us = egress_now_us() - began_us};
+				.latency_us = ipc_now_us(eg->daemon.ipc) - began_us};
 
 	if (why == REASON_NONE)
 		eg->count.tokens++;

@@ -17,7 +17,7 @@ static int send_auth(const void *ctx, const struct head *h, struct text *to)
 	struct auth_use use = {.binding = &x->credential->binding,
 			       .secret = span_of(x->key->secret.p, x->key->secret.len),
 			       .body = x->request.body,
-			       .unix_s = egress_unix_ms() / 1000,
+			       .unix_s = ipc_unix_ns(x->eg->daemon.ipc) / 1000000000,
 			       .work = x->eg->auth.p};
 
 	return x->credential->scheme->write(&use, h, to);

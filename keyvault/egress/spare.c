@@ -42,7 +42,7 @@ struct exchange *spare_begin(struct egress *eg, struct lane *lane, uint64_t id, 
 	x->lane = lane;
 	x->id = id;
 	x->credit = EGRESS_CREDIT_BYTES;
-	x->began_us = egress_now_us();
+	x->began_us = ipc_now_us(eg->daemon.ipc);
 	x->request = (struct exchange_request){.grant = open->grant,
 					       .route = open->route,
 					       .method = (enum proto_method)open->method,

@@ -249,7 +249,7 @@ static void token_lease(struct token *t, const struct proto_token_lease *m)
 	t->state = TOKEN_CALL;
 	t->lease = m->lease;
 	t->version = m->version;
-	t->began_us = egress_now_us();
+	t->began_us = ipc_now_us(t->cache->pool_env->ipc);
 	if (token_copy(t, &t->secret, m->secret))
 		why = token_call_start(t->credential, m->secret, token_on_called, t, &t->call);
 	if (why != REASON_NONE)
