@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auditd/finder.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -137,6 +138,7 @@ static int finder_catch_up(struct finder *f, uint64_t size)
 		f->next = begin;
 		f->n = 0;
 	}
+	assert(f->next >= begin); /* there is room for one block */
 	size_t n = f->n;
 	bool any;
 	int r = finder_add(f, f->next, size, f->rows, &n, &any);

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <endian.h>
+
 #include "auditd/finder.h"
 #include "tests/support/test_log.h"
 
@@ -144,11 +146,20 @@ static void test_finds(void **state)
 	int fd = file_of(f, 0, O_RDWR);
 	assert_true(fd >= 0);
 	finder_deinit(&fi);
-	/* the files as they lie there, and one in disorder: it hides, it does not lie */
+	/* the files as they lie there, one that points at another's record, and one in disorder: it hides, it does not
+	 * lie */
 	assert_int_equal(finder_init(&fi, f->l->dir), 0);
 	expect_all(&fi);
 	uint64_t rows[5];
 	assert_int_equal(pread(fd, rows, sizeof(rows), 0), sizeof(rows));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		uint64_t row = le64toh(rows[i]), other = htole64(row | 255);
+		if (row % FINDER_BLOCK != 0)
+			continue;
+		assert_int_equal(pwrite(fd, &other, sizeof(other), (off_t)(i * sizeof(other))), sizeof(other));
+		expect(&fi, "first", "acme", "key_1", UINT64_MAX);
+		expect(&fi, "bundle-end", "acme", "key_1", 255);
+	}
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		rows[i] ^= 1;
 	assert_int_equal(pwrite(fd, rows, sizeof(rows), 0), sizeof(rows));
@@ -164,11 +175,14 @@ static void test_finds(void **state)
 static void test_grows(void **state)
 {
 	const struct finder_wanted wanted = {SPAN_LIT("unsigned"), SPAN_LIT("acme"), SPAN_LIT("key_1")};
+	const struct finder_wanted twice = {SPAN_LIT("twice"), SPAN_LIT("acme"), SPAN_LIT("key_1")};
 	struct fixture *f = *state;
 	struct finder fi;
 	uint64_t index;
 
 	assert_int_equal(finder_init(&fi, f->l->dir), 0);
+	assert_int_equal(finder_find(&fi, 70001, &twice, &index), 0); /* while the newest block was another one */
+	assert_int_equal(index, 70000);
 	expect(&fi, "last", "acme", "key_1", 131500);
 	size_t before = fi.n;
 	sign(f);

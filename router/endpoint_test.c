@@ -33,6 +33,7 @@ static void test_ids(void **state)
 	assert_true(span_eq_str(m.id, "5f-0aZ"));
 	assert_int_equal(match("GET", "/v1/models", &m), REASON_NONE);
 	assert_null(m.id.p);
+	assert_false(endpoint_id_valid(SPAN_NULL)); /* a trusted proxy's empty x-request-id */
 }
 
 static void test_paths(void **state)

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -349,3 +350,25 @@ def test_sealed_vault_and_lost_index(new_gateway, tmp_path):
     wait_for("the vault", lambda: gateway.chat("gpt-x").status == 200)
     assert vkey(gateway) == key and verify(gateway, tmp_path, reply.body, has_receipt(gateway, reply))["good"]
     assert gateway.verify().returncode == 0
+
+
+def test_not_signed_yet(new_gateway):
+    """A checkpoint that takes long: said within the time that a question may take, with when to ask again."""
+    gateway = new_gateway(settings={"auditd": {"checkpoint_ms": 60000}})
+    for _ in range(2):
+        wait_for("an answer", lambda: gateway.chat("gpt-x").status == 200)
+    reply = receipt_of(gateway, gateway.chat("gpt-x").headers["x-request-id"])
+    assert error_of(reply) == (404, "receipt_pending") and reply.headers["retry-after"] == "2"
+    assert b"ask again" in gateway.cli("receipt", "get", "no-such-request", check=False).stderr
+
+
+def test_without_auditd(new_gateway):
+    gateway = new_gateway()
+    reply = gateway.chat("gpt-x")
+    receipt = has_receipt(gateway, reply)
+    for pid in gateway.pids("auditd"):
+        os.kill(pid, signal.SIGKILL)
+    asked = receipt_of(gateway, reply.headers["x-request-id"])
+    assert asked.status in (200, 404, 503), "said at once, whatever it is"
+    assert wait_for("it again", lambda: (r := receipt_of(gateway, reply.headers["x-request-id"])).status == 200 and r.body).split(b"\n")[1] == \
+        receipt.split(b"\n")[1]
