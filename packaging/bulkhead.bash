@@ -3,7 +3,7 @@ _bulkhead()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} words=""
 	case "${COMP_WORDS[*]:1:COMP_CWORD-1}" in
-	"") words="up run status vault key audit receipt config version help --json --version -c" ;;
+	"") words="up run status vault key audit receipt audit config version help --json --version -c" ;;
 	vault) words="init unseal seal backup restore status add sync list rm rotate import-fernet export-fernet rotate-fernet " ;;
 	key) words="create list revoke " ;;
 	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror reveal erase " ;;
