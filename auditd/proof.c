@@ -59,7 +59,7 @@ static int proof_leaf(int dir, uint64_t index, uint64_t size, struct span *ret_l
 
 	int r = tile_read_bundle(dir, n, tile_width(TILE_ENTRIES, n, size), ret_owned, &len);
 	if (r)
-		return r < 0 ? r : PROOF_E_DAMAGED;
+		return r < 0 ? r : r == TILE_E_MISSING ? PROOF_E_PRUNED : PROOF_E_DAMAGED;
 	struct span bundle = span_of(*ret_owned, len);
 	for (uint64_t skip = 0; skip <= index % TILE_WIDTH; skip++)
 		if (!tile_bundle_next(&bundle, ret_leaf))

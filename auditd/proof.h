@@ -22,6 +22,7 @@ enum proof_err {
 	PROOF_E_DAMAGED,     /* making: tiles or bundles cannot be read */
 	PROOF_E_MALFORMED,   /* checking: not such a text */
 	PROOF_E_INVALID,     /* checking: it does not prove it */
+	PROOF_E_PRUNED,      /* making: retention removed the entry itself */
 	PROOF_E_QUORUM,      /* checking: it does, but too few witnesses cosigned */
 };
 

@@ -172,36 +172,41 @@ static int tree_emit(struct tree *t, int level, uint64_t n, unsigned width)
 
 /* ---- growing ---- */
 
-int tree_append(struct tree *t, struct span leaf)
+int tree_append_hash(struct tree *t, const struct merkle_hash *hash)
 {
-	struct merkle_hash hash;
 	uint64_t index = t->merkle.size;
 	int r = 0;
 
-	assert(leaf.len > 0 && leaf.len <= LEAF_BYTES_MAX);
-	merkle_hash_leaf(leaf, &hash);
-	merkle_tree_append(&t->merkle, &hash);
-	t->last_leaf = hash;
-	t->bundle[t->bundle_len++] = (uint8_t)(leaf.len >> 8);
-	t->bundle[t->bundle_len++] = (uint8_t)leaf.len;
-	memcpy(t->bundle + t->bundle_len, leaf.p, leaf.len);
-	t->bundle_len += leaf.len;
-
+	merkle_tree_append(&t->merkle, hash);
+	t->last_leaf = *hash;
 	/* A tile that becomes full is written and gives one hash to the tile above it. */
 	for (unsigned level = 0; level < TILE_LEVELS && !r; level++) {
 		struct tile *tile = &t->right[level];
-		tile->hashes[tile->n++] = level == 0 ? hash : t->merkle.peaks[level * TILE_HEIGHT];
+		tile->hashes[tile->n++] = level == 0 ? *hash : t->merkle.peaks[level * TILE_HEIGHT];
 		index /= TILE_WIDTH;
 		if (tile->n < TILE_WIDTH)
 			break;
 		r = tree_emit(t, (int)level, index, TILE_WIDTH);
-		if (!r && level == 0) {
+		if (!r && level == 0 && t->bundle_len > 0) {
 			r = tree_emit(t, TILE_ENTRIES, index, TILE_WIDTH);
 			t->bundle_len = 0;
 		}
 		tile->n = 0;
 	}
 	return r;
+}
+
+int tree_append(struct tree *t, struct span leaf)
+{
+	struct merkle_hash hash;
+
+	assert(leaf.len > 0 && leaf.len <= LEAF_BYTES_MAX);
+	merkle_hash_leaf(leaf, &hash);
+	t->bundle[t->bundle_len++] = (uint8_t)(leaf.len >> 8);
+	t->bundle[t->bundle_len++] = (uint8_t)leaf.len;
+	memcpy(t->bundle + t->bundle_len, leaf.p, leaf.len);
+	t->bundle_len += leaf.len;
+	return tree_append_hash(t, &hash);
 }
 
 int tree_flush(struct tree *t)

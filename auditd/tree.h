@@ -50,6 +50,8 @@ MUST_USE int tree_load(struct tree *t, uint64_t size, const struct merkle_hash *
 
 /* `leaf` of 1 to LEAF_BYTES_MAX bytes. 0 or negative. */
 MUST_USE int tree_append(struct tree *t, struct span leaf);
+/* A leaf of which only the hash is left; never behind leaves in the same bundle. 0 or negative. */
+MUST_USE int tree_append_hash(struct tree *t, const struct merkle_hash *hash);
 /* Writes the partial tiles and the partial bundle of the present size. 0 or negative. */
 MUST_USE int tree_flush(struct tree *t);
 /* Everything written so far is durable. 0 or negative. */

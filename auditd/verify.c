@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "auditd/format.h"
+#include "auditd/prefix.h"
 #include "auditd/segment.h"
 #include "auditd/tree.h"
 #include "common/err.h"
@@ -33,6 +34,7 @@ struct verify {
 	struct sources sources;
 	uint8_t log_id[16];
 	uint32_t place;
+	uint64_t pruned; /* by its own account */
 	struct span map;
 	uint64_t done_bytes, all_bytes;
 	uint64_t *firsts;
@@ -161,7 +163,8 @@ static int verify_list(struct verify *v)
 	if (v->n == 0 || !v->firsts)
 		return verify_bad(v, "there is not one segment");
 	qsort(v->firsts, v->n, sizeof(*v->firsts), verify_compare);
-	return v->firsts[0] == 0 ? 0 : verify_bad(v, "the first segment is missing");
+	v->report->first = v->firsts[0];
+	return 0;
 }
 
 static int verify_map(struct verify *v, size_t which)
@@ -199,6 +202,24 @@ static bool verify_same_sources(const struct sources *a, const struct sources *b
 	return a->n == b->n;
 }
 
+static int verify_signed_size(struct verify *v);
+
+/* What is before the first segment, of which only hashes are left. */
+static int verify_prefix(struct verify *v, const struct segment_head *head)
+{
+	if (v->report->first == 0)
+		return 0;
+	if (v->report->first > v->report->signed_size)
+		return verify_bad(v, "entries 0 to %" PRIu64 " are missing, and were never signed", v->report->first);
+	int r = prefix_grow(&v->tree, v->report->first);
+	if (r)
+		return r < 0 ? r
+			     : verify_bad(v, "the hashes in tile/ of the entries that retention removed are damaged");
+	v->sources = head->sources;
+	v->report->entries = v->report->first;
+	return verify_signed_size(v);
+}
+
 static int verify_head(struct verify *v, size_t which)
 {
 	uint64_t index = v->firsts[which];
@@ -209,8 +230,12 @@ static int verify_head(struct verify *v, size_t which)
 		return verify_bad(v, "segment %" PRIu64 ": the head is damaged", index);
 	if (head.file_bytes != v->map.len)
 		return verify_bad(v, "segment %" PRIu64 " has not the length that it was made with", index);
-	if (which == 0)
+	if (which == 0) {
 		memcpy(v->log_id, head.log_id, sizeof(v->log_id));
+		int r = verify_prefix(v, &head);
+		if (r)
+			return r;
+	}
 	merkle_tree_root(&v->tree.merkle, &root);
 	if (v->tree.merkle.size != index)
 		return verify_bad(v, "entries %" PRIu64 " to %" PRIu64 " are missing", v->tree.merkle.size, index);
@@ -301,7 +326,9 @@ static int verify_entry(struct verify *v, const struct entry *entry)
 	int r = verify_sequence(v, &leaf, entry->index);
 	if (r)
 		return r;
-	v->report->first_ns = v->report->entries == 0 ? leaf.recorded_ns : v->report->first_ns;
+	if (leaf.code == EVENT_LOG_PRUNE && leaf.role == ROLE_AUDITD && entry->index < v->report->signed_size)
+		v->pruned = MAX(v->pruned, leaf.bytes);
+	v->report->first_ns = v->report->entries == v->report->first ? leaf.recorded_ns : v->report->first_ns;
 	v->report->last_ns = leaf.recorded_ns;
 	r = tree_append(&v->tree, entry->leaf);
 	if (r)
@@ -357,6 +384,11 @@ static int verify_segments(struct verify *v)
 		(void)munmap((void *)(uintptr_t)v->map.p, v->map.len);
 		v->report->segments++;
 	}
+	if (!r && v->report->first > v->pruned)
+		r = verify_bad(v,
+			       "entries 0 to %" PRIu64
+			       " are missing, and no signed record says that retention removed them",
+			       v->report->first);
 	if (!r && v->report->entries < v->report->signed_size)
 		r = verify_bad(v, "%" PRIu64 " entries were signed, but there are only %" PRIu64,
 			       v->report->signed_size, v->report->entries);

@@ -3,9 +3,10 @@
  * Checks a whole log folder, offline, from the segments up:
  *
  *   checkpoint   signed by the key, of the key's origin
- *   segments     contiguous from index 0, each head continuing the one before, nothing but zeros after the last entry
- *   entries      whole, in order, records of ours; each producer's sequence without holes but for those that log.gap
- * covers tree         at the checkpoint's size, its root; every tile and bundle up to there, byte for byte
+ *   segments     contiguous from index 0, or from where a signed log.prune says that retention began to keep
+ * (prefix.h), each head continuing the one before, nothing but zeros after the last entry entries      whole, in order,
+ * records of ours; each producer's sequence without holes but for those that log.gap covers tree         at the
+ * checkpoint's size, its root; every tile and bundle up to there, byte for byte
  *
  * What follows the checkpoint is checked as well, but nobody has signed it yet. The folder may be in use: then only the
  * very last entries can be caught half-written, and are looked at again.
@@ -27,8 +28,9 @@ struct verify_report {
 	bool good;
 	char why[256]; /* with !good: what was found first */
 	struct note_key key;
-	uint64_t entries, signed_size, segments;
-	uint64_t gaps, lost; /* log.gap entries, and the events that they cover */
+	uint64_t first; /* index of the first entry that is there; what was before it is a matter of its hashes */
+	uint64_t entries, signed_size, segments; /* entries: of the log, removed ones included */
+	uint64_t gaps, lost;                     /* log.gap entries, and the events that they cover */
 	uint64_t first_ns, last_ns;
 	struct merkle_hash root;      /* signed */
 	unsigned cosigned, witnesses; /* of the policy's witnesses, so many of so many */

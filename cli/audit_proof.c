@@ -48,6 +48,11 @@ int cmd_audit_prove(struct cli *cli)
 			     "entry %" PRIu64
 			     " is in no signed checkpoint; is the vault open, and is there such an entry?",
 			     index);
+	else if (r == PROOF_E_PRUNED)
+		r = cli_fail(cli,
+			     "the bundle of entry %" PRIu64
+			     " is not in this folder: retention removed it, or the copy is not whole",
+			     index);
 	else if (r)
 		r = cli_fail(cli, "the log cannot be read; see `%s verify`", cli_program.audit);
 	else

@@ -28,13 +28,13 @@ static int verify_print_json(struct cli *cli, const struct verify_report *report
 	if (report->key.name[0])
 		note_key_format(&report->key, vkey);
 	sodium_bin2hex(root, sizeof(root), report->root.b, sizeof(report->root.b));
-	int r = cli_print_json(cli,
-			       json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:b,s:I,s:I}", "good", report->good,
-					 "why", report->why, "entries", (json_int_t)report->entries, "signed",
-					 (json_int_t)report->signed_size, "segments", (json_int_t)report->segments,
-					 "gaps", (json_int_t)report->gaps, "lost", (json_int_t)report->lost, "root",
-					 root, "vkey", vkey, "pinned", trust->pinned, "cosigned",
-					 (json_int_t)report->cosigned, "witnesses", (json_int_t)report->witnesses));
+	int r = cli_print_json(
+		cli, json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:b,s:I,s:I}", "good", report->good, "why",
+			       report->why, "first", (json_int_t)report->first, "entries", (json_int_t)report->entries,
+			       "signed", (json_int_t)report->signed_size, "segments", (json_int_t)report->segments,
+			       "gaps", (json_int_t)report->gaps, "lost", (json_int_t)report->lost, "root", root, "vkey",
+			       vkey, "pinned", trust->pinned, "cosigned", (json_int_t)report->cosigned, "witnesses",
+			       (json_int_t)report->witnesses));
 	return report->good ? r : CLI_FAILED;
 }
 
@@ -63,6 +63,9 @@ static int verify_print(struct cli *cli, const char *folder, const struct verify
 	note_key_format(&report->key, vkey);
 	fprintf(cli->out, "good: %" PRIu64 " entries, %" PRIu64 " of them signed, %" PRIu64 " segments\n",
 		report->entries, report->signed_size, report->segments);
+	if (report->first > 0)
+		fprintf(cli->out, "removed by retention: entries 0 to %" PRIu64 ", of which the hashes are left\n",
+			report->first - 1);
 	if (report->gaps > 0)
 		fprintf(cli->out, "gaps: %" PRIu64 " events are missing, in %" PRIu64 " recorded gaps\n", report->lost,
 			report->gaps);

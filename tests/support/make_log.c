@@ -2,12 +2,13 @@
 /*
  * Makes a log folder at random: the same one for the same seed, but for what the ledger itself draws.
  *
- *   make_log FOLDER SEED ENTRIES [SEGMENT_BYTES]
+ *   make_log FOLDER SEED ENTRIES [SEGMENT_BYTES [prune]]
  *
  * Producers start again, lose events (log.gap) and write records of every kind; commits, checkpoints and restarts of
- * the ledger fall where they will. The last entries may be unsigned, but not if SEED is even. Records are a tenth of a
- * second apart on average, from 2026-01-01 on. Prints one JSON line with what is in it, as a verifier should find it,
- * and the keys of the log and of a witness that cosigned it.
+ * the ledger fall where they will. The last entries may be unsigned, but not if SEED is even; with `prune`, retention
+ * has removed some at the beginning. Records are a tenth of a second apart on average, from 2026-01-01 on. Prints one
+ * JSON line with what is in it, as a verifier should find it, and the keys of the log and of a witness that cosigned
+ * it.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -22,6 +23,7 @@
 #include "common/err.h"
 
 #define MAKE_PRODUCERS     9
+#define MAKE_AUDITD        7 /* its place among them */
 #define MAKE_SEGMENT_BYTES (64U << 20)
 #define MAKE_BATCH_MAX     4096
 #define MAKE_BATCH_BYTES   (4U << 20)
@@ -34,7 +36,7 @@ struct producer {
 };
 
 struct make {
-	uint64_t random, entries, segment_bytes, now_ns, gaps, lost, restarts, signed_size;
+	uint64_t random, entries, segment_bytes, now_ns, gaps, lost, restarts, signed_size, first;
 	const char *folder;
 	struct ledger *ledger;
 	struct ledger_batch batch;
@@ -116,7 +118,7 @@ static uint64_t make_code(struct make *m, const struct producer *p)
 		return EVENT_EGRESS_USE;
 	do
 		row = &rows[make_below(m, n)];
-	while (!(row->producers & BIT(p->role)) || row->code == EVENT_LOG_GAP);
+	while (!(row->producers & BIT(p->role)) || row->code == EVENT_LOG_GAP || row->code == EVENT_LOG_PRUNE);
 	return row->code;
 }
 
@@ -241,6 +243,49 @@ static void make_all(struct make *m, bool sign_last)
 		make_sign(m);
 }
 
+/* As retention does it: a record, signed; then segments and bundles are removed. */
+static void make_prune(struct make *m)
+{
+	struct producer *p = &m->producers[MAKE_AUDITD];
+	char name[SEGMENT_NAME_BYTES], path[TILE_PATH_MAX];
+	uint64_t firsts[256] = {0}, at;
+	size_t n = 0;
+
+	for (at = 0; at < m->entries && n < ARRAY_LEN(firsts); at++) {
+		segment_name(name, at);
+		if (faccessat(m->ledger->segment.dir, name, F_OK, 0) == 0)
+			firsts[n++] = at;
+	}
+	uint64_t keep = firsts[make_below(m, n)];
+	struct proto_leaf leaf = {
+		.version = LEAF_VERSION,
+		.role = p->role,
+		.worker = p->worker,
+		.boot = span_of(p->boot, sizeof p->boot),
+		.recorded_ns = m->now_ns,
+		.time_ns = m->now_ns,
+		.seq = p->seq + 1,
+		.last_seq = p->seq + 1,
+		.code = EVENT_LOG_PRUNE,
+		.actor = SPAN_LIT("auditd"),
+		.bytes = keep,
+	};
+	p->seq++;
+	ledger_batch_clear(&m->batch);
+	need(ledger_batch_add(&m->batch, &leaf), "ledger_batch_add");
+	need(ledger_append(m->ledger, &m->batch), "ledger_append");
+	make_sign(m);
+	for (size_t i = 0; i < n && firsts[i] < keep; i++) {
+		segment_name(name, firsts[i]);
+		need(unlinkat(m->ledger->segment.dir, name, 0), name);
+	}
+	for (uint64_t bundle = 0; bundle < keep / TILE_WIDTH; bundle++) {
+		tile_path(path, TILE_ENTRIES, bundle, TILE_WIDTH);
+		need(unlinkat(m->ledger->dir, path, 0), path);
+	}
+	m->first = keep;
+}
+
 static void make_keys(struct make *m)
 {
 	static const uint8_t roles[MAKE_PRODUCERS][2] = {{ROLE_ROUTER, 0}, {ROLE_ROUTER, 1}, {ROLE_ROUTER, 2},
@@ -262,7 +307,7 @@ int main(int argc, char **argv)
 	static struct make m;
 	char vkey[NOTE_VKEY_MAX], witness[NOTE_VKEY_MAX];
 
-	need(argc < 4 || argc > 5 || sodium_init() < 0, "usage: make_log FOLDER SEED ENTRIES [SEGMENT_BYTES]");
+	need(argc < 4 || argc > 6 || sodium_init() < 0, "usage: make_log FOLDER SEED ENTRIES [SEGMENT_BYTES [prune]]");
 	uint64_t seed = strtoull(argv[2], NULL, 10);
 	m = (struct make){.random = seed,
 			  .folder = argv[1],
@@ -273,11 +318,15 @@ int main(int argc, char **argv)
 	make_keys(&m);
 	need(ledger_batch_init(&m.batch, MAKE_BATCH_MAX, MAKE_BATCH_BYTES), "ledger_batch_init");
 	make_all(&m, seed % 2 == 0);
+	if (argc > 5)
+		make_prune(&m);
 	note_key_format(&m.key, vkey);
 	note_key_format(&m.witness, witness);
-	printf("{\"entries\":%" PRIu64 ",\"signed\":%" PRIu64 ",\"gaps\":%" PRIu64 ",\"lost\":%" PRIu64
-	       ",\"restarts\":%" PRIu64 ",\"segments\":%" PRIu64 ",\"vkey\":\"%s\",\"witness_vkey\":\"%s\"}\n",
-	       ledger_size(m.ledger), m.signed_size, m.gaps, m.lost, m.restarts, m.ledger->segments, vkey, witness);
+	printf("{\"first\":%" PRIu64 ",\"entries\":%" PRIu64 ",\"signed\":%" PRIu64 ",\"gaps\":%" PRIu64
+	       ",\"lost\":%" PRIu64 ",\"restarts\":%" PRIu64 ",\"segments\":%" PRIu64
+	       ",\"vkey\":\"%s\",\"witness_vkey\":\"%s\"}\n",
+	       m.first, ledger_size(m.ledger), m.signed_size, m.gaps, m.lost, m.restarts, m.ledger->segments, vkey,
+	       witness);
 	m.ledger = ledger_close(m.ledger);
 	ledger_batch_deinit(&m.batch);
 	return 0;

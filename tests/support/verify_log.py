@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 HEAD = 8192
 LOG_GAP = 66
+LOG_PRUNE = 67
+AUDITD = 5
 FIELDS = ("version role worker boot recorded_ns last_seq seq time_ns code actor tenant address resource request_id status "
           "reason model provider credential tokens_in tokens_out latency_us bytes digest subject "
           "sealed cost_nano head_digest scrubbed").split()
@@ -143,7 +145,8 @@ def read_entries(data, index):
 class Log:
     def __init__(self):
         self.leaves, self.hashes, self.producers = [], [], {}
-        self.gaps = self.lost = 0
+        self.gaps = self.lost = self.first = 0
+        self.pruned = []
 
     def add(self, leaf):
         index = len(self.leaves)
@@ -156,10 +159,32 @@ class Log:
         need(e["seq"] == (last if boot == last_boot else 0) + 1, f"entry {index}: a hole without a gap record")
         need(e["last_seq"] >= e["seq"] if gap else e["last_seq"] == e["seq"], f"entry {index}: a wrong range")
         self.producers[who] = boot, e["last_seq"]
+        if e["code"] == LOG_PRUNE and e["role"] == AUDITD:
+            self.pruned.append((index, e["bytes"]))
         self.gaps += gap
         self.lost += e["last_seq"] - e["seq"] + 1 if gap else 0
         self.leaves.append(leaf)
         self.hashes.append(leaf_hash(leaf))
+
+    def read_prefix(self, folder, first, rows):
+        """Of what retention removed there are the hashes, and the leaves of the bundle that the first kept entry is in."""
+        self.first = first
+        for n in range(first // 256):
+            with open(os.path.join(folder, "tile/0", tile_name(n)), "rb") as f:
+                tile = f.read()
+            need(len(tile) == 8192, f"tile {n} is not one")
+            self.hashes += [tile[i:i + 32] for i in range(0, 8192, 32)]
+            self.leaves += [None] * 256
+            path = os.path.join(folder, "tile/entries", tile_name(n))
+            if os.path.exists(path):
+                need([leaf_hash(leaf) for leaf in read_bundle(path)] == self.hashes[-256:], f"{path} is not what was hashed")
+        if first % 256:
+            path = os.path.join(folder, "tile/entries", tile_name(first // 256))
+            kept = read_bundle(path if os.path.exists(path) else f"{path}.p/{first % 256}")[:first % 256]
+            need(len(kept) == first % 256, "the bundle of the first entry is not whole")
+            self.leaves += kept
+            self.hashes += [leaf_hash(leaf) for leaf in kept]
+        self.producers = {(r, w): (b, s) for r, w, b, s in rows}
 
     def read_segments(self, folder):
         log_id = None
@@ -169,6 +194,8 @@ class Log:
             with open(os.path.join(folder, name), "rb") as f:
                 data = f.read()
             head_id, first, root, last_leaf, rows = read_head(data)
+            if first and not self.leaves:
+                self.read_prefix(os.path.dirname(folder), first, rows)
             need(first == len(self.leaves) == int(name[:20]), f"{name} does not begin where the one before ends")
             need(head_id == (log_id or head_id), f"{name} is of another log")
             log_id = head_id
@@ -187,6 +214,19 @@ def tile_name(n):
     return "/".join(["x" + g for g in groups[:-1]] + groups[-1:])
 
 
+def read_bundle(path):
+    with open(path, "rb") as f:
+        data = f.read()
+    leaves, at = [], 0
+    while at < len(data):
+        need(at + 2 <= len(data), f"{path} is cut")
+        size = struct.unpack_from(">H", data, at)[0]
+        need(at + 2 + size <= len(data), f"{path} is cut")
+        leaves.append(data[at + 2:at + 2 + size])
+        at += 2 + size
+    return leaves
+
+
 def check_file(folder, where, n, width, want):
     path = os.path.join(folder, "tile", where, tile_name(n) + (f".p/{width}" if width < 256 else ""))
     with open(path, "rb") as f:
@@ -197,11 +237,31 @@ def check_tiles(folder, log, size):
     level, nodes = 0, log.hashes[:size]
     for n in range(0, size, 256):
         part = log.leaves[n:min(n + 256, size)]
+        if None in part:
+            continue
         check_file(folder, "entries", n // 256, len(part), b"".join(struct.pack(">H", len(x)) + x for x in part))
     while nodes:
         for n in range(0, len(nodes), 256):
             part = nodes[n:n + 256]
             check_file(folder, str(level), n // 256, len(part), b"".join(part))
+        nodes = [root_of(nodes[n:n + 256]) for n in range(0, len(nodes) - 255, 256)]
+        level += 1
+
+
+def check_unsigned(folder, log, size):
+    """Full tiles and bundles beyond what was signed need not be there yet, nor whole; what is there must be right."""
+    level, nodes, parts = 0, log.hashes, log.leaves
+    while len(nodes) >= 256:
+        done = (size >> 8 * level) // 256
+        for n in range(done, len(nodes) // 256):
+            wanted = [(str(level), b"".join(nodes[256 * n:256 * n + 256]))]
+            if level == 0:
+                wanted.append(("entries", b"".join(struct.pack(">H", len(x)) + x for x in parts[256 * n:256 * n + 256])))
+            for where, want in wanted:
+                path = os.path.join(folder, "tile", where, tile_name(n))
+                if os.path.exists(path):
+                    with open(path, "rb") as f:
+                        need(want.startswith(f.read()), f"{path} differs from the entries")
         nodes = [root_of(nodes[n:n + 256]) for n in range(0, len(nodes) - 255, 256)]
         level += 1
 
@@ -215,10 +275,12 @@ def verify(folder, vkey=None):
     size, root = open_checkpoint(note, vkey)
     log = Log()
     segments = log.read_segments(os.path.join(folder, "seg"))
+    need(not log.first or any(index < size and to >= log.first for index, to in log.pruned), "the beginning is missing, and nothing says why")
     need(size <= len(log.leaves), f"{size} entries were signed, but there are only {len(log.leaves)}")
     need(root_of(log.hashes[:size]) == root, "the entries are not those that were signed")
     check_tiles(folder, log, size)
-    return {"entries": len(log.leaves), "signed": size, "segments": segments, "gaps": log.gaps, "lost": log.lost,
+    check_unsigned(folder, log, size)
+    return {"first": log.first, "entries": len(log.leaves), "signed": size, "segments": segments, "gaps": log.gaps, "lost": log.lost,
             "root": root.hex()}
 
 
