@@ -2,7 +2,7 @@
 # One image for every daemon; docker-compose.yml says which one a container runs, and as whom.
 FROM debian:trixie-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends make gcc libc6-dev pkg-config libuv1-dev libmsgpack-c-dev \
-	libsodium-dev nettle-dev libssl-dev libsqlite3-dev libyaml-dev libc-ares-dev libjansson-dev libvectorscan-dev libpq-dev libllhttp-dev libcmocka-dev
+	libsodium-dev nettle-dev libssl-dev libsqlite3-dev libyaml-dev libc-ares-dev libjansson-dev libvectorscan-dev libpq-dev libcurl4-openssl-dev libllhttp-dev libcmocka-dev
 WORKDIR /src
 COPY . .
 RUN make -j"$(nproc)" all && make install DESTDIR=/out PREFIX=/usr
@@ -21,6 +21,7 @@ RUN install -d -m 0755 /etc/bulkhead /var/lib/bulkhead \
 	&& install -d -m 0700 -o 62101 -g 62101 /var/lib/bulkhead/authd \
 	&& install -d -m 0700 -o 62102 -g 62102 /var/lib/bulkhead/keyvault \
 	&& install -d -m 0750 -o 62105 -g 62109 /var/lib/bulkhead/auditd \
+	&& install -d -m 0700 -o 62109 -g 62109 /var/lib/bulkhead/shipper \
 	&& install -d -m 1777 /run/bulkhead
 ENV BULKHEAD_STATE_DIR=/var/lib/bulkhead BULKHEAD_RUN_DIR=/run/bulkhead
 ENTRYPOINT ["bulkhead"]

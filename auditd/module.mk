@@ -25,8 +25,9 @@ $(eval $(call fuzz,log_proof,auditlog common proto,libsodium nettle msgpack))
 $(eval $(call fuzz,receipt,auditlog common proto,libsodium nettle msgpack))
 
 # What needs no database: rows, their tables, and the log's folder as its reader sees it. The CLI prints the tables.
-$(eval $(call library,mirror,$(addprefix auditd/shipper/,row.c schema.c folder.c batch.c pg_error.c)))
-$(eval $(call library,shipper,$(addprefix auditd/shipper/,pg.c mirror.c check.c)))
-$(eval $(call program,audit-shipper,auditd/shipper/main.c,shipper mirror auditlog dialer common proto,libuv libsodium nettle msgpack libpq openssl cares))
+$(eval $(call library,mirror,$(addprefix auditd/shipper/,row.c schema.c folder.c batch.c cosign.c pg_error.c)))
+$(eval $(call library,shipper,$(addprefix auditd/shipper/,pg.c mirror.c http.c witness.c check.c)))
+$(eval $(call program,audit-shipper,auditd/shipper/main.c,shipper mirror auditlog dialer common proto,libuv libsodium nettle msgpack libpq curl openssl cares))
 $(eval $(call unit,auditd/shipper/row,mirror auditlog common proto,libsodium nettle msgpack))
 $(eval $(call unit,auditd/shipper/folder,testlog auditd mirror auditlog common proto,libuv libsodium nettle msgpack))
+$(eval $(call unit,auditd/shipper/cosign,mirror auditlog common proto,libsodium nettle msgpack))

@@ -37,7 +37,8 @@ bool launch_optional(enum role role)
 
 bool launch_wanted(const struct cli *cli, enum role role)
 {
-	return role_is_daemon(role) && (!launch_optional(role) || cli_value(cli, "shipper.postgres")[0]);
+	return role_is_daemon(role) && (!launch_optional(role) || cli_value(cli, "shipper.postgres")[0] ||
+					cli_value(cli, "shipper.witnesses")[0]);
 }
 
 void launch_identify(struct launcher *l)
@@ -145,7 +146,7 @@ int launch_folders(struct launcher *l)
 
 	for (size_t i = 0; !r && i < l->n_children; i++) {
 		enum role role = l->children[i].role;
-		bool keeps = role == ROLE_AUTHD || role == ROLE_KEYVAULT || role == ROLE_AUDITD;
+		bool keeps = role == ROLE_AUTHD || role == ROLE_KEYVAULT || role == ROLE_AUDITD || role == ROLE_SHIPPER;
 
 		if (keeps && !seen[role])
 			r = place_state_dir(l, role);

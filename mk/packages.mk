@@ -19,6 +19,7 @@ $(eval $(call package,hs,libhs))
 $(eval $(call package,cares,libcares))
 PKG_CFLAGS_cares += -DCARES_NO_DEPRECATED
 $(eval $(call package,libpq,libpq))
+$(eval $(call package,curl,libcurl))
 $(eval $(call package,cmocka,cmocka))
 
 # llhttp: a package of its own from Debian 13 on; before that, the C sources that node-llhttp installs, in strict mode.

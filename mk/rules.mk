@@ -20,7 +20,7 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,$(if $(DOTS),@printf .,@printf '  %-5s %s\n' $(1) $(2)))
 
 # All packages' include paths: what a file may include is checked by tests/arch, what it may link is its program's line.
-PKG_CFLAGS := $(sort $(foreach p,libuv msgpack libsodium nettle openssl sqlite3 yaml jansson hs cares libpq cmocka llhttp,$(PKG_CFLAGS_$(p))))
+PKG_CFLAGS := $(sort $(foreach p,libuv msgpack libsodium nettle openssl sqlite3 yaml jansson hs cares libpq curl cmocka llhttp,$(PKG_CFLAGS_$(p))))
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
 libs = $(foreach l,$(1),$(O)/lib$(l).a)

@@ -7,6 +7,7 @@
  * It follows by inotify on the one file that changes at each checkpoint. File systems that tell nothing are looked at
  * every few seconds.
  */
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +15,14 @@
 
 #include "auditd/shipper/check.h"
 #include "auditd/shipper/mirror.h"
+#include "auditd/shipper/witness.h"
 #include "common/config.h"
 #include "common/err.h"
 #include "common/sandbox.h"
 
 #define SHIPPER_LOOK_MS    5000
 #define SHIPPER_RESOLVE_MS 10000
-#define SHIPPER_PATHS_MAX  (1 + PG_FILES_MAX)
+#define SHIPPER_PATHS_MAX  (3 + PG_FILES_MAX)
 #define SHIPPER_SECTIONS   (BIT(CONFIG_BULKHEAD) | BIT(CONFIG_SHIPPER) | BIT(CONFIG_DIALER))
 
 struct shipper {
@@ -28,7 +30,9 @@ struct shipper {
 	struct config config;
 	struct folder folder;
 	struct mirror mirror;
+	struct witnesses witnesses;
 	struct resolver *resolver;
+	int own_dir;
 	struct resolve_server servers[RESOLVE_SERVERS_MAX];
 	size_t n_servers;
 	uv_fs_event_t watch;
@@ -100,11 +104,34 @@ static int shipper_mirror(struct shipper *s)
 	return r == PG_E_INVALID ? 0 : r;
 }
 
-static int shipper_confine(struct shipper *s, const char *path)
+/* The same for the policy of witnesses. */
+static int shipper_witnesses(struct shipper *s, const char *own)
 {
-	struct sandbox_path paths[SHIPPER_PATHS_MAX] = {{.path = path}};
-	uint16_t ports[1 + RESOLVE_SERVERS_MAX];
-	size_t n_paths = 1, n_ports = 0;
+	const struct config_shipper *c = &s->config.shipper;
+	struct http *http;
+	const char *why = "";
+
+	s->own_dir = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->own_dir < 0)
+		return err_origin(-errno);
+	int r = http_new(&s->daemon.loop, c->witness_ca_file, s->resolver, &http);
+	if (!r)
+		r = witness_init(&s->witnesses, &s->daemon, &s->folder, http, c->witnesses, s->own_dir, c->witness_ms,
+				 &why);
+	if (r != WITNESS_E_POLICY)
+		return r;
+	log_event(&s->daemon.log, LOG_WITNESS_FAILED, LOG_STR("witness", "all"), LOG_STR("why", why));
+	mirror_complain(&s->mirror, why);
+	return 0;
+}
+
+static int shipper_confine(struct shipper *s, const char *path, const char *own)
+{
+	const char *ca = s->config.shipper.witness_ca_file;
+	struct sandbox_path paths[SHIPPER_PATHS_MAX] = {
+		{.path = path}, {.path = own, .write = true}, {.path = ca[0] ? ca : HTTP_CA_FILE}};
+	uint16_t ports[1 + RESOLVE_SERVERS_MAX + WITNESSES_MAX];
+	size_t n_paths = access(paths[2].path, R_OK) == 0 ? 3 : 2, n_ports = witness_ports(&s->witnesses, ports);
 	struct pg_reach reach = {0};
 
 	if (s->mirror.pg) {
@@ -123,7 +150,7 @@ static int shipper_confine(struct shipper *s, const char *path)
 static int shipper_start(struct shipper *s, int argc, char **argv)
 {
 	struct daemon *d = &s->daemon;
-	char path[4096];
+	char path[4096], own[4096];
 	int r = daemon_init(d, ROLE_SHIPPER, argc, argv);
 
 	if (!r && (sodium_init() < 0 || pg_warm_up()))
@@ -133,6 +160,7 @@ static int shipper_start(struct shipper *s, int argc, char **argv)
 	if (r)
 		return r;
 	(void)snprintf(path, sizeof(path), "%s/auditd", s->config.bulkhead.state_dir);
+	(void)snprintf(own, sizeof(own), "%s/shipper", s->config.bulkhead.state_dir);
 	r = folder_open(&s->folder, path, NULL);
 	if (r == -EACCES || r == -ENOENT)
 		log_event(&d->log, LOG_FATAL, LOG_STR("what", path), LOG_STR("why", strerrordesc_np(-r)),
@@ -142,13 +170,18 @@ static int shipper_start(struct shipper *s, int argc, char **argv)
 	if (!r)
 		r = shipper_mirror(s);
 	if (!r)
+		r = shipper_witnesses(s, own);
+	if (!r)
 		r = shipper_follow(s, path);
-	return r ? r : shipper_confine(s, path);
+	return r ? r : shipper_confine(s, path, own);
 }
 
 static void on_metrics(void *ctx, char *to, size_t cap)
 {
-	mirror_metrics(&((const struct shipper *)ctx)->mirror, to, cap);
+	const struct shipper *s = ctx;
+
+	mirror_metrics(&s->mirror, to, cap);
+	witness_metrics(&s->witnesses, to + strlen(to), cap - strlen(to));
 }
 
 static void shipper_close(struct shipper *s)
@@ -156,8 +189,10 @@ static void shipper_close(struct shipper *s)
 	uv_close((uv_handle_t *)&s->watch, NULL);
 	uv_close((uv_handle_t *)&s->look, NULL);
 	mirror_deinit(&s->mirror);
+	witness_deinit(&s->witnesses);
 	daemon_deinit(&s->daemon);
 	s->resolver = resolver_free(s->resolver);
+	(void)close(s->own_dir);
 	folder_close(&s->folder);
 	config_deinit(&s->config);
 }
@@ -173,6 +208,7 @@ int main(int argc, char **argv)
 	s->daemon.metrics = on_metrics;
 	s->daemon.ctx = s;
 	mirror_start(&s->mirror);
+	witness_start(&s->witnesses);
 	int code = daemon_run(&s->daemon);
 	shipper_close(s);
 	free(s);

@@ -20,14 +20,24 @@ uint64_t mirror_lag(const struct mirror *m)
 	return m->folder->size > m->next ? m->folder->size - m->next : 0;
 }
 
+static const char *mirror_said(const struct mirror *m, bool ready)
+{
+	if (m->why[0])
+		return m->why;
+	if (m->complaint[0])
+		return m->complaint;
+	if (!ready)
+		return "connecting to Postgres";
+	if (m->off)
+		return "no mirror; witnesses are asked";
+	return m->doing == MIRROR_NAMELESS ? "nothing is signed yet: is the vault open?" : "mirroring";
+}
+
 /* Readiness and its cause are logged when they change; the numbers behind them are not. */
 static void mirror_tell(struct mirror *m)
 {
-	bool ready = m->doing > MIRROR_OPENING && m->why[0] == 0;
-	const char *said = m->why[0]                     ? m->why
-			   : !ready                      ? "connecting to Postgres"
-			   : m->doing == MIRROR_NAMELESS ? "nothing is signed yet: is the vault open?"
-							 : "mirroring";
+	bool ready = (m->doing > MIRROR_OPENING || m->off) && m->why[0] == 0 && m->complaint[0] == 0;
+	const char *said = mirror_said(m, ready);
 	char detail[sizeof(m->daemon->detail)];
 
 	if (ready != m->daemon->ready || strcmp(said, m->told) != 0) {
@@ -309,7 +319,8 @@ int mirror_init(struct mirror *m, struct daemon *daemon, struct folder *folder, 
 	int r = uv_timer_init(&daemon->loop, &m->retry);
 	if (!r)
 		r = batch_init(&m->batch);
-	return r ? r : pg_new(&daemon->loop, &mine, resolver, &m->pg, m->why);
+	m->off = spec->conninfo[0] == 0;
+	return r || m->off ? r : pg_new(&daemon->loop, &mine, resolver, &m->pg, m->why);
 }
 
 void mirror_start(struct mirror *m)
@@ -332,6 +343,11 @@ void mirror_looked(struct mirror *m, int said)
 			mirror_ask(m);
 	}
 	mirror_pump(m);
+}
+
+void mirror_complain(struct mirror *m, const char *why)
+{
+	(void)snprintf(m->complaint, sizeof(m->complaint), "%s", why);
 }
 
 void mirror_metrics(const struct mirror *m, char *to, size_t cap)

@@ -51,6 +51,7 @@ struct mirror {
 	uint64_t retry_ms;
 	char log[16];     /* its number there, as text */
 	uint64_t next;    /* the first row that is missing */
+	bool off;         /* none is configured: the log is judged, and that is all */
 	bool opened_once; /* `next` has been told */
 	bool judged;      /* the folder's checkpoint was compared */
 	bool unreadable;  /* it cannot be looked at */
@@ -59,6 +60,7 @@ struct mirror {
 	struct merkle_hash last_root, remembered_root;
 	struct mirror_checkpoint waiting[MIRROR_WAITING_MAX], queued; /* oldest first; the one that came in last */
 	size_t n_waiting;
+	char complaint[PG_WHY_BYTES];
 	bool halted;        /* the log is not what was signed before: nothing is mirrored any more */
 	uint64_t behind_ms; /* since when rows are missing; 0: none are */
 	uint64_t rows_total, checkpoints_total, errors_total, pruned_total;
@@ -71,6 +73,8 @@ MUST_USE int mirror_init(struct mirror *m, struct daemon *daemon, struct folder 
 void mirror_start(struct mirror *m);
 /* What folder_refresh() said: 0 for a new checkpoint, FOLDER_E_NONE or FOLDER_E_BAD. */
 void mirror_looked(struct mirror *m, int said);
+/* Something else of the shipper is not as it should be, for status to tell: for good. */
+void mirror_complain(struct mirror *m, const char *why);
 /* Rows that are signed and not yet mirrored. */
 uint64_t mirror_lag(const struct mirror *m);
 void mirror_metrics(const struct mirror *m, char *to, size_t cap);

@@ -15,7 +15,7 @@ MAY_INCLUDE = {
     "keyvault/dialer": ["keyvault/dialer/", "common/", "proto/"],
     "auditd": ["auditd/", "common/", "proto/"],
     # The one resolver of the tree is the dialer's.
-    "auditd/shipper": ["auditd/shipper/", "auditd/leaf.h", "auditd/tile.h", "keyvault/dialer/resolve.h", "common/", "proto/"],
+    "auditd/shipper": ["auditd/shipper/", "auditd/leaf.h", "auditd/tile.h", "auditd/tree.h", "keyvault/dialer/resolve.h", "common/", "proto/"],
     "classifier": ["classifier/", "common/", "proto/"],
     "cli": ["cli/", "common/", "proto/", "auditd/verify.h", "auditd/leaf.h", "auditd/format.h", "auditd/proof.h",
             "auditd/entries.h", "auditd/tile.h", "auditd/receipt.h", "auditd/shipper/schema.h"],
@@ -26,6 +26,7 @@ LIBRARY_HEADERS = {
     r"sqlite3\.h": r"authd/store_sqlite.*\.[ch]",
     r"openssl/.*": r"keyvault/egress/.*|auditd/shipper/pg\.c",
     r"libpq-fe\.h": r"auditd/shipper/(pg|check)\.c",
+    r"curl/.*": r"auditd/shipper/http\.c",
     r"hs(/.*)?\.h|hs.*\.h": r"classifier/.*",
     r"yaml\.h": r"cli/.*",
     r"jansson\.h": r"cli/.*",

@@ -16,7 +16,7 @@ ALLOWED = {
     "keyvault-egress": BASE | {"msgpack", "sodium", "nettle", "ssl", "crypto", "llhttp"},
     "keyvault-dialer": BASE | {"msgpack", "cares"},
     "auditd": BASE | {"msgpack", "sodium", "nettle"},
-    "audit-shipper": BASE | {"msgpack", "sodium", "nettle", "pq", "ssl", "crypto", "cares"},
+    "audit-shipper": BASE | {"msgpack", "sodium", "nettle", "pq", "curl", "ssl", "crypto", "cares"},
     "classifier": BASE | {"msgpack", "hs"},
     "bulkhead": BASE | {"msgpack", "sodium", "nettle", "yaml-0", "jansson"},
 }

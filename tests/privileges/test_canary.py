@@ -35,7 +35,8 @@ REFUSED = {
     "authd": {"open_passwd", "open_cmdline", "open_mem", "create_tmp", "open_beneath", "unlink"},
     "auditd": {"open_passwd", "open_cmdline", "open_mem", "create_tmp", "open_beneath", "unlink", "rename"},
     "dialer": {"connect_edge", "connect_abstract", "connect_inherited"},
-    "shipper": {"connect_edge", "connect_abstract", "connect_inherited", "open_passwd", "open_cmdline", "open_beneath"},
+    "shipper": {"connect_edge", "connect_abstract", "connect_inherited", "open_passwd", "open_cmdline", "open_beneath",
+                "open_mem", "create_tmp"},
 }
 # Kernels from 6.12 on let these by every filter: they are for the kernel's own trampolines and fail for anybody else.
 UNFILTERED = {"335", "336", "uretprobe", "uprobe"}

@@ -15,6 +15,7 @@ import pytest
 
 import postgres
 from gateway import INSTRUMENTED, ROOT, Gateway, Provider, scratch, wait_for
+from witness import Witness
 
 pytestmark = [
     pytest.mark.skipif(INSTRUMENTED, reason="instrumented builds have no sandbox"),
@@ -46,7 +47,8 @@ REVIEWED = {
     "auditd": {name: "libc's other spelling" for name in ("fstat", "newfstatat", "renameat2")}
               | {"lseek": "libc", "fcntl": "libc: a folder that is read", "unlinkat": "a segment that could not be prepared",
                  "madvise": "malloc() of threads", "mprotect": "malloc() of threads", "exit": "a thread", "sched_yield": "libuv"},
-    "shipper": {"fstat": "what newer versions of libc make of fstat()"},
+    "shipper": {"fstat": "what newer versions of libc make of fstat()", "ppoll": "poll() where there is no such call",
+                "getpeername": "curl"},
     "classifier": {"fstat": "what newer versions of libc make of fstat()", "newfstatat": "what older versions of libc make of fstat()"},
 }
 CALLS_MAX = {"keyvault": 31, "egress": 32}
@@ -138,6 +140,20 @@ def read_traces(folder):
     return {role: +counter for role, counter in used.items()}
 
 
+@contextlib.contextmanager
+def asked_to_witness(gateway, db):
+    """A witness, which the shipper meets when it starts anew."""
+    with open(os.path.join(gateway.state, "auditd", "vkey"), encoding="utf-8") as f:
+        vkey = f.read().strip()
+    with Witness("witness.test/one", vkey) as one:
+        db.write("policy", f"log {vkey}\n{one.policy_line('one')}quorum one\n", mode=0o644)
+        os.kill(gateway.pids("shipper")[0], signal.SIGKILL)
+        gateway.chat("gpt-x")
+        wait_for("a cosignature", lambda: 200 in one.answers)
+        yield
+        db.write("policy", "quorum none\n", mode=0o644)
+
+
 def passfile(db):
     """As libpq wants it, for the shipper."""
     db.role("mirror")
@@ -153,15 +169,17 @@ def used():
         os.makedirs(traces)
         settings = {"router": {"reply_timeout_ms": 500, "stall_timeout_ms": 500}, "authd": {"guard_email": "redact"},
                     "auditd": {"segment_bytes": 65536},
-                    "shipper": {"postgres": db.conninfo("mirror", passfile=passfile(db))}}
+                    "shipper": {"postgres": db.conninfo("mirror", passfile=passfile(db)), "witness_ms": 200,
+                                "witnesses": db.write("policy", "quorum none\n", mode=0o644)}}
         strace = ["strace", "-D", "-ff", "-qq", "-s0", "-e", "signal=none", "-o", os.path.join(traces, "t")]
         gateway = Gateway(folder, provider, settings=settings, prefix=strace)
         with gateway:
             gateway.prepare()
             db.sql(gateway.cli("audit", "mirror-schema").stdout.decode() + "GRANT bulkhead_shipper TO mirror")
-            talk(gateway)
-            administer(gateway)
-            fall(gateway)
+            with asked_to_witness(gateway, db):
+                talk(gateway)
+                administer(gateway)
+                fall(gateway)
         with gateway:  # over what is there already; and stopped in order
             wait_for("service", lambda: gateway.chat("gpt-x").status == 200)
         yield read_traces(traces)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""L-03: witnesses elsewhere cosign the log's checkpoints, by C2SP's protocol; what they cosigned is what a policy asks for."""
+import os
+import shutil
+import threading
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from certs import make_ca, make_server
+from gateway import wait_for
+from witness import Refusal, Witness
+
+INTERVAL_MS = 200
+
+
+def checkpoint(gateway):
+    with open(os.path.join(gateway.state, "auditd", "checkpoint"), encoding="utf-8") as f:
+        return f.read()
+
+
+@pytest.fixture(scope="module")
+def gateway(new_gateway, tmp_path_factory):
+    """The policy names witnesses that are not there yet: their keys need the log's, which needs the gateway."""
+    folder = tmp_path_factory.mktemp("witnesses")
+    for path in (folder, folder.parent, folder.parent.parent):
+        path.chmod(0o755)
+    ca = make_ca(str(folder), "ca")
+    cert = make_server(str(folder), "witness", "localhost", ca)
+    policy = folder / "policy"
+    policy.write_text("quorum none\n")
+    made = new_gateway(workers=1, settings={"shipper": {"witnesses": str(policy), "witness_ms": INTERVAL_MS, "witness_ca_file": ca[0]}})
+    made.policy, made.cert = policy, cert
+    with open(os.path.join(made.state, "auditd", "vkey"), encoding="utf-8") as f:
+        made.vkey = f.read().strip()
+    return made
+
+
+@pytest.fixture
+def witnesses(gateway):
+    """Three, the second over TLS; the quorum is two of them. The shipper starts anew with the policy."""
+    with Witness("witness.test/one", gateway.vkey) as one, Witness("witness.test/two", gateway.vkey, gateway.cert) as two, \
+            Witness("witness.test/three", gateway.vkey) as three:
+        restart(gateway, [one, two, three], "group enough 2 w0 w1 w2\nquorum enough\n")
+        yield one, two, three
+
+
+def restart(gateway, all_of_them, quorum):
+    gateway.policy.write_text(f"log {gateway.vkey}\n" + "".join(w.policy_line(f"w{i}") for i, w in enumerate(all_of_them)) + quorum)
+    shutil.rmtree(os.path.join(gateway.state, "shipper", "checkpoint.witnessed"), ignore_errors=True)
+    victim = wait_for("it", lambda: gateway.pids("shipper"))[0]
+    os.kill(victim, 9)
+    wait_for("another", lambda: gateway.pids("shipper") not in ([], [victim]))
+
+
+def witnessed(gateway):
+    path = os.path.join(gateway.state, "shipper", "checkpoint.witnessed")
+    if not os.path.exists(path):
+        return "", 0
+    with open(path, encoding="utf-8") as f:
+        note = f.read()
+    return note, int(note.split("\n")[1])
+
+
+def by(witness):
+    return f"\n\u2014 {witness.name} "
+
+
+def newly_witnessed(gateway, *by_whom):
+    """The file, for a checkpoint that is made now."""
+    gateway.chat("gpt-x")
+    _, before = witnessed(gateway)
+    return wait_for("cosignatures", lambda: (note := witnessed(gateway)[0]) and witnessed(gateway)[1] > before
+                    and all(by(w) in note for w in by_whom) and note, seconds=20)
+
+
+def test_cosigned_by_all(gateway, witnesses):
+    note = newly_witnessed(gateway, *witnesses)
+    for witness in witnesses:
+        text, size, root = witness.verify(note)
+        assert note.count(by(witness)) == 1 and size <= witness.known[0]
+    first = witnesses[0].known
+    newly_witnessed(gateway, *witnesses)
+    assert witnesses[0].known[0] > first[0], "by a proof"
+    assert 422 not in witnesses[0].answers and witnesses[0].answers.count(409) <= 1
+
+
+def test_the_policy_is_met_by_the_file(gateway, witnesses, tmp_path):
+    """A verifier elsewhere, with a copy of the folder and the policy."""
+
+    def good():
+        copy = tmp_path / "log"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(os.path.join(gateway.state, "auditd"), copy)
+        alone = gateway.cli("audit", "verify", "--log", str(copy), "--policy", str(gateway.policy), check=False).returncode
+        shutil.copy(os.path.join(gateway.state, "shipper", "checkpoint.witnessed"), copy / "checkpoint")
+        return alone == 1 and gateway.cli("audit", "verify", "--log", str(copy), "--policy", str(gateway.policy), check=False).returncode == 0
+
+    newly_witnessed(gateway, *witnesses)
+    wait_for("a good copy", good, seconds=30)
+
+
+def test_a_witness_that_knows_the_log_already(gateway, witnesses):
+    """The shipper starts anew and remembers nothing: 409 tells it where to go on."""
+    newly_witnessed(gateway, *witnesses)
+    restart(gateway, witnesses, "group enough 3 w0 w1 w2\nquorum enough\n")
+    for witness in witnesses:
+        witness.answers.clear()
+    newly_witnessed(gateway, *witnesses)
+    for witness in witnesses:
+        assert witness.answers[:2] == [409, 200], witness.answers
+
+
+@pytest.mark.parametrize("wrong", ["unreachable", "silent", "refusing", "422", "404", "nonsense", "forged", "another key", "endless",
+                                   "409 for ever", "larger"])
+def test_one_that_is_wrong_holds_up_nobody(gateway, witnesses, wrong):
+    """Two of three are enough, whatever the third does; and the third's word is in nothing that is published."""
+    one, two, three = witnesses
+    newly_witnessed(gateway, *witnesses)
+    stranger, release = Ed25519PrivateKey.generate(), threading.Event()
+
+    def misbehave(witness, body):
+        _, _, note = witness.read(body)
+        text = note.split("\n\n")[0] + "\n"
+        if wrong == "silent":
+            release.wait(25)
+            raise Refusal(500)
+        if wrong in ("422", "404"):
+            raise Refusal(int(wrong))
+        if wrong == "refusing":
+            raise Refusal(503, "later")
+        if wrong == "409 for ever":
+            raise Refusal(409, "3\n")
+        if wrong == "larger":
+            raise Refusal(409, "99999999\n")
+        return {"nonsense": "\u2014 x y\n\n\n\x00", "endless": "x" * 300000, "forged": witness.cosign(text.replace("\n", "\n1", 1)),
+                "another key": witness.cosign(text, stranger)}[wrong]
+
+    three.wrong = misbehave
+    if wrong == "unreachable":
+        three.__exit__()
+    try:
+        note = newly_witnessed(gateway, one, two)
+        assert by(three) not in note
+        wait_for("the report", lambda: wrong == "silent" or '"witness":"w2"' in gateway.log())
+        assert gateway.chat("gpt-x").status == 200
+        assert next(d for d in gateway.status_anyway() if d["name"] == "shipper")["ready"]
+    finally:
+        release.set()
+        three.wrong = None
+        if wrong == "unreachable":
+            three.server = Witness("witness.test/spare", gateway.vkey).server
+            three.__enter__()
+
+
+def test_too_few_publish_nothing(gateway, witnesses):
+    newly_witnessed(gateway, *witnesses)
+    for witness in witnesses[1:]:
+        witness.wrong = lambda *_: "no\n"
+    _, before = witnessed(gateway)
+    known = witnesses[0].known[0]
+    gateway.chat("gpt-x")
+    wait_for("the first one's", lambda: witnesses[0].known[0] > known)
+    assert witnessed(gateway)[1] == before
+
+
+def test_a_log_that_was_set_back_is_not_cosigned(gateway, witnesses):
+    """It remembers a root that this log never had."""
+    newly_witnessed(gateway, *witnesses)
+    size, root = witnesses[0].known
+    for witness in witnesses[:2]:
+        witness.known = (size - 1, bytes(32))
+    restart(gateway, witnesses, "group enough 2 w0 w1 w2\nquorum enough\n")
+    gateway.chat("gpt-x")
+    wait_for("their refusals", lambda: all(422 in w.answers for w in witnesses[:2]))
+    assert "did not grow from what it remembers" in gateway.log()
+    _, before = witnessed(gateway)
+    known = witnesses[2].known[0]
+    gateway.chat("gpt-x")
+    wait_for("the third one's", lambda: witnesses[2].known[0] > known)
+    assert witnessed(gateway)[1] == before, "two of three did not"
+
+
+def test_a_policy_that_is_none(gateway):
+    gateway.policy.write_text("witness\n")
+    victim = gateway.pids("shipper")[0]
+    os.kill(victim, 9)
+    row = wait_for("status to say so", lambda: next((d for d in gateway.status_anyway() if d["name"] == "shipper" and "tlog-policy" in d["detail"]), None))
+    assert not row["ready"] and gateway.chat("gpt-x").status == 200
+    gateway.policy.write_text("quorum none\n")
+    os.kill(gateway.pids("shipper")[0], 9)
+    wait_for("readiness", lambda: next(d for d in gateway.status_anyway() if d["name"] == "shipper")["ready"])
