@@ -50,7 +50,7 @@ def restart(gateway, all_of_them, quorum):
     shutil.rmtree(os.path.join(gateway.state, "shipper", "checkpoint.witnessed"), ignore_errors=True)
     victim = wait_for("it", lambda: gateway.pids("shipper"))[0]
     os.kill(victim, 9)
-    wait_for("another", lambda: gateway.pids("shipper") not in ([], [victim]))
+    wait_for("another", lambda: gateway.pids("shipper") not in ([], [victim]), seconds=20)
 
 
 def witnessed(gateway):
@@ -71,7 +71,7 @@ def newly_witnessed(gateway, *by_whom):
     gateway.chat("gpt-x")
     _, before = witnessed(gateway)
     return wait_for("cosignatures", lambda: (note := witnessed(gateway)[0]) and witnessed(gateway)[1] > before
-                    and all(by(w) in note for w in by_whom) and note, seconds=20)
+                    and all(by(w) in note for w in by_whom) and note, seconds=40)
 
 
 def test_cosigned_by_all(gateway, witnesses):
@@ -160,7 +160,7 @@ def test_too_few_publish_nothing(gateway, witnesses):
     _, before = witnessed(gateway)
     known = witnesses[0].known[0]
     gateway.chat("gpt-x")
-    wait_for("the first one's", lambda: witnesses[0].known[0] > known)
+    wait_for("the first one's", lambda: witnesses[0].known[0] > known, seconds=30)
     assert witnessed(gateway)[1] == before
 
 
@@ -172,12 +172,12 @@ def test_a_log_that_was_set_back_is_not_cosigned(gateway, witnesses):
         witness.known = (size - 1, bytes(32))
     restart(gateway, witnesses, "group enough 2 w0 w1 w2\nquorum enough\n")
     gateway.chat("gpt-x")
-    wait_for("their refusals", lambda: all(422 in w.answers for w in witnesses[:2]))
+    wait_for("their refusals", lambda: all(422 in w.answers for w in witnesses[:2]), seconds=30)
     assert "did not grow from what it remembers" in gateway.log()
     _, before = witnessed(gateway)
     known = witnesses[2].known[0]
     gateway.chat("gpt-x")
-    wait_for("the third one's", lambda: witnesses[2].known[0] > known)
+    wait_for("the third one's", lambda: witnesses[2].known[0] > known, seconds=30)
     assert witnessed(gateway)[1] == before, "two of three did not"
 
 
