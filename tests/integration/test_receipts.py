@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -84,6 +85,23 @@ def test_by_the_auditors_program(gateway, answered, tmp_path):
         assert done.returncode == code, done.stderr
     done = subprocess.run([AUDITOR, "receipt", "verify", *files], capture_output=True, check=False, timeout=30, cwd=tmp_path)
     assert done.returncode == 1 and b"--vkey" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+@pytest.mark.parametrize("stream", [False, True])
+def test_as_the_document_says(gateway, tmp_path, stream):
+    """With curl and nothing else."""
+    url, auth = f"http://{gateway.host}:{gateway.port}/v1", f"Authorization: Bearer {gateway.key}"
+    curl = ["curl", "-sS", "-H", auth]
+    subprocess.run([*curl, "-D", "head", "-o", "answer", f"{url}/chat/completions", "-H", "Content-Type: application/json",
+                    "-d", gateway.chat_body("gpt-x", stream=stream)], check=True, cwd=tmp_path, timeout=30)
+    lines = (tmp_path / "head").read_text().lower().splitlines()
+    request_id = next(line.split(": ")[1] for line in lines if line.startswith("x-request-id: "))
+    wait_for("the receipt", lambda: subprocess.run([*curl, "-f", "-o", "receipt", f"{url}/receipts/{request_id}"], check=False, cwd=tmp_path,
+                                                   capture_output=True, timeout=30).returncode == 0)
+    done = gateway.cli("receipt", "verify", *(str(tmp_path / n) for n in ("answer", "receipt")), "--head", str(tmp_path / "head"),
+                       "--vkey", vkey(gateway))
+    assert done.stdout.startswith(b"good, body and head: request " + request_id.encode())
 
 
 def test_at_once(gateway):
