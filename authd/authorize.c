@@ -173,6 +173,8 @@ static void authorize_fill_permit(const struct authorize *a, const struct proto_
 	answer->permit.tenant = span_str(answer->key->tenant);
 	answer->permit.principal = span_str(answer->key->id);
 	answer->permit.guard = a->guard;
+	answer->permit.price_in = answer->plan.price_in;
+	answer->permit.price_out = answer->plan.price_out;
 	answer->permit.limit = limit;
 	answer->permit.remaining = v->remaining;
 	answer->permit.reset_ms = v->reset_ms;

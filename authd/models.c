@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/price.h"
+
 #define MODELS_NAME_BYTES_MAX 256
 #define MODELS_PROVIDERS_MAX  32 /* config.def */
 
@@ -15,6 +17,7 @@ struct models_rule {
 	const char *names;
 	uint8_t providers[MODELS_PROVIDERS_MAX];
 	size_t n_providers;
+	uint64_t price_in, price_out;
 };
 
 struct models {
@@ -145,6 +148,9 @@ static int models_add_rule(struct models *m, const struct log *log, const struct
 				     .names = configured->names ? configured->names : ""};
 	if (!models_pattern_valid(rule->pattern))
 		return models_invalid(log, "match", rule->pattern);
+	if (price_parse(span_str(configured->price_in ? configured->price_in : ""), &rule->price_in) ||
+	    price_parse(span_str(configured->price_out ? configured->price_out : ""), &rule->price_out))
+		return models_invalid(log, "price", rule->pattern);
 	while (r == 0 && config_list_next(&at, &provider))
 		r = models_rule_add(m, log, rule, provider);
 	for (at = rule->names; r == 0 && config_list_next(&at, &name);)
@@ -229,6 +235,8 @@ int models_plan(const struct models *m, const struct credentials *credentials, s
 	if (n == 0)
 		return MODELS_E_NO_CREDENTIAL;
 	ret_plan->n = n;
+	ret_plan->price_in = rule->price_in;
+	ret_plan->price_out = rule->price_out;
 	return 0;
 }
 

@@ -40,7 +40,8 @@ struct models_route {
 };
 
 struct models_plan {
-	size_t n; /* at least 1 */
+	size_t n;                     /* at least 1 */
+	uint64_t price_in, price_out; /* common/price.h */
 	struct models_route routes[MODELS_ROUTES_MAX];
 };
 

@@ -113,6 +113,7 @@ int cmd_audit_mirror_schema(struct cli *cli);
 int cmd_audit_verify_mirror(struct cli *cli);
 int cmd_audit_reveal(struct cli *cli);
 int cmd_audit_erase(struct cli *cli);
+int cmd_audit_retention(struct cli *cli);
 int cmd_config_check(struct cli *cli);
 int cmd_config_show(struct cli *cli);
 int cmd_version(struct cli *cli);

@@ -12,6 +12,7 @@
 #include "cli/config_tree.h"
 #include "cli/listen.h"
 #include "common/address.h"
+#include "common/price.h"
 
 #define COMPLETE_ROUTES_MAX  4  /* of PERMIT and GRANT */
 #define COMPLETE_SERVERS_MAX 4  /* as many as the dialer asks */
@@ -221,6 +222,7 @@ static int complete_check_model(struct config_tree *t, size_t i)
 	const char *at = complete_get(t, CONFIG_MODELS, i, "providers");
 	unsigned line = t->sections[CONFIG_MODELS].elements[i].line;
 	struct span name;
+	uint64_t price;
 	size_t n = 0;
 
 	if (!complete_is_pattern(match))
@@ -234,6 +236,10 @@ static int complete_check_model(struct config_tree *t, size_t i)
 		if (!complete_is_matched(match, name))
 			return config_tree_wrong(t, line, "match '%s' does not match '%.*s' of its `names`", match,
 						 SPAN_ARG(name));
+	if (price_parse(span_str(complete_get(t, CONFIG_MODELS, i, "price_in")), &price) ||
+	    price_parse(span_str(complete_get(t, CONFIG_MODELS, i, "price_out")), &price))
+		return config_tree_wrong(t, line, "match '%s': a price is USD for a million tokens, such as 0.15",
+					 match);
 	if (n > COMPLETE_ROUTES_MAX)
 		return config_tree_wrong(t, line, "match '%s' has more than %d providers", match, COMPLETE_ROUTES_MAX);
 	return 0;

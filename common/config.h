@@ -54,14 +54,10 @@ enum {
 	CONFIG_AUTH_OAUTH_REFRESH,
 	CONFIG_AUTH_OAUTH_CLIENT
 };
-/* How many days a word of keep_personal and keep_records means; 0: for ever. */
+/* How many days a word of keep_personal means; 0: for ever. */
 #define CONFIG_KEEP_PERSONAL_DAYS          \
 	{                                  \
 		90, 1, 7, 30, 365, 2555, 0 \
-	}
-#define CONFIG_KEEP_RECORDS_DAYS           \
-	{                                  \
-		0, 1, 7, 30, 90, 365, 2555 \
 	}
 enum { CONFIG_CLIENT_AUTH_BASIC, CONFIG_CLIENT_AUTH_FORM };
 enum { CONFIG_DIALECT_OPENAI };

@@ -6,9 +6,9 @@ _bulkhead()
 	"") words="up run status vault key audit receipt audit config version help --json --version -c" ;;
 	vault) words="init unseal seal backup restore status add sync list rm rotate import-fernet export-fernet rotate-fernet " ;;
 	key) words="create list revoke " ;;
-	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror reveal erase " ;;
+	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror reveal retention erase " ;;
 	receipt) words="get verify " ;;
-	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror reveal erase " ;;
+	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror reveal retention erase " ;;
 	config) words="check show " ;;
 	"up"*) words="--json" ;;
 	"run"*) words="--json --worker" ;;
@@ -45,6 +45,7 @@ _bulkhead()
 	"receipt get"*) words="--json" ;;
 	"receipt verify"*) words="--json --vkey --log --head --request-id --host" ;;
 	"audit reveal"*) words="--json" ;;
+	"audit retention"*) words="--json --now" ;;
 	"audit erase"*) words="--json --subject" ;;
 	"config check"*) words="--json" ;;
 	"config show"*) words="--json --providers --example --markdown" ;;

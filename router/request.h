@@ -51,6 +51,7 @@ struct request_record {
 	uint64_t retry_ms;
 	const char *note; /* what the classifier did, or NULL */
 	struct usage usage;
+	uint64_t price_in, price_out; /* common/price.h */
 	uint8_t digest[32];
 	bool has_digest;
 };

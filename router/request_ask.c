@@ -56,6 +56,7 @@ void ask_reset(struct request *r)
 	r->record.tenant[0] = r->record.principal[0] = r->record.model[0] = '\0';
 	r->record.provider[0] = r->record.credential[0] = r->record.subject[0] = '\0';
 	r->record.sealed_len = 0;
+	r->record.price_in = r->record.price_out = 0;
 	record_text(r->record.address, sizeof(r->record.address), span_str(client_address(r->client)));
 	if (buf_len(&r->in) == 0 && r->in.cap > ASK_KEPT_BYTES)
 		buf_deinit(&r->in);

@@ -82,6 +82,8 @@ enum reason plan_permit(struct request *r, const struct proto_permit *permit)
 
 	record_whose(r, permit->tenant, permit->principal, permit->subject, permit->sealed);
 	plan_limit(r, permit->limit, permit->remaining, permit->reset_ms);
+	r->record.price_in = permit->price_in;
+	r->record.price_out = permit->price_out;
 	plan->permitted = true;
 	plan->renewed = false;
 	plan->guard = permit->guard;

@@ -4,6 +4,7 @@
  * Probes of health and the root page leave no record: they carry no key and have no effect.
  */
 #include "common/audit_client.h"
+#include "common/price.h"
 #include "router/peers.h"
 #include "router/request_parts.h"
 
@@ -56,6 +57,8 @@ static void record_audit(const struct request *r)
 		.credential = span_str(rec->credential),
 		.tokens_in = rec->usage.tokens_in,
 		.tokens_out = rec->usage.tokens_out,
+		.cost_nano = price_cost(MIN(rec->usage.tokens_in, (uint64_t)UINT32_MAX), rec->price_in) +
+			     price_cost(MIN(rec->usage.tokens_out, (uint64_t)UINT32_MAX), rec->price_out),
 		.latency_us = r->all->now_us - rec->begun_us,
 		.bytes = r->reply.body_bytes,
 		.subject = span_str(rec->subject),

@@ -40,6 +40,18 @@ def test_the_digest_is_of_what_was_passed_on(gateway):
         assert [e["digest"] for e in found] == [wanted]
 
 
+def test_the_cost_of_a_request(gateway):
+    """Tokens by the price of the rule; streamed or not; nothing where no price is configured, or nothing was used."""
+    streamed = gateway.stream("gpt-x", stream_options={"include_usage": True})
+    assert list(streamed.events())[-1] == "[DONE]"
+    ids = [gateway.chat("gpt-x").headers["x-request-id"], streamed.headers["x-request-id"], gateway.chat("wrong-ca:x").headers["x-request-id"]]
+    whole, stream, failed = [wait_for("a record", lambda i=i: [e for e in gateway.audit(request_id=i) if e["event"].startswith("request.")])[0]
+                             for i in ids]
+    for event in (whole, stream):
+        assert event["tokens_in"] > 0 and event["cost_nano"] == 150 * event["tokens_in"] + 600 * event["tokens_out"]
+    assert "cost_nano" not in failed
+
+
 def test_operations_are_recorded(gateway):
     made = gateway.make_key()
     gateway.cli("key", "revoke", made["id"])

@@ -164,6 +164,12 @@ def test_it_survives_a_restart(private):
     assert [a["address"] for a in reveal(private, *events)] == [ALICE, ALICE]
 
 
+def test_retention(private):
+    assert private.cli_json("audit", "retention") == {"keep_personal": "90d", "legal_hold": False}
+    assert private.cli_json("audit", "retention", "--now")["text"] == "nothing has expired"
+    assert not private.audit(event="audit.expire")
+
+
 def test_legal_hold(new_gateway):
     held = new_gateway(settings={"auditd": {"legal_hold": True}}, workers=1)
     mine = held.make_key()
@@ -172,5 +178,6 @@ def test_legal_hold(new_gateway):
     assert done.returncode == 1 and b"legal_hold" in done.stderr
     assert reveal(held, event)[0]["address"] == "127.0.0.1"
     assert not held.audit(event="audit.erase")
+    assert held.cli("audit", "retention", "--now", check=False).returncode == 1
 
 

@@ -262,7 +262,7 @@ class Gateway:
         """The provider's name before a colon chooses it; anything else goes to the first."""
         names = [p["name"] for p in self.providers or self.all_providers()]
         return [{"match": f"{name}:*", "providers": [name]} for name in names[1:]] + \
-            [{"match": "*", "providers": names[:1], "names": ["gpt-x", "gpt-y"]}]
+            [{"match": "*", "providers": names[:1], "names": ["gpt-x", "gpt-y"], "price_in": 0.15, "price_out": "0.6"}]
 
     def __enter__(self):
         self.port = self.port or free_port()
