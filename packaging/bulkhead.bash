@@ -3,12 +3,11 @@ _bulkhead()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} words=""
 	case "${COMP_WORDS[*]:1:COMP_CWORD-1}" in
-	"") words="up run status vault key audit receipt audit config version help --json --version -c" ;;
+	"") words="up run status vault key audit receipt config version help --json --version -c" ;;
 	vault) words="init unseal seal backup restore status add sync list rm rotate import-fernet export-fernet rotate-fernet " ;;
 	key) words="create list revoke " ;;
 	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror reveal retention erase " ;;
 	receipt) words="get verify " ;;
-	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror reveal retention erase " ;;
 	config) words="check show " ;;
 	"up"*) words="--json" ;;
 	"run"*) words="--json --worker" ;;
@@ -42,11 +41,11 @@ _bulkhead()
 	"audit consistency"*) words="--json --log --vkey" ;;
 	"audit mirror-schema"*) words="--json" ;;
 	"audit verify-mirror"*) words="--json --postgres --password-file --log --vkey" ;;
-	"receipt get"*) words="--json" ;;
-	"receipt verify"*) words="--json --vkey --log --head --request-id --host" ;;
 	"audit reveal"*) words="--json" ;;
 	"audit retention"*) words="--json --now" ;;
 	"audit erase"*) words="--json --subject" ;;
+	"receipt get"*) words="--json" ;;
+	"receipt verify"*) words="--json --vkey --log --head --request-id --host" ;;
 	"config check"*) words="--json" ;;
 	"config show"*) words="--json --providers --example --markdown" ;;
 	"version"*) words="--json" ;;
