@@ -195,6 +195,23 @@ static void every_column_is_in_the_schema(void **state)
 	buf_deinit(&sql);
 }
 
+/* A captured daemon may say any number: none is too large for its column. */
+static void every_number_has_room(void **state)
+{
+	struct row_column columns[ROW_COLUMNS_MAX];
+	size_t n = row_columns(columns);
+
+	(void)state;
+	assert_int_equal(n, proto_leaf_desc.n_fields + ROW_COMPUTED);
+	for (size_t i = ROW_COMPUTED; i < n; i++)
+		if (proto_leaf_desc.fields[i - ROW_COMPUTED].kind == PROTO_KIND_U64)
+			assert_string_equal(columns[i].type, proto_leaf_desc.fields[i - ROW_COMPUTED].max > INT64_MAX
+								     ? "numeric(20)"
+								     : "bigint");
+	assert_string_equal(columns[column_of("seq")].type, "numeric(20)");
+	assert_string_equal(columns[column_of("status")].type, "bigint");
+}
+
 static void hex_is_a_hash_or_nothing(void **state)
 {
 	char hex[2 * MERKLE_HASH_BYTES + 2];
