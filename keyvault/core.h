@@ -18,6 +18,7 @@ struct core {
 	uv_timer_t tokens_tick; /* while one is waited for */
 	struct audit_client *audit;
 	struct ipc_edge *authd, *egress, *auditd, *admin; /* served; filled in by core_serve() */
+	bool sealed_by_hand;                              /* since start */
 	bool complete;                                    /* authd has said what there is, since start */
 	uint64_t unseals, rejects, signatures;            /* counters, since start */
 	struct core_rotation rotation;

@@ -116,9 +116,8 @@ void core_reject(struct core *c, const char *actor, struct span credential, int 
 
 static int core_say_sealed(struct core *c, struct ipc_conn *conn, unsigned worker)
 {
-	(void)c;
 	(void)worker;
-	return core_send(conn, PROTO_SEALED, 0, &(struct proto_sealed){});
+	return core_send(conn, PROTO_SEALED, 0, &(struct proto_sealed){.cut = c->sealed_by_hand});
 }
 
 static int core_say_signed_size(struct core *c, struct ipc_conn *conn, unsigned worker)
@@ -216,6 +215,7 @@ int core_opened(struct core *c, const char *actor)
 int core_closed(struct core *c, const char *actor)
 {
 	tokens_close(&c->tokens);
+	c->sealed_by_hand = true;
 	int r = core_tell(c, c->egress, core_say_sealed, 0);
 
 	if (!r)

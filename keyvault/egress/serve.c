@@ -152,22 +152,27 @@ static int handle_edge_key(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 	return 0;
 }
 
-/* Everything is wiped and cut, now. */
-static int handle_sealed(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+/* Everything is wiped; what has begun to be sent is cut too when an operator wants the vault sealed. A core that died
+ * and is closed when it comes back is no reason to: what runs needs nothing of it. */
+static void egress_seal(struct egress *eg, bool cut)
 {
-	struct egress *eg = ctx;
-
-	(void)conn;
-	(void)id;
-	(void)msg;
-	(void)fd;
 	eg->sealed = true;
 	egress_forget_key(eg);
 	credential_drop_all(&eg->credentials, REASON_VAULT_SEALED, false);
-	for (size_t i = 0; i < N_EXCHANGE_STATES; i++)
+	for (size_t i = 0; i < (cut ? (size_t)N_EXCHANGE_STATES : (size_t)EXCHANGE_SEND); i++)
 		while (!list_empty(&eg->states[i]))
 			exchange_break(container_of(eg->states[i].next, struct exchange, in_state),
 				       REASON_VAULT_SEALED);
+}
+
+static int handle_sealed(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
+{
+	const struct proto_sealed *sealed = msg;
+
+	(void)conn;
+	(void)id;
+	(void)fd;
+	egress_seal(ctx, sealed->cut == 1);
 	return 0;
 }
 
@@ -365,7 +370,7 @@ int egress_serve(struct egress *eg)
 /* After the loop: what is left is closed, so that the loop can end empty. */
 void egress_close(struct egress *eg)
 {
-	(void)handle_sealed(eg, NULL, 0, NULL, -1);
+	egress_seal(eg, true);
 	spare_free(eg);
 	uv_close((uv_handle_t *)&eg->tick, NULL);
 }

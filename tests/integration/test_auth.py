@@ -397,9 +397,29 @@ def test_a_replaced_credential_takes_another_token(auth):
 def test_an_echoed_token_is_removed(auth):
     auth.add("client")
     reply = auth.gateway.chat("client:test:unauthorized")
+    assert reply.status == 401 and b"Incorrect API key provided" in reply.body
     assert auth.chat("client").status == 200
     tokens = auth.provider.control("GET", "/journal")["live"]
     assert not any(t.encode() in reply.body for t in tokens)
+
+
+@pytest.mark.parametrize("status", [200, 401])
+@pytest.mark.parametrize("name, secrets", [
+    ("basic", [BASIC, BASIC.partition(":")[2], base64.b64encode(BASIC.encode()).decode()]),
+    ("sigv4", [AWS["secret"], AWS["token"]]),
+    ("local", ["the key itself"]), ("google", ["a token"]), ("refresh", ["a token"]), ("client", ["a token"]), ("form", ["a token"])])
+def test_every_secret_of_a_scheme_is_removed(auth, name, secrets, status):
+    """A user's password without its name, a signing key that was never sent, the session token beside it: each by itself."""
+    auth.say(in_form=name == "form")
+    if name != "local":
+        auth.add(name)
+    model = f"{name}:test:confess:{status}" if name != "local" else f"test:confess:{status}"
+    reply = wait_for("an answer", lambda: (r := auth.gateway.chat(model)).status == status and r)
+    secrets = {"the key itself": [auth.provider.key], "a token": auth.provider.control("GET", "/journal")["live"]}.get(secrets[0], secrets)
+    told = json.dumps(reply.headers) + reply.body.decode()
+    assert secrets and all(s and s not in told and json.dumps(s)[1:-1] not in told for s in secrets), told
+    assert len(reply.json()["error"]["said"]) == 5, "in its place are as many bytes of another kind"
+    wait_for("the record", lambda: auth.gateway.audit(event="egress.scrub", credential=name if name != "local" else "local"))
 
 
 @pytest.mark.seconds(400)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """K-11: where the root key comes from, what happens without it, and that a sealed core has no way to it."""
 import base64
+import contextlib
+import http.client
 import os
 import pty
 import select
+import signal
 import subprocess
 
 import pytest
@@ -170,6 +173,34 @@ def test_bad_material_is_named(what, said):
             os.chmod(os.path.join(folder, "keys"), 0o777)
         output = up_fails(Gateway(folder, settings={"keyvault": {"key_file": path}}, providers=[{"name": "openai"}]))
         assert said in output and os.path.join(folder, "keys") in output
+
+
+def test_a_core_that_dies_cuts_nothing_and_an_operators_seal_does(place):
+    """It is closed when it comes back; an answer that is on its way needs nothing of it."""
+    folder, provider = place
+    secret = os.path.join(folder, "passphrase")
+    write_key(secret, b"correct horse battery staple")
+    with Gateway(folder, provider, settings={"keyvault": {"unseal": "passphrase"}}) as gateway:
+        gateway.cli("vault", "init", "--passphrase-file", secret)
+        prepare(gateway)
+        for ends in ("[DONE]", "vault_sealed"):
+            stream = gateway.stream("test:slow:150:30")
+            events = stream.events()
+            assert [next(events) for _ in range(3)]
+            if ends == "[DONE]":
+                os.kill(gateway.pids("keyvault")[0], signal.SIGKILL)
+            else:
+                gateway.cli("vault", "seal")
+            wait_for("the routers to know", lambda: gateway.request("GET", "/readyz", key="").status == 503)
+            wait_for("the vault to be closed", lambda: gateway.cli("vault", "status", check=False).stdout.startswith(b"state        sealed"))
+            rest = []
+            with contextlib.suppress(http.client.IncompleteRead):
+                rest.extend(events)
+            stream.close()
+            assert ends in rest[-1] and (len(rest) > 25 or ends != "[DONE]"), rest
+            assert_sealed(gateway)
+            gateway.cli("vault", "unseal", "--passphrase-file", secret)
+            assert_serves(gateway)
 
 
 def test_a_passphrase_is_typed_without_echo(place):

@@ -285,6 +285,14 @@ class Exchange:
         await self.json_out(200, "OK", self.completion("elsewhere"), f'alt-svc: h2="{to}", h3="{to}"', f"location: https://{to}/",
                             f"link: <https://{to}/>; rel=preconnect", f"alt-used: {to}", f"x-openai-base-url: https://{to}/v1")
 
+    async def mode_confess(self, status="200"):
+        """Tells all that the gateway could have sent under the schemes of several secrets, whole and in parts."""
+        settings, sent = self.conn.provider.tokens.settings(), dict((n.lower(), v) for n, v in self.entry["fields"])
+        basic, aws = settings.get("basic", ":"), settings.get("sigv4", {})
+        said = [sent.get("authorization", "").rpartition(" ")[2], basic, basic.partition(":")[2], aws.get("secret", ""), aws.get("token", "")]
+        await self.json_out(int(status), "Said", {"error": {"message": " ".join(said), "said": said}},
+                            *(f"x-request-{i}: {text}" for i, text in enumerate(said)))
+
     # ---- the key, in every disguise ----
     async def mode_leak(self, size="7"):
         """The key raw, base64 (three alignments), URL-encoded and JSON-escaped, cut into pieces of SIZE bytes."""
@@ -351,7 +359,8 @@ class Exchange:
         await self.conn.pause(600)
 
     async def answer(self):
-        name, *arguments = self.model[5:].split(":") if self.model.startswith("test:") else ["polite"]
+        _, found, rest = (":" + self.model).partition(":test:")  # behind a provider's name, too
+        name, *arguments = rest.split(":") if found else ["polite"]
         mode = getattr(self, "mode_" + name, None)
         if mode is None:
             return await self.error_out(404, "Not Found", "invalid_request_error", f"The model {name} does not exist.")
