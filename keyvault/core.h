@@ -63,7 +63,6 @@ void core_tokens_stop(struct core *c);
 ipc_handler core_handle_token_take, core_handle_token_put, core_handle_token_fail, core_handle_token_hold;
 /* authd has sent what it has. True: the very secret that we asked it to store. */
 bool core_is_pending(struct core *c, const struct proto_credential_load *m);
-/* It is on disk and loaded. */
 void core_note_stored(struct core *c, struct span id);
 /* authd's connection, NULL while it is away. */
 struct ipc_conn *core_authd(struct core *c);
