@@ -236,7 +236,8 @@ int main(void)
 		cmocka_unit_test(values_are_what_postgres_prints),    cmocka_unit_test(what_is_no_text_is_hex),
 		cmocka_unit_test(unknown_codes_and_roles_have_names), cmocka_unit_test(what_is_no_leaf_is_no_row),
 		cmocka_unit_test(text_is_utf8_in_its_shortest_form),  cmocka_unit_test(the_largest_batch_has_room),
-		cmocka_unit_test(every_column_is_in_the_schema),      cmocka_unit_test(hex_is_a_hash_or_nothing),
+		cmocka_unit_test(every_column_is_in_the_schema),      cmocka_unit_test(every_number_has_room),
+		cmocka_unit_test(hex_is_a_hash_or_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
