@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "auditd/entries.h"
+#include "auditd/segment.h"
 #include "tests/support/test_log.h"
 
 static void expect_record(struct entries *e, uint64_t index, struct entries_page *page)
@@ -74,6 +75,37 @@ static void test_a_log_that_grows(void **state)
 	expect_all(f, TILE_WIDTH, size);
 }
 
+/* Retention took the first segment, and the second begins within a bundle. */
+static void test_a_beginning_that_was_removed(void **state)
+{
+	struct fixture *f = *state;
+	struct entries e;
+	uint64_t first = 0, size = 0;
+	char name[SEGMENT_NAME_BYTES], path[SEGMENT_NAME_BYTES + 8];
+
+	assert_int_equal(reopen(f), 0);
+	for (; f->l->segments < 4; size += 50)
+		commit(f, 50);
+	sign(f);
+	f->l = ledger_close(f->l);
+	for (uint64_t at = 0; at <= size; at++) { /* where the second one really begins */
+		segment_name(name, at);
+		(void)snprintf(path, sizeof(path), "seg/%s", name);
+		int dir = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		bool there = faccessat(dir, path, F_OK, 0) == 0;
+		(void)close(dir);
+		if (there && at > 0) {
+			first = at;
+			break;
+		}
+	}
+	assert_true(first % TILE_WIDTH != 0);
+	move(f, "seg/00000000000000000000.seg", "gone");
+	assert_int_equal(entries_open(f->dir, &e), 0);
+	entries_close(&e);
+	expect_all(f, first, size);
+}
+
 static void test_damage(void **state)
 {
 	struct fixture *f = *state;
@@ -101,7 +133,8 @@ static void test_damage(void **state)
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-	const struct CMUnitTest tests[] = {CASE(test_a_log_that_grows), CASE(test_damage)};
+	const struct CMUnitTest tests[] = {CASE(test_a_log_that_grows), CASE(test_a_beginning_that_was_removed),
+					   CASE(test_damage)};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -211,7 +211,16 @@ static void test_whose_log(void **state)
 	assert_string_equal(result.log.name, "log.test/audit");
 	other.public[3] ^= 1;
 	assert_int_equal(tlog_policy_check(&policy, &other, span_of(note, len), &result), TLOG_POLICY_E_SIGNATURE);
-	/* signed by a key that is trusted for another log's name */
+	/* signed by a log that is trusted, as another log's checkpoint */
+	struct span text_of_log = SPAN_LIT(LOG_TEXT);
+	uint8_t sig[64];
+	assert_int_equal(note_key_init(&other, SPAN_LIT("other.test/audit"), w->log.key.public), 0);
+	crypto_sign_detached(sig, NULL, text_of_log.p, text_of_log.len, w->log.secret);
+	char foreign[1024];
+	size_t foreign_len;
+	assert_int_equal(note_format(text_of_log, &other, sig, foreign, sizeof foreign, &foreign_len), 0);
+	assert_int_equal(tlog_policy_check(&policy, &other, span_of(foreign, foreign_len), &result), TLOG_POLICY_E_LOG);
+	/* not signed by the key of that name at all */
 	assert_int_equal(note_key_init(&other, SPAN_LIT("other.test/audit"), w->log.key.public), 0);
 	assert_int_equal(tlog_policy_check(&policy, &other, span_of(note, len), &result), TLOG_POLICY_E_LOG);
 	assert_int_equal(tlog_policy_check(&policy, &w->log.key, span_of(note, len - 1), &result),

@@ -180,6 +180,7 @@ def all_seeds():
     items = [{"key": key, "value": value} for key, value in (("router.listen", "127.0.0.1:1"), ("providers.0.name", "a"),
                                                              ("models.256.match", "*"), ("models.0.match", "*"))]
     return {
+        "bundle": [struct.pack(">H", 3) + b"one" + struct.pack(">H", 300) + b"2" * 300, b"\0\0" * 9, b"\xff\xff" + b"x" * 70, bytes(range(256)) * 8],
         "classify": [s.encode() for s in PERSONAL + JSON],
         "config": [example, b'providers: [{"name": "openai"}, {"name": "local", "base_url": "https://a.test:1/v1"}]\n'
                    b'models: [{"match": "*", "providers": ["local", "openai"]}]\n', body_of("CONFIG", 0, items=items)],
