@@ -13,37 +13,18 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "keyvault/vault_credentials.h"
+#include "tests/support/vault_fixture.h"
 
 static const char phrase[] = "correct horse battery";
 
 struct fixture {
-	char dir[64], key_file[128];
-	struct config config;
-	struct secret_arena *arena;
-	struct vault vault;
+	struct vault_fixture v;
+	char key_file[128];
 };
-
-/* What the launcher and the operator's command do: open the file that holds the root key, if there is one. */
-static int open_key(const struct fixture *f)
-{
-	char path[128];
-	struct stat st;
-
-	if (f->config.keyvault.unseal == CONFIG_UNSEAL_PASSPHRASE)
-		return -1;
-	(void)snprintf(path, sizeof(path), "%s/keyvault/root.key", f->dir);
-	int fd = open(f->config.keyvault.key_file[0] ? f->config.keyvault.key_file : path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size == 0) {
-		(void)close(fd);
-		fd = -1;
-	}
-	return fd;
-}
 
 static int start(struct fixture *f)
 {
-	return vault_start(&f->vault, &f->config, f->arena, open_key(f));
+	return vault_start(&f->v.vault, &f->v.config, f->v.arena, vault_fixture_key(&f->v));
 }
 
 static unsigned open_fds(void)
@@ -58,17 +39,9 @@ static unsigned open_fds(void)
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	char path[128];
 
-	strcpy(f->dir, "/tmp/keyvault-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	(void)snprintf(path, sizeof(path), "%s/keyvault", f->dir);
-	assert_int_equal(mkdir(path, 0700), 0);
-	(void)snprintf(f->key_file, sizeof(f->key_file), "%s/key", f->dir);
-	f->config.bulkhead.state_dir = f->dir;
-	f->config.keyvault.unseal = CONFIG_UNSEAL_KEY_FILE;
-	f->config.keyvault.key_file = "";
-	assert_int_equal(secret_arena_new(65536, &f->arena), 0);
+	vault_fixture_init(&f->v);
+	(void)snprintf(f->key_file, sizeof(f->key_file), "%s/key", f->v.dir);
 	*state = f;
 	return 0;
 }
@@ -76,21 +49,16 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
 
-	vault_deinit(&f->vault);
-	assert_int_equal(secret_arena_used(f->arena), 0); /* no path leaves a key behind */
-	secret_arena_free(f->arena);
-	(void)snprintf(command, sizeof(command), "rm -rf %s", f->dir);
-	assert_int_equal(system(command), 0);
+	vault_fixture_deinit(&f->v);
 	free(f);
 	return 0;
 }
 
 static void restart(struct fixture *f, int answer)
 {
-	vault_deinit(&f->vault);
-	assert_int_equal(secret_arena_used(f->arena), 0);
+	vault_deinit(&f->v.vault);
+	assert_int_equal(secret_arena_used(f->v.arena), 0);
 	assert_int_equal(start(f), answer);
 }
 
@@ -98,7 +66,7 @@ static void write_file(struct fixture *f, const char *name, const void *bytes, s
 {
 	char path[192];
 
-	(void)snprintf(path, sizeof(path), "%s/%s", f->dir, name);
+	(void)snprintf(path, sizeof(path), "%s/%s", f->v.dir, name);
 	(void)unlink(path);
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	assert_true(fd >= 0);
@@ -116,26 +84,26 @@ static void a_sealed_core_holds_no_way_to_the_key(void **state)
 
 	assert_int_equal(start(f), 0);
 	assert_int_equal(open_fds(), before + 6); /* the empty root.key too */
-	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+	assert_int_equal(vault_init(&f->v.vault, SPAN_NULL), 0);
 	assert_int_equal(open_fds(), before + 5);
 	restart(f, 0);
-	assert_true(vault_is_open(&f->vault));
+	assert_true(vault_is_open(&f->v.vault));
 	assert_int_equal(open_fds(), before + 5);
-	vault_seal(&f->vault);
+	vault_seal(&f->v.vault);
 	char byte;
-	assert_int_equal(pread(f->vault.files.replace_fd, &byte, 1, 0), -1);
-	assert_int_equal(pread(f->vault.files.next_fd, &byte, 1, 0), 0);
-	assert_int_equal(secret_arena_used(f->arena), 0);
-	assert_int_equal(vault_unseal(&f->vault, SPAN_NULL, -1, 0), VAULT_E_NO_KEY);
-	assert_string_equal(vault_state(&f->vault), "sealed");
-	assert_int_equal(vault_unseal(&f->vault, SPAN_NULL, open_key(f), 0), 0);
-	assert_int_equal(vault_unseal(&f->vault, SPAN_NULL, open_key(f), 0), VAULT_E_OPEN);
+	assert_int_equal(pread(f->v.vault.files.replace_fd, &byte, 1, 0), -1);
+	assert_int_equal(pread(f->v.vault.files.next_fd, &byte, 1, 0), 0);
+	assert_int_equal(secret_arena_used(f->v.arena), 0);
+	assert_int_equal(vault_unseal(&f->v.vault, SPAN_NULL, -1, 0), VAULT_E_NO_KEY);
+	assert_string_equal(vault_state(&f->v.vault), "sealed");
+	assert_int_equal(vault_unseal(&f->v.vault, SPAN_NULL, vault_fixture_key(&f->v), 0), 0);
+	assert_int_equal(vault_unseal(&f->v.vault, SPAN_NULL, vault_fixture_key(&f->v), 0), VAULT_E_OPEN);
 	assert_int_equal(open_fds(), before + 5);
 
 	/* The launcher starts a core without the key after `vault seal`. */
-	vault_deinit(&f->vault);
-	assert_int_equal(vault_start(&f->vault, &f->config, f->arena, -1), 0);
-	assert_string_equal(vault_state(&f->vault), "sealed");
+	vault_deinit(&f->v.vault);
+	assert_int_equal(vault_start(&f->v.vault, &f->v.config, f->v.arena, -1), 0);
+	assert_string_equal(vault_state(&f->v.vault), "sealed");
 }
 
 static void a_configured_key_file_must_be_good(void **state)
@@ -143,35 +111,35 @@ static void a_configured_key_file_must_be_good(void **state)
 	static const char good[] = "d41d8cd98f00b204e9800998ecf8427e0a315b77632fa0c1153e6d90bb482956\n";
 	struct fixture *f = *state;
 
-	f->config.keyvault.key_file = f->key_file;
+	f->v.config.keyvault.key_file = f->key_file;
 	write_file(f, "key", good, 40, 0400);
 	assert_int_equal(start(f), VAULT_E_KEY_FILE);
-	assert_non_null(strstr(f->vault.files.why, "too short"));
-	assert_non_null(strstr(f->vault.files.why, f->key_file));
+	assert_non_null(strstr(f->v.vault.files.why, "too short"));
+	assert_non_null(strstr(f->v.vault.files.why, f->key_file));
 	write_file(f, "key", "0000000000000000000000000000000000000000000000000000000000000000", 64, 0400);
 	restart(f, VAULT_E_KEY_FILE);
-	assert_non_null(strstr(f->vault.files.why, "not random"));
+	assert_non_null(strstr(f->v.vault.files.why, "not random"));
 	restart(f, VAULT_E_KEY_FILE);
 	write_file(f, "key", good, sizeof(good) - 1, 0400);
 	restart(f, 0);
-	assert_true(vault_is_open(&f->vault));
-	assert_int_equal(vault_init(&f->vault, SPAN_NULL), VAULT_E_INITIALISED);
+	assert_true(vault_is_open(&f->v.vault));
+	assert_int_equal(vault_init(&f->v.vault, SPAN_NULL), VAULT_E_INITIALISED);
 
 	/* Something that is no file: read without waiting for it. */
 	int pipe_fds[2];
-	vault_seal(&f->vault);
+	vault_seal(&f->v.vault);
 	assert_int_equal(pipe(pipe_fds), 0);
-	assert_int_equal(vault_unseal(&f->vault, SPAN_NULL, pipe_fds[0], 0), VAULT_E_KEY_FILE);
+	assert_int_equal(vault_unseal(&f->v.vault, SPAN_NULL, pipe_fds[0], 0), VAULT_E_KEY_FILE);
 	(void)close(pipe_fds[1]);
 
 	/* A name for messages only: the core gets a descriptor whatever the source. */
-	f->config.keyvault.unseal = CONFIG_UNSEAL_CREDENTIAL;
-	f->config.keyvault.credential = "bulkhead.root";
+	f->v.config.keyvault.unseal = CONFIG_UNSEAL_CREDENTIAL;
+	f->v.config.keyvault.credential = "bulkhead.root";
 	restart(f, 0);
-	assert_true(vault_is_open(&f->vault));
+	assert_true(vault_is_open(&f->v.vault));
 	write_file(f, "key", good, 20, 0400);
 	restart(f, VAULT_E_KEY_FILE);
-	assert_non_null(strstr(f->vault.files.why, "bulkhead.root"));
+	assert_non_null(strstr(f->v.vault.files.why, "bulkhead.root"));
 }
 
 static void state_files_must_be_ours_alone(void **state)
@@ -180,23 +148,23 @@ static void state_files_must_be_ours_alone(void **state)
 	char path[128], target[128];
 
 	assert_int_equal(start(f), 0);
-	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
-	(void)snprintf(path, sizeof(path), "%s/keyvault/root.key", f->dir);
-	(void)snprintf(target, sizeof(target), "%s/elsewhere", f->dir);
+	assert_int_equal(vault_init(&f->v.vault, SPAN_NULL), 0);
+	(void)snprintf(path, sizeof(path), "%s/keyvault/root.key", f->v.dir);
+	(void)snprintf(target, sizeof(target), "%s/elsewhere", f->v.dir);
 	assert_int_equal(chmod(path, 0640), 0);
 	restart(f, VAULT_E_KEY_FILE);
-	assert_non_null(strstr(f->vault.files.why, "others may read it"));
+	assert_non_null(strstr(f->v.vault.files.why, "others may read it"));
 	assert_int_equal(chmod(path, 0600), 0);
 	if (geteuid() == 0) {
 		assert_int_equal(chown(path, 12345, 0), 0);
 		restart(f, VAULT_E_KEY_FILE);
-		assert_non_null(strstr(f->vault.files.why, "another user"));
+		assert_non_null(strstr(f->v.vault.files.why, "another user"));
 		assert_int_equal(chown(path, 0, 0), 0);
 	}
 	assert_int_equal(rename(path, target), 0);
 	assert_int_equal(symlink(target, path), 0);
 	restart(f, VAULT_E_KEY_FILE);
-	assert_non_null(strstr(f->vault.files.why, "symbolic link"));
+	assert_non_null(strstr(f->v.vault.files.why, "symbolic link"));
 }
 
 static void a_restored_root_opens_the_same_vault(void **state)
@@ -206,46 +174,47 @@ static void a_restored_root_opens_the_same_vault(void **state)
 	char origin[NOTE_NAME_MAX + 1], path[128];
 
 	assert_int_equal(start(f), 0);
-	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
-	strcpy(origin, f->vault.signer.witness.origin);
-	assert_int_equal(vault_current_root(&f->vault, SPAN_NULL, -1, 0, &root), VAULT_E_NO_KEY);
-	assert_int_equal(vault_current_root(&f->vault, SPAN_NULL, open_key(f), 0, &root), 0);
-	assert_int_equal(vault_restore(&f->vault, &root, SPAN_NULL), VAULT_E_INITIALISED);
+	assert_int_equal(vault_init(&f->v.vault, SPAN_NULL), 0);
+	strcpy(origin, f->v.vault.signer.witness.origin);
+	assert_int_equal(vault_current_root(&f->v.vault, SPAN_NULL, -1, 0, &root), VAULT_E_NO_KEY);
+	assert_int_equal(vault_current_root(&f->v.vault, SPAN_NULL, vault_fixture_key(&f->v), 0, &root), 0);
+	assert_int_equal(vault_restore(&f->v.vault, &root, SPAN_NULL), VAULT_E_INITIALISED);
 	write_file(f, "other", "d41d8cd98f00b204e9800998ecf8427e0a315b77632fa0c1153e6d90bb482956\n", 65, 0400);
-	(void)snprintf(path, sizeof(path), "%s/other", f->dir);
-	assert_int_equal(vault_current_root(&f->vault, SPAN_NULL, open(path, O_RDONLY | O_CLOEXEC), 0, &other),
+	(void)snprintf(path, sizeof(path), "%s/other", f->v.dir);
+	assert_int_equal(vault_current_root(&f->v.vault, SPAN_NULL, open(path, O_RDONLY | O_CLOEXEC), 0, &other),
 			 VAULT_E_OTHER_KEY);
-	vault_seal(&f->vault);
-	assert_int_equal(vault_current_root(&f->vault, SPAN_NULL, open_key(f), 0, &other), VAULT_E_SEALED);
+	vault_seal(&f->v.vault);
+	assert_int_equal(vault_current_root(&f->v.vault, SPAN_NULL, vault_fixture_key(&f->v), 0, &other),
+			 VAULT_E_SEALED);
 
 	/* Everything is lost; the new vault opens by passphrase. */
-	vault_deinit(&f->vault);
-	(void)snprintf(path, sizeof(path), "%s/keyvault/root.key", f->dir);
+	vault_deinit(&f->v.vault);
+	(void)snprintf(path, sizeof(path), "%s/keyvault/root.key", f->v.dir);
 	assert_int_equal(unlink(path), 0);
-	(void)snprintf(path, sizeof(path), "%s/keyvault/witness", f->dir);
+	(void)snprintf(path, sizeof(path), "%s/keyvault/witness", f->v.dir);
 	assert_int_equal(unlink(path), 0);
-	f->config.keyvault.unseal = CONFIG_UNSEAL_PASSPHRASE;
+	f->v.config.keyvault.unseal = CONFIG_UNSEAL_PASSPHRASE;
 	assert_int_equal(start(f), 0);
-	assert_int_equal(vault_restore(&f->vault, &root, span_str("short")), VAULT_E_SHORT);
-	assert_string_equal(vault_state(&f->vault), "uninitialised");
-	assert_int_equal(f->vault.signer.witness.count, 0);
-	assert_int_equal(vault_restore(&f->vault, &root, span_str(phrase)), 0);
-	assert_string_equal(f->vault.signer.witness.origin, origin); /* the same keys */
-	assert_int_equal(vault_current_root(&f->vault, span_str("not it at all"), -1, 0, &other), VAULT_E_PASSPHRASE);
-	assert_int_equal(vault_current_root(&f->vault, span_str(phrase), -1, 0, &other), 0);
-	secret_open(f->arena);
+	assert_int_equal(vault_restore(&f->v.vault, &root, span_str("short")), VAULT_E_SHORT);
+	assert_string_equal(vault_state(&f->v.vault), "uninitialised");
+	assert_int_equal(f->v.vault.signer.witness.count, 0);
+	assert_int_equal(vault_restore(&f->v.vault, &root, span_str(phrase)), 0);
+	assert_string_equal(f->v.vault.signer.witness.origin, origin); /* the same keys */
+	assert_int_equal(vault_current_root(&f->v.vault, span_str("not it at all"), -1, 0, &other), VAULT_E_PASSPHRASE);
+	assert_int_equal(vault_current_root(&f->v.vault, span_str(phrase), -1, 0, &other), 0);
+	secret_open(f->v.arena);
 	assert_memory_equal(root.p, other.p, ROOT_KEY_BYTES);
-	secret_close(f->arena);
-	secret_free(f->arena, &other);
+	secret_close(f->v.arena);
+	secret_free(f->v.arena, &other);
 
-	f->config.keyvault.unseal = CONFIG_UNSEAL_CREDENTIAL;
-	f->config.keyvault.credential = "x";
-	(void)snprintf(path, sizeof(path), "%s/keyvault/root.sealed", f->dir);
+	f->v.config.keyvault.unseal = CONFIG_UNSEAL_CREDENTIAL;
+	f->v.config.keyvault.credential = "x";
+	(void)snprintf(path, sizeof(path), "%s/keyvault/root.sealed", f->v.dir);
 	assert_int_equal(unlink(path), 0);
-	vault_deinit(&f->vault);
-	assert_int_equal(vault_start(&f->vault, &f->config, f->arena, -1), 0);
-	assert_int_equal(vault_restore(&f->vault, &root, SPAN_NULL), VAULT_E_ELSEWHERE);
-	secret_free(f->arena, &root);
+	vault_deinit(&f->v.vault);
+	assert_int_equal(vault_start(&f->v.vault, &f->v.config, f->v.arena, -1), 0);
+	assert_int_equal(vault_restore(&f->v.vault, &root, SPAN_NULL), VAULT_E_ELSEWHERE);
+	secret_free(f->v.arena, &root);
 }
 
 int main(void)

@@ -3,7 +3,7 @@
  * The secret arena refuses: each operation of the core is repeated with its first allocation failing, then its second,
  * and so on until one run is not disturbed. Every disturbed one must answer, change nothing, and keep nothing.
  */
-#include "keyvault/vault_credentials.h"
+#include "tests/support/vault_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,10 +19,7 @@
 static const char key[] = "sk-of-a-full-arena";
 
 struct fixture {
-	char dir[64];
-	struct config config;
-	struct secret_arena *arena;
-	struct vault vault;
+	struct vault_fixture v;
 	uint8_t blob[SEAL_BYTES_MAX];
 	size_t blob_len;
 	uint64_t now_ms;
@@ -42,28 +39,12 @@ int __wrap_secret_alloc(struct secret_arena *a, size_t len, struct secret *ret_s
 	return SECRET_E_FULL;
 }
 
-static int open_key(const struct fixture *f)
-{
-	char path[128];
-
-	(void)snprintf(path, sizeof(path), "%s/keyvault/root.key", f->dir);
-	return open(path, O_RDONLY | O_CLOEXEC);
-}
-
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	char path[128];
 
-	strcpy(f->dir, "/tmp/keyvault-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	(void)snprintf(path, sizeof(path), "%s/keyvault", f->dir);
-	assert_int_equal(mkdir(path, 0700), 0);
-	f->config.bulkhead.state_dir = f->dir;
-	f->config.keyvault.unseal = CONFIG_UNSEAL_KEY_FILE;
-	f->config.keyvault.key_file = "";
-	assert_int_equal(secret_arena_new(65536, &f->arena), 0);
-	assert_int_equal(vault_start(&f->vault, &f->config, f->arena, -1), 0);
+	vault_fixture_init(&f->v);
+	assert_int_equal(vault_start(&f->v.vault, &f->v.config, f->v.arena, -1), 0);
 	*state = f;
 	return 0;
 }
@@ -71,13 +52,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
 
-	vault_deinit(&f->vault);
-	assert_int_equal(secret_arena_used(f->arena), 0);
-	secret_arena_free(f->arena);
-	(void)snprintf(command, sizeof(command), "rm -rf %s", f->dir);
-	assert_int_equal(system(command), 0);
+	vault_fixture_deinit(&f->v);
 	free(f);
 	return 0;
 }
@@ -85,8 +61,8 @@ static int teardown(void **state)
 /* Repeats `act` until nothing stood in its way; how often something did. */
 static unsigned disturb(struct fixture *f, int (*act)(struct fixture *f))
 {
-	const char *state = vault_state(&f->vault);
-	size_t used = secret_arena_used(f->arena), n = store_count(&f->vault.store);
+	const char *state = vault_state(&f->v.vault);
+	size_t used = secret_arena_used(f->v.arena), n = store_count(&f->v.vault.store);
 
 	for (unsigned times = 0;; times++) {
 		fail_at = times + 1;
@@ -98,9 +74,9 @@ static unsigned disturb(struct fixture *f, int (*act)(struct fixture *f))
 			return times;
 		}
 		assert_int_equal(r, VAULT_E_FULL);
-		assert_string_equal(vault_state(&f->vault), state);
-		assert_int_equal(secret_arena_used(f->arena), used);
-		assert_int_equal(store_count(&f->vault.store), n);
+		assert_string_equal(vault_state(&f->v.vault), state);
+		assert_int_equal(secret_arena_used(f->v.arena), used);
+		assert_int_equal(store_count(&f->v.vault.store), n);
 	}
 }
 
@@ -109,50 +85,37 @@ static void initialise(struct fixture *f)
 {
 	unsigned times = 0;
 
-	for (; times == 0 || (failed && !f->vault.files.initialised); times++) {
+	for (; times == 0 || (failed && !f->v.vault.files.initialised); times++) {
 		fail_at = times + 1;
 		failed = false;
-		int r = vault_init(&f->vault, SPAN_NULL);
+		int r = vault_init(&f->v.vault, SPAN_NULL);
 		fail_at = 0;
 		assert_int_equal(r, VAULT_E_FULL);
-		assert_false(vault_is_open(&f->vault));
-		assert_int_equal(secret_arena_used(f->arena), 0);
+		assert_false(vault_is_open(&f->v.vault));
+		assert_int_equal(secret_arena_used(f->v.arena), 0);
 	}
 	assert_in_range(times, 2, 100);
-	assert_string_equal(vault_state(&f->vault), "sealed");
+	assert_string_equal(vault_state(&f->v.vault), "sealed");
 }
 
 static int act_unseal(struct fixture *f)
 {
-	return vault_unseal(&f->vault, SPAN_NULL, open_key(f), f->now_ms += VAULT_WAIT_MS_MAX);
+	return vault_unseal(&f->v.vault, SPAN_NULL, vault_fixture_key(&f->v), f->now_ms += VAULT_WAIT_MS_MAX);
 }
 
 static int act_add(struct fixture *f)
 {
-	static const struct proto_binding b = {.tenant = {(const uint8_t *)"*", 1},
-					       .credential = {(const uint8_t *)"openai", 6},
-					       .version = 1,
-					       .since = 1,
-					       .provider = {(const uint8_t *)"openai", 6},
-					       .scheme = {(const uint8_t *)"https", 5},
-					       .host = {(const uint8_t *)"api.test", 8},
-					       .port = 443,
-					       .path_prefix = {(const uint8_t *)"/v1", 3},
-					       .methods = 2,
-					       .header = {(const uint8_t *)"authorization", 13},
-					       .prefix = {(const uint8_t *)"Bearer ", 7}};
+	const struct proto_binding b = binding_of("openai", 1);
 	uint8_t packed[SEAL_BINDING_BYTES_MAX];
-	size_t len;
 
-	assert_int_equal(proto_pack_record(&proto_binding_desc, &b, packed, sizeof(packed), &len), 0);
-	return vault_add(&f->vault, span_of(packed, len), span_str(key), f->blob, &f->blob_len);
+	return vault_add(&f->v.vault, binding_pack(&b, packed), span_str(key), f->blob, &f->blob_len);
 }
 
 static int act_load(struct fixture *f)
 {
 	bool replaced;
 
-	return vault_load(&f->vault, SPAN_LIT("openai"), span_of(f->blob, f->blob_len), &replaced);
+	return vault_load(&f->v.vault, SPAN_LIT("openai"), span_of(f->blob, f->blob_len), &replaced);
 }
 
 static int act_fetch(struct fixture *f)
@@ -160,8 +123,8 @@ static int act_fetch(struct fixture *f)
 	struct secret plain = SECRET_NULL;
 	struct span binding;
 
-	int r = vault_fetch(&f->vault, SPAN_LIT("openai"), 1000, &binding, &plain);
-	secret_free(f->arena, &plain);
+	int r = vault_fetch(&f->v.vault, SPAN_LIT("openai"), 1000, &binding, &plain);
+	secret_free(f->v.arena, &plain);
 	return r;
 }
 
@@ -169,14 +132,15 @@ static int act_root(struct fixture *f)
 {
 	struct secret root = SECRET_NULL;
 
-	int r = vault_current_root(&f->vault, SPAN_NULL, open_key(f), f->now_ms += VAULT_WAIT_MS_MAX, &root);
-	secret_free(f->arena, &root);
+	int r = vault_current_root(&f->v.vault, SPAN_NULL, vault_fixture_key(&f->v), f->now_ms += VAULT_WAIT_MS_MAX,
+				   &root);
+	secret_free(f->v.arena, &root);
 	return r;
 }
 
 static int act_mint(struct fixture *f)
 {
-	return lanes_mint(&f->vault.lanes, 1, 1000) == LANES_E_FULL ? VAULT_E_FULL : 0;
+	return lanes_mint(&f->v.vault.lanes, 1, 1000) == LANES_E_FULL ? VAULT_E_FULL : 0;
 }
 
 static void every_operation_refuses(void **state)
@@ -190,30 +154,30 @@ static void every_operation_refuses(void **state)
 	assert_in_range(disturb(f, act_load), 1, 100);
 	assert_in_range(disturb(f, act_fetch), 2, 100);
 	assert_in_range(disturb(f, act_root), 1, 100);
-	assert_null(lanes_attach(&f->vault.lanes, 1, &peer));
+	assert_null(lanes_attach(&f->v.vault.lanes, 1, &peer));
 	assert_in_range(disturb(f, act_mint), 1, 100);
-	vault_seal(&f->vault);
-	assert_int_equal(secret_arena_used(f->arena), 0);
+	vault_seal(&f->v.vault);
+	assert_int_equal(secret_arena_used(f->v.arena), 0);
 	assert_in_range(disturb(f, act_unseal), 3, 100);
 	assert_int_equal(act_fetch(f), 0);
 }
 
 static int act_restore(struct fixture *f)
 {
-	return vault_restore(&f->vault, &f->root, SPAN_NULL);
+	return vault_restore(&f->v.vault, &f->root, SPAN_NULL);
 }
 
 static void a_restore_refuses(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(root_generate(f->arena, &f->root), 0);
+	assert_int_equal(root_generate(f->v.arena, &f->root), 0);
 	assert_int_equal(act_restore(f), VAULT_E_ROOT); /* a root key alone opens nothing */
-	assert_int_equal(keys_create(&f->vault.keys, &f->root), 0);
-	keys_close(&f->vault.keys);
+	assert_int_equal(keys_create(&f->v.vault.keys, &f->root), 0);
+	keys_close(&f->v.vault.keys);
 	assert_in_range(disturb(f, act_restore), 2, 100);
-	assert_string_equal(vault_state(&f->vault), "unsealed");
-	secret_free(f->arena, &f->root);
+	assert_string_equal(vault_state(&f->v.vault), "unsealed");
+	secret_free(f->v.arena, &f->root);
 }
 
 /* At start there is nothing yet that could stay as it was: the process does not start, and says why. */
@@ -222,13 +186,13 @@ static void a_start_refuses(void **state)
 	struct fixture *f = *state;
 	unsigned times = 0;
 
-	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+	assert_int_equal(vault_init(&f->v.vault, SPAN_NULL), 0);
 	for (;; times++) {
-		vault_deinit(&f->vault);
-		assert_int_equal(secret_arena_used(f->arena), 0);
+		vault_deinit(&f->v.vault);
+		assert_int_equal(secret_arena_used(f->v.arena), 0);
 		fail_at = times + 1;
 		failed = false;
-		int r = vault_start(&f->vault, &f->config, f->arena, open_key(f));
+		int r = vault_start(&f->v.vault, &f->v.config, f->v.arena, vault_fixture_key(&f->v));
 		fail_at = 0;
 		if (!failed) {
 			assert_int_equal(r, 0);
@@ -238,7 +202,7 @@ static void a_start_refuses(void **state)
 		assert_string_equal(vault_refusal(r)->reason, "arena_full");
 	}
 	assert_in_range(times, 3, 100);
-	assert_string_equal(vault_state(&f->vault), "unsealed");
+	assert_string_equal(vault_state(&f->v.vault), "unsealed");
 }
 
 int main(void)

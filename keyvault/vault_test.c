@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The core without IPC: files at start, init, unseal, seal, and credentials that a store pushes, honest or not. */
-#include "keyvault/vault_credentials.h"
+#include "tests/support/vault_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,67 +15,28 @@
 
 static const char phrase[] = "correct horse battery";
 
-struct fixture {
-	char dir[64];
-	struct config config;
-	struct secret_arena *arena;
-	struct vault vault;
-};
-
-/* What the launcher and the operator's command do: open the file that holds the root key, if there is one. */
-static int open_key(const struct fixture *f)
+static int start(struct vault_fixture *f)
 {
-	char path[128];
-	struct stat st;
-
-	if (f->config.keyvault.unseal == CONFIG_UNSEAL_PASSPHRASE)
-		return -1;
-	(void)snprintf(path, sizeof(path), "%s/keyvault/root.key", f->dir);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size == 0) {
-		(void)close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
-static int start(struct fixture *f)
-{
-	return vault_start(&f->vault, &f->config, f->arena, open_key(f));
+	return vault_start(&f->vault, &f->config, f->arena, vault_fixture_key(f));
 }
 
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
-	char path[128];
+	struct vault_fixture *f = calloc(1, sizeof(*f));
 
-	strcpy(f->dir, "/tmp/keyvault-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	(void)snprintf(path, sizeof(path), "%s/keyvault", f->dir);
-	assert_int_equal(mkdir(path, 0700), 0);
-	f->config.bulkhead.state_dir = f->dir;
-	f->config.keyvault.unseal = CONFIG_UNSEAL_KEY_FILE;
-	f->config.keyvault.key_file = "";
-	assert_int_equal(secret_arena_new(65536, &f->arena), 0);
+	vault_fixture_init(f);
 	*state = f;
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	struct fixture *f = *state;
-	char command[128];
-
-	vault_deinit(&f->vault);
-	assert_int_equal(secret_arena_used(f->arena), 0); /* no path leaves a key behind */
-	secret_arena_free(f->arena);
-	(void)snprintf(command, sizeof(command), "rm -rf %s", f->dir);
-	assert_int_equal(system(command), 0);
-	free(f);
+	vault_fixture_deinit(*state);
+	free(*state);
 	return 0;
 }
 
-static void restart(struct fixture *f, int answer)
+static void restart(struct vault_fixture *f, int answer)
 {
 	vault_deinit(&f->vault);
 	assert_int_equal(secret_arena_used(f->arena), 0);
@@ -86,7 +47,7 @@ static void restart(struct fixture *f, int answer)
 
 static void a_key_file_vault_opens_by_itself(void **state)
 {
-	struct fixture *f = *state;
+	struct vault_fixture *f = *state;
 	char origin[NOTE_NAME_MAX + 1];
 
 	assert_int_equal(start(f), 0);
@@ -103,7 +64,7 @@ static void a_key_file_vault_opens_by_itself(void **state)
 
 static void a_passphrase_vault_starts_sealed(void **state)
 {
-	struct fixture *f = *state;
+	struct vault_fixture *f = *state;
 
 	f->config.keyvault.unseal = CONFIG_UNSEAL_PASSPHRASE;
 	assert_int_equal(start(f), 0);
@@ -134,7 +95,7 @@ static void a_passphrase_vault_starts_sealed(void **state)
 
 static void wrong_passphrases_have_to_wait(void **state)
 {
-	struct fixture *f = *state;
+	struct vault_fixture *f = *state;
 	uint64_t now_ms = 5000;
 
 	f->config.keyvault.unseal = CONFIG_UNSEAL_PASSPHRASE;
@@ -158,7 +119,7 @@ static void wrong_passphrases_have_to_wait(void **state)
 
 static void nothing_half_written_counts(void **state)
 {
-	struct fixture *f = *state;
+	struct vault_fixture *f = *state;
 
 	f->config.keyvault.unseal = CONFIG_UNSEAL_PASSPHRASE;
 	assert_int_equal(start(f), 0);
@@ -184,33 +145,20 @@ static struct span span_blob(const struct blob *b)
 	return span_of(b->bytes, b->len);
 }
 
-static void make(struct fixture *f, const char *id, uint64_t version, const char *secret, struct blob *ret)
+static void make(struct vault_fixture *f, const char *id, uint64_t version, const char *secret, struct blob *ret)
 {
-	const struct proto_binding b = {.tenant = SPAN_LIT("*"),
-					.credential = span_str(id),
-					.version = version,
-					.since = version,
-					.provider = span_str(id),
-					.scheme = SPAN_LIT("https"),
-					.host = SPAN_LIT("api.test"),
-					.port = 443,
-					.path_prefix = SPAN_LIT("/v1"),
-					.methods = 2,
-					.header = SPAN_LIT("authorization"),
-					.prefix = SPAN_LIT("Bearer ")};
+	const struct proto_binding b = binding_of(id, version);
 	uint8_t packed[SEAL_BINDING_BYTES_MAX];
-	size_t len;
 
-	assert_int_equal(proto_pack_record(&proto_binding_desc, &b, packed, sizeof(packed), &len), 0);
-	assert_int_equal(vault_add(&f->vault, span_of(packed, len), span_str(secret), ret->bytes, &ret->len), 0);
+	assert_int_equal(vault_add(&f->vault, binding_pack(&b, packed), span_str(secret), ret->bytes, &ret->len), 0);
 }
 
-static int load(struct fixture *f, const char *id, const struct blob *b, bool *ret_replaced)
+static int load(struct vault_fixture *f, const char *id, const struct blob *b, bool *ret_replaced)
 {
 	return vault_load(&f->vault, span_str(id), span_blob(b), ret_replaced);
 }
 
-static void expect_secret(struct fixture *f, const char *id, const char *secret)
+static void expect_secret(struct vault_fixture *f, const char *id, const char *secret)
 {
 	struct secret plain = SECRET_NULL;
 	struct span binding;
@@ -225,7 +173,7 @@ static void expect_secret(struct fixture *f, const char *id, const char *secret)
 
 static void versions_only_grow(void **state)
 {
-	struct fixture *f = *state;
+	struct vault_fixture *f = *state;
 	struct blob one, two, other_two, three;
 	bool replaced;
 
@@ -258,7 +206,7 @@ static void versions_only_grow(void **state)
 
 static void forged_blobs_do_not_displace_good_ones(void **state)
 {
-	struct fixture *f = *state;
+	struct vault_fixture *f = *state;
 	struct blob good, forged;
 	struct secret plain;
 	struct span binding;
@@ -280,7 +228,7 @@ static void forged_blobs_do_not_displace_good_ones(void **state)
 /* What comes while the vault is sealed is checked when it opens. */
 static void waiting_blobs_are_checked_at_opening(void **state)
 {
-	struct fixture *f = *state;
+	struct vault_fixture *f = *state;
 	struct blob good, forged;
 	char id[STORE_ID_BYTES_MAX + 1];
 	size_t at = 0;
@@ -296,7 +244,7 @@ static void waiting_blobs_are_checked_at_opening(void **state)
 	assert_int_equal(load(f, "a-good", &good, &replaced), 0);
 	assert_int_equal(load(f, "b-forged", &forged, &replaced), 0);
 	assert_int_equal(store_count(&f->vault.store), 2);
-	assert_int_equal(vault_unseal(&f->vault, SPAN_NULL, open_key(f), 0), 0);
+	assert_int_equal(vault_unseal(&f->vault, SPAN_NULL, vault_fixture_key(f), 0), 0);
 	assert_true(vault_next_rejected(&f->vault, &at, id, &why));
 	assert_string_equal(id, "b-forged");
 	assert_false(vault_next_rejected(&f->vault, &at, id, &why));
@@ -331,7 +279,7 @@ static void the_store_is_bounded_and_sorted(void **state)
 
 static void edge_keys_are_fresh_and_epochs_grow(void **state)
 {
-	struct fixture *f = *state;
+	struct vault_fixture *f = *state;
 	int first_peer, second_peer;
 	uint8_t before[LANES_KEY_BYTES];
 

@@ -262,29 +262,11 @@ void admin_unseal(struct world *w, struct peer *admin)
 	peer_expect(w, admin, PROTO_DONE);
 }
 
-struct proto_binding binding_of(const char *id, uint64_t version)
-{
-	return (struct proto_binding){.tenant = SPAN_LIT("*"),
-				      .credential = span_str(id),
-				      .version = version,
-				      .since = version,
-				      .provider = span_str(id),
-				      .scheme = SPAN_LIT("https"),
-				      .host = SPAN_LIT("api.test"),
-				      .port = 443,
-				      .path_prefix = SPAN_LIT("/v1"),
-				      .methods = 2,
-				      .header = SPAN_LIT("authorization"),
-				      .prefix = SPAN_LIT("Bearer ")};
-}
-
 struct span pack_binding(const char *id, uint64_t version, uint8_t to[SEAL_BINDING_BYTES_MAX])
 {
 	const struct proto_binding b = binding_of(id, version);
-	size_t len;
 
-	assert_int_equal(proto_pack_record(&proto_binding_desc, &b, to, SEAL_BINDING_BYTES_MAX, &len), 0);
-	return span_of(to, len);
+	return binding_pack(&b, to);
 }
 
 void admin_say_add(struct peer *admin, const char *id, uint64_t version, const char *secret)
@@ -315,11 +297,9 @@ void admin_add_bound(struct world *w, struct peer *admin, struct peer *authd, co
 {
 	uint8_t packed[SEAL_BINDING_BYTES_MAX];
 	char id[STORE_ID_BYTES_MAX + 1];
-	size_t len;
 
-	assert_int_equal(proto_pack_record(&proto_binding_desc, b, packed, sizeof(packed), &len), 0);
 	(void)snprintf(id, sizeof(id), "%.*s", SPAN_ARG(b->credential));
 	peer_say(admin, PROTO_VAULT_ADD, 8,
-		 &(struct proto_vault_add){.binding = span_of(packed, len), .secret = span_str(secret)});
+		 &(struct proto_vault_add){.binding = binding_pack(b, packed), .secret = span_str(secret)});
 	admin_push(w, admin, authd, id);
 }

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "keyvault/core.h"
+#include "tests/support/vault_fixture.h"
 
 #define TURNS_MAX 2000
 
@@ -82,5 +83,4 @@ void admin_add(struct world *w, struct peer *admin, struct peer *authd, const ch
 /* The same with a binding of the test's own. */
 void admin_add_bound(struct world *w, struct peer *admin, struct peer *authd, const struct proto_binding *b,
 		     const char *secret);
-struct proto_binding binding_of(const char *id, uint64_t version);
 struct span pack_binding(const char *id, uint64_t version, uint8_t to[SEAL_BINDING_BYTES_MAX]);
