@@ -19,6 +19,16 @@
 
 _Static_assert(AGE_FILE_MAX <= SEAL_BYTES_MAX, "an answer has room for an age file");
 
+/* The loop's time is from before Argon2, which may take as long as the wait: that begins with the answer. */
+static void core_wait_from_now(struct core *c)
+{
+	uint64_t before_ms = ipc_now_ms(c->daemon.ipc);
+
+	uv_update_time(&c->daemon.loop);
+	if (c->vault.retry_at_ms > before_ms)
+		c->vault.retry_at_ms += ipc_now_ms(c->daemon.ipc) - before_ms;
+}
+
 int core_refuse_proof(struct core *c, struct ipc_conn *conn, uint64_t id, int e)
 {
 	char actor[CORE_ACTOR_BYTES], text[64];
@@ -31,8 +41,10 @@ int core_refuse_proof(struct core *c, struct ipc_conn *conn, uint64_t id, int e)
 		return core_refuse(conn, id, vault_refusal(e)->reason, text);
 	}
 	core_actor(conn, actor);
-	if (e == VAULT_E_PASSPHRASE)
+	if (e == VAULT_E_PASSPHRASE) {
+		core_wait_from_now(c);
 		core_record(c, EVENT_VAULT_UNSEAL_FAIL, actor, SPAN_NULL, vault_refusal(e)->reason);
+	}
 	if (e == VAULT_E_KEY_FILE)
 		log_event(&c->daemon.log, LOG_VAULT_REFUSED, LOG_STR("why", c->vault.files.why));
 	return core_refuse_vault(conn, id, e);

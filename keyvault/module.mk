@@ -30,6 +30,8 @@ $(eval $(call library,core_world,tests/support/core_world.c))
 $(eval $(call unit,keyvault/dispatch,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/dispatch_tokens,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/retire,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
+$(eval $(call unit,keyvault/dispatch_source,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
+$(eval $(call unit,keyvault/dispatch_backup,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/rotation,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 # The system calls that this test watches.
 PKG_LIBS_watched := $(foreach c,pwrite fsync fdatasync sendmsg,-Wl,--wrap=$(c))

@@ -383,7 +383,7 @@ int core_handle_rotate(void *ctx, struct ipc_conn *conn, uint64_t id, const void
 	int r = rotation_prepare(q, m, fd, ipc_now_ms(c->daemon.ipc));
 	if (r) {
 		rotation_request_free(q);
-		return r < 0 ? r : core_refuse_vault(conn, id, r);
+		return r < 0 ? r : core_refuse_proof(c, conn, id, r);
 	}
 	core_actor(conn, actor);
 	c->rotation.done = 0;

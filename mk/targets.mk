@@ -69,13 +69,18 @@ bench: deps ## wrk against the gateway and against nginx, side by side
 	$(AGAIN) all
 	bench/run
 
-coverage: deps ## line coverage of the unit tests into build/coverage/
-	$(AGAIN) BUILD=cov -j2 units
+coverage: deps ## line coverage of the unit tests into build/coverage/, and the files with the least
+	$(AGAIN) BUILD=cov -j2 all units
 	$(AGAIN) BUILD=cov again-units
-	lcov -q --capture --no-external -b . -d build/cov -o build/cov/all.info
-	lcov -q --remove build/cov/all.info '*_test.c' -o build/cov/ours.info
-	genhtml -q build/cov/ours.info -o build/coverage
-	lcov --summary build/cov/ours.info
+	$(AGAIN) BUILD=cov again-coverage
+again-coverage:
+	lcov -q --capture --initial --no-external -b . -d $(O) -o $(O)/none.info
+	lcov -q --capture --no-external -b . -d $(O) -o $(O)/some.info
+	lcov -q -a $(O)/none.info -a $(O)/some.info -o $(O)/all.info
+	lcov -q --remove $(O)/all.info '*_test.c' '*/tests/*' -o $(O)/ours.info
+	genhtml -q $(O)/ours.info -o build/coverage
+	lcov --list $(O)/ours.info 2>/dev/null | awk -F'|' '/\.c / { split($$2, p, "%"); printf "%6.1f%% %s\n", p[1], $$1 }' | sort -n | head -40
+	lcov --summary $(O)/ours.info
 
 tidy: ## clang-tidy over every source, warnings as errors
 	clang-tidy --quiet $(SOURCES) -- -std=gnu17 -D_GNU_SOURCE -I. $(PKG_CFLAGS)
