@@ -174,6 +174,20 @@ static void test_no_mix_up_in_the_tables(void **state)
 	free(all);
 }
 
+/* More addresses of one subject than there are places. */
+static void test_addresses_of_one_subject(void **state)
+{
+	struct world *w = *state;
+	char address[32];
+
+	for (size_t i = 0; i < 2 * SUBJECTS_SEALS; i++) {
+		(void)snprintf(address, sizeof(address), "10.1.%zu.%zu", i / 250, i % 250);
+		const struct sealed s = seal(w, "sub_alice", address, DAY, 0);
+		assert_int_equal(reveal(w, "sub_alice", &s), 0);
+		assert_string_equal(w->text, address);
+	}
+}
+
 static void test_what_is_erased_is_in_no_file(void **state)
 {
 	struct world *w = *state;
@@ -313,15 +327,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_it_comes_back_after_a_restart),
-		T(test_one_sealing_serves_for_a_while),
-		T(test_no_mix_up_in_the_tables),
-		T(test_what_is_erased_is_in_no_file),
-		T(test_days_are_forgotten),
-		T(test_expiry_comes_to_an_end),
-		T(test_nothing_without_the_vault),
-		T(test_a_database_of_the_second_schema),
-		T(test_nobody_in_particular),
+		T(test_it_comes_back_after_a_restart),   T(test_one_sealing_serves_for_a_while),
+		T(test_no_mix_up_in_the_tables),         T(test_addresses_of_one_subject),
+		T(test_what_is_erased_is_in_no_file),    T(test_days_are_forgotten),
+		T(test_expiry_comes_to_an_end),          T(test_nothing_without_the_vault),
+		T(test_a_database_of_the_second_schema), T(test_nobody_in_particular),
 	};
 
 	return sodium_init() < 0 || cmocka_run_group_tests(tests, NULL, NULL);
