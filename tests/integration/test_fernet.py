@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 
@@ -107,6 +108,33 @@ def test_lines_stand_for_themselves(open_gateway, keys):
     report = json.loads(again.stdout)
     assert [d["credential"] for d in report["done"]] == ["local", "wrong-name", "tls11"]
     assert [f["line"] for f in report["failed"]] == [5, 6, 7]
+
+
+@pytest.mark.parametrize("victim", ["cli", "keyvault", "authd"])
+def test_killed_in_the_middle_and_run_again(open_gateway, keys, victim):
+    """What was done stays done, what was not is not half there, and the same run again brings the rest."""
+    gateway = open_gateway
+    token = token_of(OLD, gateway.provider.key).decode()
+    lines = "".join(f"{name} {token}\n" for name in ("local", "private", "localname", "closed") for _ in range(10)).encode()
+    argv = [os.path.join(BIN, "bulkhead"), "vault", "import-fernet", "--keys-file", keys, "-c", gateway.config]
+
+    def versions():
+        return {c["credential"]: c["version"] for c in gateway.cli_json("vault", "list")}
+
+    before = versions().get("local", 0)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=gateway.folder) as cli:
+        cli.stdin.write(lines)
+        cli.stdin.close()
+        wait_for("some of them", lambda: versions().get("local", 0) > before + 2, step=0.001)
+        os.kill(cli.pid if victim == "cli" else gateway.pids(victim)[0], signal.SIGKILL)
+    wait_for("service", lambda: gateway.chat("gpt-x").status == 200)
+    there = versions()
+    wait_for("the same run", lambda: gateway.cli("vault", "import-fernet", "--keys-file", keys, stdin=lines, check=False).returncode == 0)
+    after = versions()
+    assert {"local", "private", "localname", "closed"} <= after.keys()
+    assert all(after[name] >= version + 10 for name, version in there.items() if name in ("local", "closed"))
+    serves(gateway)
+    assert not gateway.audit(event="vault.reject", credential="closed") and gateway.verify().returncode == 0
 
 
 def test_python_reads_what_is_exported(open_gateway, keys):
