@@ -8,7 +8,7 @@ $(O)/$(1): $(call objs,$(2)) $(call libs,$(3))
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(call objs,$(2)) -Wl,--start-group $(call libs,$(3)) -Wl,--end-group $(call pkgs,$(4)) $(5) -o $$@
 endef
 $(eval $(call helper,canary,tests/privileges/canary.c,common proto))
-$(eval $(call helper,audit_load,tests/support/audit_load.c,common proto,libsodium nettle msgpack))
+$(eval $(call helper,audit_load,tests/support/audit_load.c tests/support/audit_launch.c,common proto,libsodium nettle msgpack))
 $(eval $(call helper,make_log,tests/support/make_log.c,auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call helper,storm_upstream,tests/support/storm_upstream.c,,openssl))
 $(eval $(call helper,storm_clients,tests/support/storm_clients.c,,))
@@ -18,3 +18,11 @@ $(eval $(call helper,hanging_classifier,tests/support/hanging_classifier.c $(SRC
 FAILING_WRAPS := $(foreach c,pwrite fsync fdatasync syncfs fallocate,-Wl,--wrap=$(c))
 $(eval $(call helper,failing_auditd,tests/support/failing_disk.c auditd/main.c,auditd auditlog common proto,libuv libsodium nettle msgpack,$(FAILING_WRAPS)))
 $(eval $(call helper,audit_producer,tests/support/audit_producer.c,auditlog common proto,libuv libsodium nettle msgpack))
+$(eval $(call helper,fault_tracer,tests/support/fault_tracer.c,,))
+
+.PHONY: audit-faults again-audit-faults
+audit-faults: deps ## each single system call by which auditd writes, made to fail in each way: minutes
+	$(AGAIN) -j2 all units
+	$(AGAIN) again-audit-faults
+again-audit-faults:
+	FAULTS_STEP=1 tests/run --build $(O) --pytest tests/integration/test_faults.py

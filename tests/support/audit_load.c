@@ -3,12 +3,15 @@
  * auditd alone under load: this program is its launcher, its producers and its signer, and keeps the ledger of what was
  * acknowledged.
  *
- *   audit_load AUDITD FOLDER PRODUCERS EVENTS KILLS
+ *   audit_load AUDITD FOLDER PRODUCERS EVENTS KILLS [SEGMENT_BYTES]
  *
  * Each producer sends EVENTS events, a window ahead of RECORDED; auditd is killed (SIGKILL) KILLS times meanwhile and
  * started again. After each reconnect RESUME must not be behind what was RECORDED before: that would be an acknowledged
  * event lost. At the end the signer must have signed everything. Prints one JSON line; the log in FOLDER is left for a
  * verifier.
+ *
+ * With SEGMENT_BYTES it is the ack ledger of a fault matrix (tests/support/fault_tracer.c): few events at a time, so
+ * that there are many commits; and auditd may die by itself, or stand still, and is started again.
  */
 #include <assert.h>
 #include <errno.h>
@@ -26,15 +29,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/config.h"
 #include "common/note.h"
 #include "proto/frame.h"
+#include "proto/proto.h"
+#include "tests/support/audit_launch.h"
 
 #define LOAD_PRODUCERS_MAX 16
 #define LOAD_WINDOW        1024
 #define LOAD_RX_BYTES      (PROTO_FRAME_BYTES_MAX + FRAME_HEAD_BYTES)
 #define LOAD_TX_BYTES      (1U << 20)
 #define LOAD_STALL_MS      20000
+#define LOAD_FAULT_WINDOW  16
+#define LOAD_LIVES_MAX     20
+#define LOAD_FAULT_MS      500 /* without a sign of life; then twice that, and so on */
 #define EVENT_CODE         1
 
 struct peer {
@@ -62,6 +69,10 @@ struct load {
 	struct merkle_hash signed_root;
 	uint64_t latencies[64]; /* by power of two, in microseconds */
 	uint64_t kills;
+	uint64_t segment_bytes, window; /* segment_bytes 0: no fault is expected */
+	unsigned lives;
+	int stall_ms;
+	bool ending;
 };
 
 static void need(bool held, const char *what)
@@ -129,68 +140,19 @@ static void hello(struct peer *p)
 
 /* ---- auditd ---- */
 
-static int config_fd(const struct load *l)
-{
-	static uint8_t body[PROTO_FRAME_BYTES_MAX];
-	struct proto_config_item items[32] = {0};
-	const struct proto_config_item rows[] = {
-#define ROW_bulkhead(key_, kind, first, ...) {SPAN_LIT("bulkhead." #key_), span_str(first)},
-#define ROW_auditd(key_, kind, first, ...)   {SPAN_LIT("auditd." #key_), span_str(first)},
-		CONFIG_bulkhead(ROW_bulkhead) CONFIG_auditd(ROW_auditd)};
-	size_t len;
-
-	memcpy(items, rows, sizeof(rows));
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		if (span_eq_str(items[i].key, "bulkhead.state_dir"))
-			items[i].value = span_str(l->folder);
-		const uint8_t *comma = memchr(items[i].value.p, ',', items[i].value.len);
-		if (comma) /* a WORD: the first is the default */
-			items[i].value.len = (size_t)(comma - items[i].value.p);
-	}
-	need(proto_pack(&proto_config_desc, 0,
-			&(struct proto_config){.items = {.items = items, .count = ARRAY_LEN(rows)}}, body, sizeof(body),
-			&len) == 0,
-	     "CONFIG");
-	int fd = memfd_create("config", MFD_ALLOW_SEALING);
-	need(fd >= 0 && write(fd, body, len) == (ssize_t)len && lseek(fd, 0, SEEK_SET) == 0, "memfd");
-	need(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0, "seals");
-	return fd;
-}
-
-static void child(const struct load *l, int config, int control)
-{
-	char names[1024] = "config:control", count[16];
-	int fds[LOAD_PRODUCERS_MAX + 2] = {config, control};
-	size_t n = 2;
-
-	for (size_t i = 0; i < l->n; i++, n++) {
-		fds[n] = l->listeners[i];
-		(void)snprintf(names + strlen(names), sizeof(names) - strlen(names), ":auditd.router%zu", i);
-	}
-	for (size_t i = 0; i < n; i++) /* out of the way first */
-		fds[i] = fcntl(fds[i], F_DUPFD, 100);
-	for (size_t i = 0; i < n; i++)
-		(void)dup2(fds[i], 3 + (int)i);
-	(void)close_range(3 + (unsigned)n, ~0U, 0);
-	(void)snprintf(count, sizeof(count), "%zu", n);
-	(void)setenv("LISTEN_FDS", count, 1);
-	(void)setenv("LISTEN_FDNAMES", names, 1);
-	(void)execl(l->program, l->program, (char *)NULL);
-	_exit(127);
-}
-
 static void start(struct load *l)
 {
-	int pair[2], config = config_fd(l);
+	struct audit_launch spec = {
+		.program = l->program,
+		.folder = l->folder,
+		.segment_bytes = l->segment_bytes,
+		.life = l->lives++,
+		.listeners = l->listeners,
+		.n = l->n,
+	};
 
-	need(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0, "socketpair");
-	l->pid = fork();
-	if (l->pid == 0)
-		child(l, config, pair[1]);
-	need(l->pid > 0, "fork");
-	(void)close(config);
-	(void)close(pair[1]);
-	l->control.fd = pair[0];
+	need(l->lives <= LOAD_LIVES_MAX, "auditd dies again and again");
+	need(audit_launch(&spec, &l->pid, &l->control.fd) == 0, "auditd cannot be started");
 }
 
 static void listen_all(struct load *l)
@@ -269,7 +231,7 @@ static void produce(struct load *l, struct peer *p)
 	static const uint8_t sealed[96];
 	char request[40];
 
-	while (p->resumed && p->sent < l->events && p->sent - p->acked < LOAD_WINDOW && p->tx_len < LOAD_TX_BYTES / 2) {
+	while (p->resumed && p->sent < l->events && p->sent - p->acked < l->window && p->tx_len < LOAD_TX_BYTES / 2) {
 		p->sent++;
 		p->sent_ns[p->sent % LOAD_WINDOW] = now_ns();
 		(void)snprintf(request, sizeof(request), "request-%u-%llu", p->worker, (unsigned long long)p->sent);
@@ -388,6 +350,8 @@ static uint64_t total_acked(const struct load *l)
 	return total;
 }
 
+static void restart(struct load *l);
+
 static void turn(struct load *l)
 {
 	struct peer *peers[LOAD_PRODUCERS_MAX + 2];
@@ -406,27 +370,41 @@ static void turn(struct load *l)
 		flush(peers[i]);
 		polls[i] = (struct pollfd){.fd = peers[i]->fd, .events = peers[i]->tx_len ? POLLIN | POLLOUT : POLLIN};
 	}
-	need(poll(polls, n, LOAD_STALL_MS) > 0, "nothing happens any more");
+	int ready = poll(polls, n, l->stall_ms);
+	need(ready > 0 || l->segment_bytes, "nothing happens any more");
+	if (ready == 0) { /* it reads, but does not record */
+		l->stall_ms *= 2;
+		need(l->stall_ms < LOAD_STALL_MS, "nothing happens any more, whatever is done");
+		restart(l);
+		return;
+	}
 	for (size_t i = 0; i < n; i++)
 		if (peers[i]->fd >= 0 && polls[i].revents & (POLLIN | POLLHUP | POLLERR))
 			receive(l, peers[i]);
+	if (l->control.fd < 0 && l->segment_bytes && !l->ending)
+		restart(l);
 }
 
-static void kill_and_restart(struct load *l)
+static void last_words(struct load *l, struct peer *p)
+{
+	uint8_t byte;
+
+	while (p->fd >= 0 && recv(p->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+		receive(l, p);
+	peer_down(p);
+}
+
+static void restart(struct load *l)
 {
 	int status;
 
 	(void)kill(l->pid, SIGKILL);
 	need(waitpid(l->pid, &status, 0) == l->pid, "waitpid");
-	need(WIFSIGNALED(status), "auditd had ended by itself");
-	for (size_t i = 0; i < l->n; i++) { /* what it still said counts: it was said */
-		while (l->producers[i].fd >= 0)
-			receive(l, &l->producers[i]);
-	}
-	while (l->signer.fd >= 0)
-		receive(l, &l->signer);
+	need(l->segment_bytes || WIFSIGNALED(status), "auditd had ended by itself");
+	for (size_t i = 0; i < l->n; i++) /* what it still said counts: it was said */
+		last_words(l, &l->producers[i]);
+	last_words(l, &l->signer);
 	peer_down(&l->control);
-	l->kills++;
 	start(l);
 }
 
@@ -444,19 +422,41 @@ static uint64_t percentile_us(const struct load *l, double part)
 	return 0;
 }
 
+/* In order; false when a fault came between. */
+static bool end(struct load *l)
+{
+	int status;
+
+	for (size_t i = 0; i < l->n; i++) /* it is up, or up again */
+		while (!l->producers[i].resumed)
+			turn(l);
+	l->ending = true;
+	(void)kill(l->pid, SIGTERM);
+	while (l->control.fd >= 0) /* it signs what it recorded last, and hangs up */
+		turn(l);
+	l->ending = false;
+	need(waitpid(l->pid, &status, 0) == l->pid, "waitpid");
+	bool in_order = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	need(l->segment_bytes || in_order, "auditd did not end in order");
+	return in_order;
+}
+
 int main(int argc, char **argv)
 {
 	static struct load l;
 	uint8_t public[32];
 	char folder[4096];
-	int status;
 
-	need(argc == 6 && sodium_init() >= 0, "usage: audit_load AUDITD FOLDER PRODUCERS EVENTS KILLS");
+	need((argc == 6 || argc == 7) && sodium_init() >= 0,
+	     "usage: audit_load AUDITD FOLDER PRODUCERS EVENTS KILLS [SEGMENT_BYTES]");
 	l.program = argv[1];
 	l.folder = argv[2];
 	l.n = strtoul(argv[3], NULL, 10);
 	l.events = strtoull(argv[4], NULL, 10);
 	uint64_t kills = strtoull(argv[5], NULL, 10);
+	l.segment_bytes = argc > 6 ? strtoull(argv[6], NULL, 10) : 0;
+	l.window = l.segment_bytes ? LOAD_FAULT_WINDOW : LOAD_WINDOW;
+	l.stall_ms = l.segment_bytes ? LOAD_FAULT_MS : LOAD_STALL_MS;
 	need(l.n > 0 && l.n <= LOAD_PRODUCERS_MAX, "PRODUCERS");
 	(void)snprintf(folder, sizeof(folder), "%s/auditd", l.folder);
 	need(mkdir(folder, 0700) == 0 || errno == EEXIST, folder);
@@ -474,17 +474,16 @@ int main(int argc, char **argv)
 	uint64_t all = l.events * l.n, began = now_ns();
 	while (total_acked(&l) < all) {
 		turn(&l);
-		if (l.kills < kills && total_acked(&l) > all * (l.kills + 1) / (kills + 1))
-			kill_and_restart(&l);
+		if (l.kills < kills && total_acked(&l) > all * (l.kills + 1) / (kills + 1)) {
+			restart(&l);
+			l.kills++;
+		}
 	}
 	double seconds = (double)(now_ns() - began) / 1e9;
 	while (l.signed_size < all)
 		turn(&l);
-	(void)kill(l.pid, SIGTERM);
-	while (l.control.fd >= 0) /* it signs what it recorded last, and hangs up */
-		turn(&l);
-	need(waitpid(l.pid, &status, 0) == l.pid, "waitpid");
-	need(WIFEXITED(status) && WEXITSTATUS(status) == 0, "auditd did not end in order");
+	while (!end(&l))
+		start(&l);
 	printf("{\"events\":%llu,\"kills\":%llu,\"seconds\":%.3f,\"events_per_second\":%.0f,\"p50_us\":%llu,\"p99_us\":"
 	       "%llu}\n",
 	       (unsigned long long)all, (unsigned long long)l.kills, seconds, (double)all / seconds,
