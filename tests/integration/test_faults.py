@@ -34,7 +34,8 @@ def run(fault, at):
         if not os.path.exists(report):
             return None
         with open(report, encoding="ascii") as f:
-            return int(f.read())
+            text = f.read()
+        return int(text) if text else None
 
 
 @pytest.mark.seconds(1800 if STEP == 1 else 120)
