@@ -1,6 +1,6 @@
 # The read side stands alone: auditd and the offline verifier of the CLI both link it.
 SRC_auditlog := auditd/format.c auditd/leaf.c auditd/tile.c auditd/tree.c auditd/segment.c auditd/verify.c \
-	auditd/proof.c auditd/entries.c auditd/prefix.c
+	auditd/strays.c auditd/proof.c auditd/entries.c auditd/prefix.c
 SRC_auditlog += auditd/receipt.c
 $(eval $(call library,auditlog,$(SRC_auditlog)))
 

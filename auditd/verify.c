@@ -15,6 +15,7 @@
 #include "auditd/format.h"
 #include "auditd/prefix.h"
 #include "auditd/segment.h"
+#include "auditd/strays.h"
 #include "auditd/tree.h"
 #include "common/err.h"
 
@@ -395,6 +396,14 @@ static int verify_segments(struct verify *v)
 	return r;
 }
 
+static int verify_strays(struct verify *v)
+{
+	char path[TILE_PATH_MAX];
+	int r = strays_check(v->dir, v->report->signed_size, path);
+
+	return r > 0 ? verify_bad(v, "%s is not what it was when that was the newest, or not of this log", path) : r;
+}
+
 int verify_log(const char *path, const struct verify_options *options, struct verify_report *ret_report)
 {
 	struct verify_report report = {0};
@@ -411,6 +420,8 @@ int verify_log(const char *path, const struct verify_options *options, struct ve
 		r = verify_list(&v);
 	if (!r)
 		r = verify_segments(&v);
+	if (!r)
+		r = verify_strays(&v);
 	tree_deinit(&v.tree);
 	free(v.firsts);
 	(void)close(v.dir);

@@ -14,7 +14,8 @@
 
 #include "tests/support/test_log.h"
 
-#define TAMPER_ENTRIES 9
+#define TAMPER_ENTRIES       9
+#define TAMPER_SEGMENT_BYTES 10240
 
 struct file {
 	char path[160];
@@ -42,7 +43,7 @@ static void store(const struct file *file, const uint8_t *bytes, size_t len)
 
 static void make_log(struct fixture *f)
 {
-	assert_int_equal(reopen(f), 0);
+	assert_int_equal(ledger_open(f->dir, TAMPER_SEGMENT_BYTES, 0, &f->l), 0);
 	commit(f, 2);
 	sign(f);
 	commit(f, TAMPER_ENTRIES - 2);
@@ -78,17 +79,10 @@ static void flip_all(const struct fixture *f, const char *name, size_t from, siz
 
 #define SEGMENT "seg/00000000000000000000.seg"
 
-static size_t segment_used(const struct fixture *f)
-{
-	struct file file;
-
-	load(f, SEGMENT, &file);
-	size_t used = file.len;
-	while (file.bytes[used - 1] == 0)
-		used--;
-	free(file.bytes);
-	return (used + 7) & ~(size_t)7;
-}
+/* Every file of the log but vkey, which is not looked at where a key is pinned. */
+static const char *const all_files[] = {
+	SEGMENT, "checkpoint", "tile/0/000.p/2", "tile/0/000.p/9", "tile/entries/000.p/2", "tile/entries/000.p/9",
+};
 
 static void test_every_bit(void **state)
 {
@@ -96,34 +90,31 @@ static void test_every_bit(void **state)
 
 	make_log(f);
 	expect(f, true, "untouched", 0);
-	size_t used = segment_used(f);
-	flip_all(f, SEGMENT, 0, 160, 1);
-	flip_all(f, SEGMENT, 160, SEGMENT_HEAD_BYTES, 509);
-	flip_all(f, SEGMENT, SEGMENT_HEAD_BYTES, used, 1);
-	flip_all(f, SEGMENT, used, TEST_SEGMENT_BYTES, 4093);
-	flip_all(f, "checkpoint", 0, SIZE_MAX, 1);
-	flip_all(f, "tile/0/000.p/9", 0, SIZE_MAX, 1);
-	flip_all(f, "tile/entries/000.p/9", 0, SIZE_MAX, 1);
+	for (size_t i = 0; i < ARRAY_LEN(all_files); i++)
+		flip_all(f, all_files[i], 0, SIZE_MAX, 1);
 	expect(f, true, "untouched", 1);
 }
 
 static void test_every_length(void **state)
 {
-	static const char *const names[] = {SEGMENT, "checkpoint", "tile/0/000.p/9", "tile/entries/000.p/9"};
 	struct fixture *f = *state;
 	struct file file;
 
 	make_log(f);
-	size_t used = segment_used(f);
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		load(f, names[i], &file);
-		/* A segment without its last zeros has lost nothing; one that was cut within an entry has. */
-		size_t end = i == 0 ? used - 7 : file.len;
-		for (size_t len = 0; len < end; len += i == 0 && len < SEGMENT_HEAD_BYTES ? 256 : 1) {
-			store(&file, file.bytes, len);
-			expect(f, false, names[i], len);
+	for (size_t i = 0; i < ARRAY_LEN(all_files); i++) {
+		load(f, all_files[i], &file);
+		for (size_t len = file.len; len-- > 0;) {
+			assert_int_equal(truncate(file.path, (off_t)len), 0);
+			expect(f, false, all_files[i], len);
+		}
+		uint8_t *longer = calloc(1, file.len + 8);
+		memcpy(longer, file.bytes, file.len);
+		for (size_t more = 1; more <= 8; more++) {
+			store(&file, longer, file.len + more);
+			expect(f, false, all_files[i], file.len + more);
 		}
 		store(&file, file.bytes, file.len);
+		free(longer);
 		free(file.bytes);
 	}
 	expect(f, true, "untouched", 0);
@@ -307,13 +298,122 @@ static void test_a_silent_loss(void **state)
 	assert_non_null(strstr(report.why, "without a gap record"));
 }
 
+/* Without a pinned key: one that is not the signer's, or not a key. */
+static void test_every_bit_of_the_key(void **state)
+{
+	struct fixture *f = *state;
+	const struct verify_options options = {0};
+	struct verify_report report;
+	struct file file;
+
+	make_log(f);
+	assert_int_equal(verify_log(f->dir, &options, &report), 0);
+	assert_true(report.good);
+	load(f, "vkey", &file);
+	for (size_t bit = 0; bit < file.len * 8; bit++) {
+		file.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		store(&file, file.bytes, file.len);
+		assert_int_equal(verify_log(f->dir, &options, &report), 0);
+		if (report.good)
+			fail_msg("bit %zu of vkey may be changed", bit);
+		file.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	free(file.bytes);
+}
+
+/* Full tiles, a second level, and what is left of the partial ones before them: a bit now and then: the files
+ * of the small log have every one. */
+static void test_full_tiles(void **state)
+{
+	static const char *const names[] = {
+		"tile/0/000",       "tile/entries/000",       "tile/1/000.p/1",        "tile/0/001.p/44",
+		"tile/0/000.p/200", "tile/entries/000.p/200", "tile/entries/001.p/44",
+	};
+	struct fixture *f = *state;
+
+	assert_int_equal(ledger_open(f->dir, 131072, 0, &f->l), 0);
+	commit(f, 200);
+	sign(f);
+	commit(f, 100);
+	sign(f);
+	f->l = ledger_close(f->l);
+	expect(f, true, "untouched", 0);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		flip_all(f, names[i], 0, SIZE_MAX, 521);
+	expect(f, true, "untouched", 1);
+}
+
+/* Files that no log of ours has. */
+static void test_strangers(void **state)
+{
+	static const char *const names[] = {
+		"tile/0/000.p/02",       "tile/0/0",    "tile/0/x000/000",   "tile/9",
+		"tile/entries/000.p/1x", "tile/README", "tile/entries/0000", "tile/0/00a",
+	};
+	struct fixture *f = *state;
+	struct file file = {.bytes = (uint8_t *)(uintptr_t) "stranger", .len = 8};
+	char folder[160];
+
+	make_log(f);
+	(void)snprintf(folder, sizeof(folder), "%s/tile/0/x000", f->dir);
+	assert_int_equal(mkdir(folder, 0700), 0);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		(void)snprintf(file.path, sizeof(file.path), "%s/%s", f->dir, names[i]);
+		store(&file, file.bytes, file.len);
+		expect(f, false, names[i], 0);
+		assert_int_equal(unlink(file.path), 0);
+	}
+	expect(f, true, "untouched", 0);
+}
+
+/* What somebody has who kept a checkpoint: the same log must contain it. */
+static bool contains(const struct fixture *f, uint64_t size, const struct merkle_hash *root)
+{
+	struct verify_report report;
+	struct consistency c;
+
+	if (!verifies(f, f->dir, &report) || report.signed_size < size)
+		return false;
+	return proof_consistency(f->dir, size, report.signed_size, &c) == 0 &&
+	       merkle_verify_consistency(size, root, report.signed_size, &report.root, c.proof.hashes, c.proof.n) == 0;
+}
+
+/* A genuine copy of an earlier day, and a genuine history that took another turn: good in themselves, and nobody who
+ * kept a checkpoint takes them for this log. */
+static void test_an_old_copy_and_a_fork(void **state)
+{
+	struct fixture *f = *state;
+	struct merkle_hash kept;
+	struct verify_report report;
+
+	for (int run = 0; run < 3; run++) {
+		f->l = ledger_close(f->l);
+		(void)nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+		assert_int_equal(mkdir(f->dir, 0700), 0);
+		f->seq = f->signed_size = 0;
+		f->request = NULL;
+		assert_int_equal(reopen(f), 0);
+		commit(f, 5);
+		sign(f);
+		f->request = run == 2 ? "fork" : NULL; /* 0: the log; 1: its old copy; 2: a fork, longer than it */
+		if (run != 1) {
+			commit(f, run == 2 ? 9 : 4);
+			sign(f);
+		}
+		assert_true(verifies(f, f->dir, &report));
+		if (run == 0)
+			kept = report.root;
+		assert_true(contains(f, 9, &kept) == (run == 0));
+	}
+}
+
 static void test_missing_files(void **state)
 {
 	static const char *const names[] = {SEGMENT, "checkpoint", "tile/0/000.p/9", "tile/entries/000.p/9"};
 	struct fixture *f = *state;
 	struct file file;
 
-	make_log(f);
+	make_log(f); /* of what an earlier checkpoint left, nothing need be there */
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		load(f, names[i], &file);
 		assert_int_equal(unlink(file.path), 0);
@@ -328,11 +428,20 @@ int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(test_every_bit),     CASE(test_every_length),
-		CASE(test_every_swap),    CASE(test_a_rewritten_history),
-		CASE(test_another_key),   CASE(test_a_silent_loss),
-		CASE(test_missing_files), CASE(test_another_log),
-		CASE(test_every_place),   CASE(test_heads),
+		CASE(test_every_bit),
+		CASE(test_every_length),
+		CASE(test_every_swap),
+		CASE(test_a_rewritten_history),
+		CASE(test_another_key),
+		CASE(test_a_silent_loss),
+		CASE(test_missing_files),
+		CASE(test_another_log),
+		CASE(test_every_place),
+		CASE(test_heads),
+		CASE(test_every_bit_of_the_key),
+		CASE(test_full_tiles),
+		CASE(test_strangers),
+		CASE(test_an_old_copy_and_a_fork),
 	};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -375,7 +375,10 @@ static void turn(struct load *l)
 	if (ready == 0) { /* it reads, but does not record */
 		l->stall_ms *= 2;
 		need(l->stall_ms < LOAD_STALL_MS, "nothing happens any more, whatever is done");
-		restart(l);
+		if (l->ending) /* the tracer may have missed it */
+			(void)kill(l->pid, SIGTERM);
+		else
+			restart(l);
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
