@@ -90,7 +90,8 @@ static int strays_compare(const struct strays *v, const struct stray *s, unsigne
 		return r < 0 ? r : 0;
 	r = tile_slurp(v->dir, v->path, BUNDLE_BYTES_MAX, &found, &found_len);
 	size_t len = strays_prefix(s, span_of(good, good_len));
-	if (r == 0 && (len == 0 || len > good_len || !span_eq(span_of(good, len), span_of(found, found_len))))
+	if (r == 0 && (len == 0 || found_len > MIN(len, good_len) ||
+		       !span_eq(span_of(good, found_len), span_of(found, found_len))))
 		r = STRAYS_E_FOUND;
 	free(good);
 	free(found);

@@ -105,7 +105,8 @@ static void test_every_length(void **state)
 		load(f, all_files[i], &file);
 		for (size_t len = file.len; len-- > 0;) {
 			assert_int_equal(truncate(file.path, (off_t)len), 0);
-			expect(f, false, all_files[i], len);
+			/* What an earlier checkpoint left may be cut short: auditd/strays.h says why. */
+			expect(f, strstr(all_files[i], ".p/2") != NULL, all_files[i], len);
 		}
 		uint8_t *longer = calloc(1, file.len + 8);
 		memcpy(longer, file.bytes, file.len);
