@@ -102,8 +102,9 @@ static const struct credentials_row openai_row = {"openai", "openai", "*", 1, 0,
 
 static int set_lane(unsigned lane, uint64_t epoch, size_t key)
 {
-	return grants_set_lane(
-		&f.a.grants, &(struct proto_edge_key){lane, epoch, 1, span_of(edge_keys[key], GRANT_KEY_BYTES)}, 1000);
+	return grants_set_lane(&f.a.grants,
+			       &(struct proto_edge_key){lane, epoch, 1, 0, span_of(edge_keys[key], GRANT_KEY_BYTES)},
+			       1000);
 }
 
 static int setup(void **state)
@@ -157,7 +158,6 @@ static enum reason ask_of(const struct proto_authorize *q, unsigned lane)
 static enum reason ask(void)
 {
 	struct proto_authorize q = question();
-
 	return ask_of(&q, 0);
 }
 

@@ -26,6 +26,7 @@ int grants_set_lane(struct grants *g, const struct proto_edge_key *k, uint64_t n
 	secret_close(g->arena);
 	if (k->epoch != l->epoch || k->series != l->series)
 		l->next = 0;
+	g->revoked = MAX(g->revoked, k->revoked);
 	l->epoch = k->epoch;
 	l->series = k->series;
 	return 0;
@@ -86,6 +87,8 @@ int grants_renew(struct grants *g, unsigned lane, struct span stale, uint64_t no
 		return REASON_GRANT_STALE;
 	if (grant.expires_ms <= now_ms || grant.expires_ms - now_ms > GRANTS_LIFE_MS)
 		return REASON_GRANT_EXPIRED;
+	if (grant.series < g->revoked)
+		return REASON_GRANT_REVOKED;
 	grant.renewed = 1;
 	return grants_sign(g, lane, &grant, to, ret_len);
 }

@@ -31,6 +31,7 @@
 
 struct grants {
 	struct secret_arena *arena; /* its user's */
+	uint64_t revoked;           /* grants of an older series are not renewed */
 	struct grants_lane {
 		uint64_t epoch, series, next; /* next: number that no route has yet */
 		uint64_t replaced_ms;         /* when `before` was */
@@ -49,6 +50,6 @@ bool grants_lane_up(const struct grants *g, unsigned lane);
 MUST_USE int grants_mint(struct grants *g, unsigned lane, struct proto_grant *grant, uint8_t to[GRANT_BYTES_MAX],
 			 size_t *ret_len);
 /* REASON_NONE and the grant for the epoch that is; EGRESS_GONE, GRANT_STALE (not one that was made in the epoch
- * before), GRANT_EXPIRED; or negative. */
+ * before), GRANT_EXPIRED, GRANT_REVOKED; or negative. */
 MUST_USE int grants_renew(struct grants *g, unsigned lane, struct span stale, uint64_t now_ms,
 			  uint8_t to[GRANT_BYTES_MAX], size_t *ret_len);

@@ -30,7 +30,7 @@ static const uint8_t *schedule(size_t key)
 
 static void tell(unsigned lane, uint64_t epoch, uint64_t series, size_t key)
 {
-	const struct proto_edge_key k = {lane, epoch, series, span_of(keys[key], GRANT_KEY_BYTES)};
+	const struct proto_edge_key k = {lane, epoch, series, 0, span_of(keys[key], GRANT_KEY_BYTES)};
 
 	assert_int_equal(grants_set_lane(&f.grants, &k, NOW_MS), 0);
 }
@@ -187,6 +187,24 @@ static void test_only_the_epoch_before_is_renewed(void **state)
 	assert_int_equal(renew(second, second_len, 0, 0), REASON_GRANT_STALE); /* a seal leaves nothing to go by */
 }
 
+static void test_what_was_revoked_is_not_renewed(void **state)
+{
+	(void)state;
+	uint8_t second[GRANT_BYTES_MAX];
+	size_t second_len;
+	struct proto_edge_key k = {0, 7, 2, 2, span_of(keys[0], GRANT_KEY_BYTES)};
+
+	assert_int_equal(grants_set_lane(&f.grants, &k, NOW_MS), 0); /* an operator revokes */
+	mint(second, &second_len);
+	tell(0, 8, 2, 1); /* and the egress dies */
+	assert_int_equal(renew(f.first, f.first_len, 0, 0), REASON_GRANT_REVOKED);
+	assert_int_equal(renew(second, second_len, 0, 0), REASON_NONE);
+	mint(second, &second_len);
+	k = (struct proto_edge_key){0, 9, 3, 3, span_of(keys[2], GRANT_KEY_BYTES)};
+	assert_int_equal(grants_set_lane(&f.grants, &k, NOW_MS), 0); /* all of them, with a new key */
+	assert_int_equal(renew(second, second_len, 0, 0), REASON_GRANT_REVOKED);
+}
+
 static void test_what_was_changed_or_is_of_another_lane_is_not(void **state)
 {
 	(void)state;
@@ -233,6 +251,7 @@ int main(void)
 		T(test_the_arena_has_room_for_every_lane),
 		T(test_a_renewed_grant_is_the_same_under_the_new_key),
 		T(test_only_the_epoch_before_is_renewed),
+		T(test_what_was_revoked_is_not_renewed),
 		T(test_what_was_changed_or_is_of_another_lane_is_not),
 		T(test_a_replaced_key_is_of_use_for_a_minute),
 	};

@@ -39,6 +39,7 @@ struct bench {
 	uint8_t grant[GRANT_BYTES_MAX], edge_key[HMAC_SCHEDULE_BYTES];
 	size_t frame_len, grant_len;
 	struct replay replay;
+	struct voids voids;
 	uint64_t number; /* of the next use */
 	uint64_t sum;    /* keeps results alive */
 };
@@ -121,7 +122,8 @@ static void bench_permit(struct bench *b)
 				       .epoch = BENCH_EPOCH,
 				       .lane = 1,
 				       .now_ms = BENCH_EXPIRES_MS - 30000,
-				       .replay = &b->replay};
+				       .replay = &b->replay,
+				       .voids = &b->voids};
 	struct proto_grant g;
 	struct proto_grant_route route;
 	bool authentic;

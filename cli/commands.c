@@ -47,6 +47,14 @@ const struct cli_command cli_commands[] = {
 		{ "--passphrase-file", "FILE", "For the root key: read the passphrase from here." },
 		{ "--key-file", "FILE", "For the root key: the one in force, if not the configured file." },
 		{ "--new-key-file", "FILE", "For the root key, where its file is yours: the new one." } } },
+	{ "vault grants", "", 0, 0, "Grants that were used and refused, by lane, and the last refusals.", cmd_vault_grants, {
+		{ "-n|--lines", "N", "So many of the last refusals; 20 if not given." } } },
+	{ "vault revoke-grants", "", 0, 0, "The kill switch: what was permitted and has not begun is refused from now on.", cmd_vault_revoke_grants, {
+		{ "--all", NULL, "All of it; grants are made with new keys from then on." },
+		{ "--tenant", "NAME", "Only this tenant's." },
+		{ "--key", "ID", "Only this gateway key's." },
+		{ "--credential", "ID", "Only with this provider key, as in `vault list`." },
+		{ "--cut", NULL, "End what is under way, too." } } },
 	{ "vault import-fernet", "[PROVIDER]", 0, 1, "Seal what is in a Fernet token; without a name: in lines `PROVIDER TOKEN`.", cmd_vault_import_fernet, {
 		{ "--keys-file", "FILE", "Fernet keys, one a line, each is tried; the terminal is asked for one if not given." },
 		{ "--max-age", "SECONDS", "Refuse older tokens, and those from the future; any age if not given." } } },

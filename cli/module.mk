@@ -7,6 +7,7 @@ SRC_cli += cli/audit_mirror.c cli/config_use.c cli/audit_tail.c cli/audit_online
 SRC_cli += cli/audit_csv.c cli/audit_export.c cli/audit_histogram.c cli/audit_stats.c cli/audit_progress.c cli/audit_verify.c cli/audit_proof.c cli/audit_consistency.c cli/audit_trust.c
 SRC_cli += cli/receipt.c cli/receipt_get.c
 SRC_cli += cli/audit_reveal.c cli/audit_erase.c cli/audit_retention.c
+SRC_cli += cli/grants.c
 $(eval $(call library,cli,$(SRC_cli)))
 $(eval $(call program,bulkhead,cli/main.c,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call static_program,bulkhead-audit,cli/auditor.c,cli auditlog common proto,libjansson.a libsodium.a libnettle.a libmsgpackc.a libc.a))

@@ -35,6 +35,8 @@ MUST_USE int core_announce_start(struct core *c);
 void core_meet_authd(struct core *c, struct ipc_conn *conn);
 void core_meet_egress(struct core *c, struct ipc_conn *conn);
 void core_meet_auditd(struct core *c, struct ipc_conn *conn);
+/* What authd makes from now on is of another series, and it renews nothing of an older one. That series. */
+uint64_t core_next_series(struct core *c, bool new_keys);
 /* EDGE_KEY_KNOWN: authd makes grants with it. */
 void core_edge_key_known(struct core *c, unsigned worker, uint64_t epoch);
 /* To every egress but one (NULL: to all): forget this credential. */
@@ -98,17 +100,15 @@ MUST_USE int core_export_fernet(void *ctx, struct ipc_conn *conn, uint64_t id, c
 MUST_USE int core_rotate_fernet(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
 
 /* ---- dispatch_backup.c: the same ---- */
-
-MUST_USE int core_backup(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
-MUST_USE int core_restore(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
+ipc_handler core_backup, core_restore;
 /* What makes a proof of the operator's wrong: told, recorded, logged. 0 or negative. */
 MUST_USE int core_refuse_proof(struct core *c, struct ipc_conn *conn, uint64_t id, int e);
 /* VAULT_BACKED_UP. 0 or negative. */
 MUST_USE int core_backup_send(const struct core_answer *a);
 
-/* ---- dispatch_source.c: the same ---- */
+/* ---- dispatch_source.c and dispatch_revoke.c: the same ---- */
 
-MUST_USE int core_source(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
+ipc_handler core_source, core_revoke_grants;
 
 /* ---- dispatch.c, the tables ---- */
 

@@ -422,6 +422,7 @@ static const struct ipc_row core_admin_rows[] = {
 	{PROTO_VAULT_BACKUP, core_backup},
 	{PROTO_VAULT_RESTORE, core_restore},
 	{PROTO_VAULT_SOURCE, core_source},
+	{PROTO_VAULT_REVOKE_GRANTS, core_revoke_grants},
 	{PROTO_VAULT_ROTATE, core_handle_rotate},
 	{PROTO_VAULT_ROTATION, core_handle_rotation},
 };

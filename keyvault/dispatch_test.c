@@ -129,6 +129,107 @@ static void an_egress_gets_its_key_after_authd_has_it(void **state)
 	peer_leave(w, admin);
 }
 
+static void say_revoke(struct peer *admin, uint64_t what, const char *name)
+{
+	peer_say(admin, PROTO_VAULT_REVOKE_GRANTS, 5,
+		 &(struct proto_vault_revoke_grants){.what = what, .name = span_str(name), .cut = 1});
+}
+
+/* GRANTS_VOID, as it should be. */
+static uint64_t hear_void(struct world *w, struct peer *egress, uint64_t what, const char *name)
+{
+	peer_expect(w, egress, PROTO_GRANTS_VOID);
+	assert_int_equal(egress->msg.grants_void.what, what);
+	assert_true(span_eq_str(egress->msg.grants_void.name, name));
+	assert_int_equal(egress->msg.grants_void.cut, 1);
+	return egress->msg.grants_void.below;
+}
+
+static void hear_revoked(struct world *w, struct peer *admin, uint64_t lanes, uint64_t lost, uint64_t ended)
+{
+	peer_expect(w, admin, PROTO_VAULT_GRANTS_REVOKED);
+	assert_int_equal(admin->id, 5);
+	assert_int_equal(admin->msg.vault_grants_revoked.lanes, lanes);
+	assert_int_equal(admin->msg.vault_grants_revoked.lost, lost);
+	assert_int_equal(admin->msg.vault_grants_revoked.ended, ended);
+}
+
+static void what_was_permitted_is_revoked(void **state)
+{
+	struct world *w = *state;
+	struct peer *admin = peer_meet(w, ADMIN), *authd = peer_meet(w, AUTHD), *egress = peer_meet(w, EGRESS0);
+	const struct proto_grants_voided voided = {.ended = 3};
+
+	admin_init(w, admin);
+	peer_expect(w, authd, PROTO_SEALED);
+	authd_take_key(w, authd);
+	peer_expect(w, authd, PROTO_PEPPER);
+	peer_expect(w, egress, PROTO_SEALED);
+	peer_expect(w, egress, PROTO_EDGE_KEY);
+	uint64_t epoch = egress->msg.edge_key.epoch, series = egress->msg.edge_key.series;
+	assert_int_equal(egress->msg.edge_key.revoked, 0);
+
+	say_revoke(admin, 1, "acme"); /* a tenant's: the same key, another series */
+	authd_take_key(w, authd);
+	assert_int_equal(authd->msg.edge_key.epoch, epoch);
+	assert_true(authd->msg.edge_key.series > series);
+	assert_int_equal(authd->msg.edge_key.revoked, authd->msg.edge_key.series);
+	series = authd->msg.edge_key.series;
+	assert_int_equal(hear_void(w, egress, 1, "acme"), series);
+	peer_expect_silence(w, admin); /* before every egress has said so */
+	peer_say(egress, PROTO_GRANTS_VOIDED, egress->id, &voided);
+	hear_revoked(w, admin, 1, 0, 3);
+	assert_int_equal(w->log.count[EVENT_VAULT_REVOKE_GRANTS], 1);
+
+	say_revoke(admin, 0, ""); /* all: new keys besides */
+	authd_take_key(w, authd);
+	assert_true(authd->msg.edge_key.epoch > epoch);
+	assert_true(authd->msg.edge_key.revoked > series);
+	assert_int_equal(hear_void(w, egress, 0, ""), authd->msg.edge_key.revoked);
+	peer_say(egress, PROTO_GRANTS_VOIDED, egress->id, &voided);
+	peer_expect(w, egress, PROTO_EDGE_KEY);
+	assert_int_equal(egress->msg.edge_key.epoch, authd->msg.edge_key.epoch);
+	hear_revoked(w, admin, 1, 0, 3);
+
+	say_revoke(admin, 3, "openai"); /* an egress that goes has nothing to refuse any more */
+	(void)hear_void(w, egress, 3, "openai");
+	peer_leave(w, egress);
+	hear_revoked(w, admin, 0, 1, 0);
+	say_revoke(admin, 2, "key_1"); /* there is none */
+	hear_revoked(w, admin, 0, 0, 0);
+	peer_leave(w, authd);
+	peer_leave(w, admin);
+}
+
+static void nothing_is_revoked_without_its_record(void **state)
+{
+	struct world *w = *state;
+	struct peer *admin = peer_meet(w, ADMIN), *egress = peer_meet(w, EGRESS0);
+
+	admin_init(w, admin);
+	peer_expect(w, egress, PROTO_SEALED);
+	w->log.mode = LOG_DOWN;
+	say_revoke(admin, 1, "acme");
+	peer_expect_refused(w, admin, "audit_unavailable");
+	w->log.mode = LOG_LATER;
+	say_revoke(admin, 1, "acme");
+	peer_expect_silence(w, egress);
+	w->log.done(w->log.ctx, false);
+	peer_expect_refused(w, admin, "audit_unavailable");
+	peer_expect_silence(w, egress);
+	say_revoke(admin, 1, "acme");
+	peer_expect_silence(w, egress);
+	peer_leave(w, admin); /* does not wait; it was recorded, so it is done */
+	w->log.done(w->log.ctx, true);
+	(void)hear_void(w, egress, 1, "acme");
+	peer_say(egress, PROTO_GRANTS_VOIDED, egress->id, &(struct proto_grants_voided){0});
+	admin = peer_meet(w, ADMIN);
+	say_revoke(admin, 0, "acme"); /* all of whom? */
+	assert_false(peer_hear(w, admin));
+	peer_leave(w, admin);
+	peer_leave(w, egress);
+}
+
 static void a_key_goes_from_the_operator_to_the_egress(void **state)
 {
 	struct world *w = *state;
@@ -354,6 +455,8 @@ int main(void)
 		TEST(peers_follow_the_vault),
 		TEST(a_restarted_egress_gets_a_new_epoch_and_a_restarted_authd_all_of_them),
 		TEST(an_egress_gets_its_key_after_authd_has_it),
+		TEST(what_was_permitted_is_revoked),
+		TEST(nothing_is_revoked_without_its_record),
 		TEST(a_key_goes_from_the_operator_to_the_egress),
 		TEST(a_forged_blob_is_recorded),
 		TEST(what_would_not_open_is_not_stored),

@@ -21,7 +21,7 @@ struct lane {
 
 struct lanes {
 	struct secret_arena *arena;
-	uint64_t last_epoch, series;
+	uint64_t last_epoch, series, revoked; /* revoked: a series; what authd made before it is void */
 	struct lane lane[LANES_MAX];
 };
 

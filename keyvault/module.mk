@@ -2,7 +2,7 @@
 SRC_keyvault := $(addprefix keyvault/,keyring.c keys.c keys_table.c keys_tenant.c root.c seal.c store.c marks.c witness.c signer.c \
 	lanes.c files.c files_next.c fernet.c vault.c vault_credentials.c vault_fernet.c vault_renew.c tokens.c rotate.c tell.c retire.c \
 	rotation.c dispatch.c dispatch_fernet.c dispatch_tokens.c)
-SRC_keyvault += keyvault/bech32.c keyvault/shamir.c keyvault/share.c keyvault/age.c keyvault/age_armor.c keyvault/dispatch_backup.c keyvault/dispatch_source.c
+SRC_keyvault += keyvault/bech32.c keyvault/shamir.c keyvault/share.c keyvault/age.c keyvault/age_armor.c keyvault/dispatch_backup.c keyvault/dispatch_source.c keyvault/dispatch_revoke.c
 $(eval $(call library,keyvault,$(SRC_keyvault)))
 $(eval $(call program,keyvault,keyvault/main.c,keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/seal,vectors keyvault common proto,libsodium msgpack jansson))
@@ -42,7 +42,7 @@ $(eval $(call fuzz,age,keyvault common,libsodium))
 $(eval $(call fuzz,sealed_credential,keyvault common proto,libsodium msgpack))
 # Egress and dialer: their own programs, libraries and packages; the core shares nothing with them but common/ and proto/.
 EGRESS_SRC := $(addprefix keyvault/egress/,chars.c text.c digest.c sigv4.c jwt.c token_answer.c auth.c auth_header.c auth_basic.c auth_sigv4.c \
-	auth_google.c auth_oauth.c scrub.c scrub_forms.c replay.c head.c reply.c permit.c request.c spare.c tls.c pool.c credential.c token.c token_call.c \
+	auth_google.c auth_oauth.c scrub.c scrub_forms.c replay.c voids.c refusals.c revoke.c head.c reply.c permit.c request.c spare.c tls.c pool.c credential.c token.c token_call.c \
 	exchange.c send.c relay.c record.c serve.c)
 $(eval $(call library,egress,$(EGRESS_SRC)))
 $(eval $(call program,keyvault-egress,keyvault/egress/main.c,egress common proto,libuv libsodium nettle msgpack openssl llhttp))
@@ -57,6 +57,8 @@ $(eval $(call library,way_world,tests/support/way_world.c))
 $(eval $(call unit,keyvault/egress/token,way_world egress common proto,libuv libsodium nettle msgpack openssl llhttp))
 $(eval $(call unit,keyvault/egress/scrub,egress common,full))
 $(eval $(call unit,keyvault/egress/replay,egress common))
+$(eval $(call unit,keyvault/egress/voids,egress common proto,libsodium nettle msgpack))
+$(eval $(call unit,keyvault/egress/refusals,egress common proto,msgpack))
 $(eval $(call unit,keyvault/egress/head,egress common proto,msgpack openssl))
 $(eval $(call unit,keyvault/egress/permit,egress common proto,libsodium nettle msgpack))
 $(eval $(call unit,keyvault/egress/reply,egress common proto,llhttp))

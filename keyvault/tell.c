@@ -141,8 +141,20 @@ static int core_say_edge_key(struct core *c, struct ipc_conn *conn, unsigned wor
 			  &(struct proto_edge_key){.lane = worker,
 						   .epoch = lane->epoch,
 						   .series = c->vault.lanes.series,
+						   .revoked = c->vault.lanes.revoked,
 						   .key = span_of(lane->key.p, lane->key.len)});
 	secret_close(c->arena);
+	return r;
+}
+
+/* authd: of every lane that has one. */
+static int core_say_edge_keys(struct core *c, struct ipc_conn *conn, unsigned worker)
+{
+	int r = 0;
+
+	(void)worker;
+	for (unsigned i = 0; !r && i < LANES_MAX; i++)
+		r = core_say_edge_key(c, conn, i);
 	return r;
 }
 
@@ -151,11 +163,8 @@ static int core_say_edge_keys_and_pepper(struct core *c, struct ipc_conn *conn, 
 {
 	const struct secret *pepper = keyring_purpose(&c->vault.keyring, PURPOSE_PEPPER);
 	const struct secret *fields = keyring_purpose(&c->vault.keyring, PURPOSE_AUDIT_FIELDS);
-	int r = 0;
+	int r = core_say_edge_keys(c, conn, worker);
 
-	(void)worker;
-	for (unsigned i = 0; !r && i < LANES_MAX; i++)
-		r = core_say_edge_key(c, conn, i);
 	if (r)
 		return r;
 	secret_open(c->arena);
@@ -185,6 +194,19 @@ void core_edge_key_known(struct core *c, unsigned worker, uint64_t epoch)
 	lane->known = true;
 	if (core_say_edge_key(c, lane->peer, worker))
 		ipc_drop(lane->peer, "could not be told its key");
+}
+
+uint64_t core_next_series(struct core *c, bool new_keys)
+{
+	struct lanes *l = &c->vault.lanes;
+
+	lanes_next_series(l, core_unix_ms());
+	l->revoked = l->series;
+	if (new_keys && vault_is_open(&c->vault))
+		(void)core_tell(c, c->egress, core_mint, 0);
+	if (core_tell(c, c->authd, core_say_edge_keys, 0))
+		log_event(&c->daemon.log, LOG_VAULT_REFUSED, LOG_STR("why", "authd could not be told the keys"));
+	return l->series;
 }
 
 static void core_update_ready(struct core *c)

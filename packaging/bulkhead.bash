@@ -4,7 +4,7 @@ _bulkhead()
 	local cur=${COMP_WORDS[COMP_CWORD]} words=""
 	case "${COMP_WORDS[*]:1:COMP_CWORD-1}" in
 	"") words="up run status vault key audit receipt config version help --json --version -c" ;;
-	vault) words="init unseal seal backup restore status add sync list rm rotate import-fernet export-fernet rotate-fernet " ;;
+	vault) words="init unseal seal backup restore status add sync list rm rotate grants revoke-grants import-fernet export-fernet rotate-fernet " ;;
 	key) words="create list revoke " ;;
 	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror reveal retention erase " ;;
 	receipt) words="get verify " ;;
@@ -23,6 +23,8 @@ _bulkhead()
 	"vault list"*) words="--json" ;;
 	"vault rm"*) words="--json --tenant" ;;
 	"vault rotate"*) words="--json --what --tenant --rate --no-wait --passphrase-file --key-file --new-key-file" ;;
+	"vault grants"*) words="--json --lines" ;;
+	"vault revoke-grants"*) words="--json --all --tenant --key --credential --cut" ;;
 	"vault import-fernet"*) words="--json --keys-file --max-age" ;;
 	"vault export-fernet"*) words="--json --keys-file --yes" ;;
 	"vault rotate-fernet"*) words="--json --keys-file" ;;

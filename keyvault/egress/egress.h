@@ -6,7 +6,9 @@
 #include "common/config.h"
 #include "common/daemon.h"
 #include "keyvault/egress/exchange.h"
+#include "keyvault/egress/refusals.h"
 #include "keyvault/egress/replay.h"
+#include "keyvault/egress/voids.h"
 
 #define EGRESS_READ_BYTES      32768 /* decrypted in one turn for one stream */
 #define EGRESS_DATA_BYTES      32768 /* in one DATA frame */
@@ -44,7 +46,7 @@ struct egress {
 	struct config config;
 	struct secret_arena *arena;
 	struct audit_client *audit;
-	struct ipc_edge *router, *keyvault, *dialer;
+	struct ipc_edge *router, *keyvault, *dialer, *admin;
 	struct pool_env pool_env;
 	struct credential_cache credentials;
 	struct tls_ctx *trust_system;
@@ -59,6 +61,9 @@ struct egress {
 	bool sealed;            /* so said the core: none will come */
 	uint64_t epoch;         /* of the key, or of the last one that was; 0: there was none */
 	struct replay replay;
+	struct voids voids;
+	uint64_t permitted; /* uses of grants */
+	struct refusals refusals;
 
 	struct list states[N_EXCHANGE_STATES]; /* each in order of deadline */
 	struct list stalled;                   /* wait for the lane's queue */
@@ -85,14 +90,17 @@ void egress_wake(struct egress *eg);
 void egress_note_end(struct egress *eg);
 void egress_metrics(void *ctx, char *to, size_t cap);
 
+/* revoke.c: GRANTS_VOID, and the operator. */
+ipc_handler egress_handle_void;
+extern const struct ipc_edge_spec egress_admin_spec;
+
 /* spare.c: exchanges that begin, in memory that is kept for the next ones. NULL: there is none left. */
 struct exchange *spare_begin(struct egress *eg, struct lane *lane, uint64_t id, const struct proto_open *open);
 void spare_keep(struct egress *eg, struct exchange *x);
 void spare_free(struct egress *eg);
 
 /* record.c: the second witness, and what it needs to know. */
-void egress_note_grant(struct exchange *x, const struct proto_grant *g);
-void egress_note_route(struct exchange *x, const struct proto_grant_route *route);
+void egress_note_grant(struct exchange *x, const struct proto_grant *g, const struct proto_grant_route *route);
 void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32]);
 void egress_record_token(struct egress *eg, const struct credential *c, unsigned status, enum reason why,
 			 uint64_t began_us);
@@ -103,4 +111,5 @@ struct intent;
 MUST_USE bool egress_record_intent(struct egress *eg, struct exchange *x,
 				   void (*done)(struct exchange *x, bool durable));
 void egress_forget_intent(struct exchange *x);
+/* Counted, kept and recorded. */
 void egress_record_refusal(struct egress *eg, const struct exchange *x);

@@ -52,7 +52,6 @@ static enum exchange_state exchange_fail(struct exchange *x, enum reason why)
 static enum exchange_state exchange_refuse(struct exchange *x, enum reason why)
 {
 	x->why = why;
-	x->eg->count.refused++;
 	egress_record_refusal(x->eg, x);
 	return EXCHANGE_OVER;
 }
@@ -83,16 +82,17 @@ static enum exchange_state exchange_grant(struct exchange *x, const struct excha
 				 .epoch = eg->epoch,
 				 .lane = eg->daemon.worker,
 				 .now_ms = ipc_now_ms(eg->daemon.ipc),
-				 .replay = &eg->replay};
+				 .replay = &eg->replay,
+				 .voids = &eg->voids};
 	secret_open(eg->arena);
 	enum reason why = permit_open(&env, &open, &x->authentic, &grant, &route);
 	secret_close(eg->arena);
 	if (exchange_waits_for_key(x, &env, why))
 		return request_keep(q) ? exchange_fail(x, REASON_OVERLOADED) : EXCHANGE_GRANT;
 	if (x->authentic)
-		egress_note_grant(x, &grant);
+		egress_note_grant(x, &grant, &route);
 	if (why == REASON_NONE) {
-		egress_note_route(x, &route);
+		eg->permitted++;
 		x->spare = permit_has_spare(&grant, q->route);
 		q->grant = SPAN_NULL;
 		return EXCHANGE_CREDENTIAL;

@@ -34,6 +34,7 @@ static bool permit_route(const struct proto_grant *g, uint64_t index, struct pro
 	for (uint64_t i = 0; proto_grant_route_next(&routes, ret_route); i++)
 		if (i == index)
 			return true;
+	*ret_route = (struct proto_grant_route){0};
 	return false;
 }
 
@@ -68,14 +69,16 @@ enum reason permit_open(const struct permit_env *env, const struct proto_open *o
 		return claim && claim != env->epoch ? REASON_GRANT_STALE : REASON_GRANT_FORGED;
 	}
 	*ret_authentic = true;
+	bool routed = permit_route(ret_grant, open->route, ret_route);
 	if (ret_grant->epoch != env->epoch)
 		return REASON_GRANT_STALE;
 	if (ret_grant->expires_ms <= env->now_ms || ret_grant->expires_ms - env->now_ms > PERMIT_LIFETIME_MS_MAX)
 		return REASON_GRANT_EXPIRED;
-	if (ret_grant->lane != env->lane || open->body_bytes > ret_grant->body_bytes_max ||
-	    !permit_route(ret_grant, open->route, ret_route) || open->method != ret_route->method ||
-	    !span_eq(open->path, ret_route->path))
+	if (ret_grant->lane != env->lane || open->body_bytes > ret_grant->body_bytes_max || !routed ||
+	    open->method != ret_route->method || !span_eq(open->path, ret_route->path))
 		return REASON_GRANT_EXCEEDED;
+	if (voids_match(env->voids, ret_grant, ret_route, env->now_ms))
+		return REASON_GRANT_REVOKED;
 	return permit_use(env, ret_grant, open);
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "keyvault/egress/replay.h"
+#include "keyvault/egress/voids.h"
 #include "proto/proto.h"
 #include "proto/reasons.h"
 
@@ -23,11 +24,13 @@ struct permit_env {
 	unsigned lane;
 	uint64_t now_ms;
 	struct replay *replay;
+	struct voids *voids;
 };
 
 /*
- * REASON_NONE: permitted, and this use is used up; *ret_grant and *ret_route view open->grant. Otherwise why not;
- * *ret_grant is then set when *ret_authentic is true, for the record of the refusal.
+ * REASON_NONE: permitted, and this use is used up; *ret_grant and *ret_route view open->grant. Otherwise why not; they
+ * are then set when *ret_authentic is true, for the record of the refusal. A route that the grant does not have is all
+ * zeroes.
  */
 enum reason permit_open(const struct permit_env *env, const struct proto_open *open, bool *ret_authentic,
 			struct proto_grant *ret_grant, struct proto_grant_route *ret_route);

@@ -16,6 +16,7 @@ static uint8_t schedule[HMAC_SCHEDULE_BYTES]; /* of key */
 
 struct fixture {
 	struct replay replay;
+	struct voids voids;
 	struct permit_env env;
 	struct proto_grant_route routes[2];
 	struct proto_grant grant; /* to be minted */
@@ -33,7 +34,8 @@ static int set_up(void **state)
 	hmac_prepare(span_of(key, sizeof(key)), schedule);
 	f = (struct fixture){0};
 	assert_int_equal(replay_init(&f.replay), 0);
-	f.env = (struct permit_env){.key = schedule, .epoch = 7, .lane = 3, .now_ms = NOW_MS, .replay = &f.replay};
+	f.env = (struct permit_env){
+		.key = schedule, .epoch = 7, .lane = 3, .now_ms = NOW_MS, .replay = &f.replay, .voids = &f.voids};
 	f.routes[0] = f.routes[1] = (struct proto_grant_route){.credential = SPAN_LIT("openai"),
 							       .host = SPAN_LIT("api.openai.com"),
 							       .port = 443,
@@ -109,6 +111,28 @@ static void numbers_are_what_is_remembered(void **state)
 	assert_int_equal(ask(f), REASON_NONE);
 	f->grant.number -= 64;
 	assert_int_equal(ask(f), REASON_GRANT_OUTRUN);
+}
+
+static void withdrawn_ones(void **state)
+{
+	struct fixture *f = *state;
+
+	f->grant.series = 4;
+	f->open.route = 1;
+	voids_add(&f->voids, &(struct proto_grants_void){5, VOIDS_CREDENTIAL, SPAN_LIT("other"), 0}, NOW_MS);
+	assert_int_equal(ask(f), REASON_GRANT_REVOKED);
+	f->open.route = 0; /* with another provider key */
+	assert_int_equal(ask(f), REASON_NONE);
+	f->grant.number += 10;
+	voids_add(&f->voids, &(struct proto_grants_void){5, VOIDS_TENANT, SPAN_LIT("acme"), 0}, NOW_MS);
+	assert_int_equal(ask(f), REASON_GRANT_REVOKED);
+	f->grant.renewed = 1;
+	assert_int_equal(ask(f), REASON_GRANT_REVOKED);
+	f->grant.series = 5;
+	assert_int_equal(ask(f), REASON_NONE);
+	voids_reset(&f->voids);
+	f->grant.series = 4;
+	assert_int_equal(ask(f), REASON_NONE); /* what was refused was not used */
 }
 
 static void no_more_than_granted(void **state)
@@ -278,15 +302,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(each_route_once),
-		T(numbers_are_what_is_remembered),
-		T(early_is_what_names_a_later_epoch),
-		T(no_more_than_granted),
-		T(in_time),
-		T(of_this_epoch),
-		T(every_byte_counts),
-		T(bound_in_every_field),
-		T(sane),
+		T(each_route_once),      T(numbers_are_what_is_remembered),
+		T(withdrawn_ones),       T(early_is_what_names_a_later_epoch),
+		T(no_more_than_granted), T(in_time),
+		T(of_this_epoch),        T(every_byte_counts),
+		T(bound_in_every_field), T(sane),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,15 +13,11 @@ static void record_copy(char *to, size_t cap, struct span s)
 	to[len] = 0;
 }
 
-void egress_note_grant(struct exchange *x, const struct proto_grant *g)
+void egress_note_grant(struct exchange *x, const struct proto_grant *g, const struct proto_grant_route *route)
 {
 	record_copy(x->request_id, sizeof(x->request_id), g->request_id);
 	record_copy(x->tenant, sizeof(x->tenant), g->tenant);
 	record_copy(x->principal, sizeof(x->principal), g->principal);
-}
-
-void egress_note_route(struct exchange *x, const struct proto_grant_route *route)
-{
 	record_copy(x->credential_id, sizeof(x->credential_id), route->credential);
 	record_copy(x->host, sizeof(x->host), route->host);
 	x->port = (uint16_t)route->port;
@@ -142,6 +138,14 @@ void egress_forget_intent(struct exchange *x)
 void egress_record_refusal(struct egress *eg, const struct exchange *x)
 {
 	struct proto_event e = record_of(x, EVENT_EGRESS_REFUSE);
+	struct refusal one = {.unix_ms = ipc_unix_ns(eg->daemon.ipc) / 1000000, .reason = x->why};
 
+	record_copy(one.request_id, sizeof(one.request_id), e.request_id);
+	record_copy(one.tenant, sizeof(one.tenant), e.tenant);
+	record_copy(one.principal, sizeof(one.principal), span_str(x->principal));
+	record_copy(one.credential, sizeof(one.credential), e.credential);
+	record_copy(one.host, sizeof(one.host), e.resource);
+	refusals_add(&eg->refusals, &one);
+	eg->count.refused++;
 	audit_record(eg->audit, &e);
 }

@@ -4,8 +4,10 @@
  *
  *   router i   OPEN, CREDIT, CANCEL            -> REPLY_HEAD, DATA, END, BROKEN
  *   keyvault   EDGE_KEY, SEALED, CREDENTIAL_DROP   <- UNSEAL, TOKEN_*
+ *              GRANTS_VOID                 -> GRANTS_VOIDED
  *   dialer     (answers only)                      <- DIAL
  *   auditd     (common/audit_client)
+ *   operator   GRANTS                      -> GRANTS_REP
  *
  * When the core goes away, what it gave goes too: a drop or a seal could be missed meanwhile. Exchanges that have sent
  * their request finish; new ones wait for the new key.
@@ -147,6 +149,7 @@ static int handle_edge_key(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 	eg->epoch = key->epoch;
 	eg->sealed = false;
 	replay_reset(&eg->replay);
+	voids_reset(&eg->voids);
 	egress_note_ready(eg);
 	exchange_key(eg);
 	return 0;
@@ -307,6 +310,7 @@ static const struct ipc_row keyvault_rows[] = {
 	{PROTO_EDGE_KEY, handle_edge_key},
 	{PROTO_SEALED, handle_sealed},
 	{PROTO_CREDENTIAL_DROP, handle_credential_drop},
+	{PROTO_GRANTS_VOID, egress_handle_void},
 };
 
 static const struct ipc_edge_spec lane_spec = {
@@ -351,6 +355,8 @@ int egress_serve(struct egress *eg)
 		r = ipc_connect(eg->daemon.ipc, &dialer_spec, 0, eg, &eg->dialer);
 	if (!r)
 		r = ipc_serve(eg->daemon.ipc, &lane_spec, eg, &eg->router);
+	if (!r)
+		r = ipc_serve(eg->daemon.ipc, &egress_admin_spec, eg, &eg->admin);
 	if (r)
 		return r;
 	eg->pool_env = (struct pool_env){

@@ -15,8 +15,8 @@ import pytest
 
 from gateway import proc_read, wait_for
 from ipc import FIELDS, MESSAGES, Peer, ROLES, body_of, read_record, reason_code, record_of, role_of, uid_of
+from lane import PATH, open_exchange, permit, refused, renew
 
-PATH = "/v1/chat/completions"
 FRAME_BYTES_MAX = 131072
 EDGES = [("authd", "router0"), ("egress0", "router0"), ("classifier0", "router0"), ("auditd", "router0"), ("auditd", "authd"),
          ("auditd", "keyvault"), ("auditd", "egress0"), ("keyvault", "authd"), ("keyvault", "egress0"), ("keyvault", "auditd"),
@@ -28,43 +28,6 @@ def router(gateway):
     """A captured router0: its edges to authd and to its egress."""
     with Peer(gateway, "authd", "router0") as authd, Peer(gateway, "egress0", "router0") as egress:
         yield authd, egress
-
-
-class Ids:
-    last = 1000
-
-    @classmethod
-    def next(cls):
-        cls.last += 1
-        return cls.last
-
-
-def permit(gateway, authd, model="gpt-x", body_bytes=1000, request_id=None):
-    ident = Ids.next()
-    request_id = request_id or f"captured-{ident}"
-    authd.send("AUTHORIZE", ident, credential=gateway.key.encode(), address="127.0.0.1", endpoint=0, model=model,
-               request_id=request_id, body_bytes=body_bytes)
-    name, fields = authd.expect("PERMIT", "DENY", ident=ident)
-    assert name == "PERMIT", fields
-    return fields
-
-
-def open_exchange(gateway, egress, grant, **other):
-    """The egress's answer to OPEN: (message, fields, stream)."""
-    body = gateway.chat_body("gpt-x").encode()
-    fields = {"grant": grant, "route": 0, "method": 1, "path": PATH, "body_bytes": len(body), "body": body,
-              "headers": [{"name": "content-type", "value": "application/json"}], **other}
-    ident = Ids.next()
-    egress.send("OPEN", ident, **fields)
-    name, answer = egress.expect("REPLY_HEAD", "BROKEN", ident=ident)
-    return name, answer, ident
-
-
-def refused(answer):
-    name, fields, _ = answer
-    assert name == "BROKEN", "the egress took it"
-    assert fields["sent"] == 0
-    return reason_code(fields["reason"])
 
 
 def test_the_honest_way_works(gateway, router, provider):
@@ -90,32 +53,25 @@ def test_replay(gateway, router, provider):
 def test_renewal(gateway, provider):
     """An egress has started anew. What authd permitted before is good once more: however often it is renewed, once."""
     with Peer(gateway, "authd", "router1") as authd, Peer(gateway, "authd", "router0") as stranger:
-
-        def renew(grant, by=authd):
-            ident = Ids.next()
-            by.send("RENEW", ident, grant=grant)
-            name, fields = by.expect("RENEWED", "DENY", ident=ident)
-            return fields["grant"] if name == "RENEWED" else reason_code(fields["reason"])
-
         with Peer(gateway, "egress1", "router1") as egress:
             unused, used = permit(gateway, authd)["grant"], permit(gateway, authd)["grant"]
             assert open_exchange(gateway, egress, used)[0] == "REPLY_HEAD"
-            assert renew(unused) == "grant_stale", "nothing has changed"
+            assert renew(authd, unused) == "grant_stale", "nothing has changed"
         victim = next(pid for pid in gateway.pids("egress") if proc_read(pid, "cmdline").split(b"\0")[-2] == b"1")
         os.kill(victim, signal.SIGKILL)
         wait_for("it to be back", lambda: len(gateway.pids("egress")) == 2 and victim not in gateway.pids("egress"))
-        wait_for("its key", lambda: renew(unused) != "grant_stale")
+        wait_for("its key", lambda: renew(authd, unused) != "grant_stale")
         provider.reset()
         with Peer(gateway, "egress1", "router1") as egress:
             assert refused(open_exchange(gateway, egress, unused)) == "grant_stale"
-            assert renew(unused, by=stranger) == "grant_stale"
+            assert renew(stranger, unused) == "grant_stale"
             for at in range(len(unused)):
-                assert renew(unused[:at] + bytes([unused[at] ^ 0x01]) + unused[at + 1:]) == "grant_stale", at
+                assert renew(authd, unused[:at] + bytes([unused[at] ^ 0x01]) + unused[at + 1:]) == "grant_stale", at
             for grant in (unused, used):  # that one had been used, only the egress that died knew: THREATS.md
-                first, second = renew(grant), renew(grant)
+                first, second = renew(authd, grant), renew(authd, grant)
                 assert open_exchange(gateway, egress, first)[0] == "REPLY_HEAD"
                 assert refused(open_exchange(gateway, egress, second)) == "grant_used"
-                assert renew(first) == "grant_stale"
+                assert renew(authd, first) == "grant_stale"
         assert len(provider.journal()) == 2
 
 
