@@ -11,6 +11,8 @@
 
 #include "common/err.h"
 
+#define SECTOR_BYTES 512
+
 struct strays {
 	int dir;
 	uint64_t size;
@@ -77,6 +79,21 @@ static size_t strays_prefix(const struct stray *s, struct span full)
 	return full.len - rest.len;
 }
 
+/* The beginning of `good`, but for sectors that never reached the disk before the power failed. */
+static bool strays_begins(struct span good, struct span found)
+{
+	static const uint8_t zeros[SECTOR_BYTES];
+
+	for (size_t at = 0; at < found.len; at += SECTOR_BYTES) {
+		size_t len = MIN(found.len - at, SECTOR_BYTES);
+		struct span sector = span_of(found.p + at, len);
+
+		if (!span_eq(sector, span_of(good.p + at, len)) && !span_eq(sector, span_of(zeros, len)))
+			return false;
+	}
+	return true;
+}
+
 /* Against the full tile, or the one of the signed size; both have been found good. */
 static int strays_compare(const struct strays *v, const struct stray *s, unsigned width)
 {
@@ -91,7 +108,7 @@ static int strays_compare(const struct strays *v, const struct stray *s, unsigne
 	r = tile_slurp(v->dir, v->path, BUNDLE_BYTES_MAX, &found, &found_len);
 	size_t len = strays_prefix(s, span_of(good, good_len));
 	if (r == 0 && (len == 0 || found_len > MIN(len, good_len) ||
-		       !span_eq(span_of(good, found_len), span_of(found, found_len))))
+		       !strays_begins(span_of(good, good_len), span_of(found, found_len))))
 		r = STRAYS_E_FOUND;
 	free(good);
 	free(found);

@@ -2,9 +2,9 @@
 /*
  * What else lies in tile/, once every tile of the signed tree has been found good: partial tiles and bundles of earlier
  * checkpoints, which must be the beginnings of those that are full by now. Whatever else is there is not of this log.
- * One that is shorter than its name says is what a full disk or a crash left of a checkpoint that never came to be; no
- * checkpoint that anybody has needs it. Tiles beyond the signed size are nobody's word yet and are let be, as is what
- * lost its full tile to retention.
+ * One that is shorter than its name says, or has sectors of zeros, is what a full disk or a power failure left of a
+ * checkpoint that never came to be; no checkpoint that anybody has needs it. Tiles beyond the signed size are nobody's
+ * word yet and are let be, as is what lost its full tile to retention.
  */
 #pragma once
 
