@@ -127,7 +127,7 @@ def tour():
 
 def main():
     os.chdir(ROOT)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # so that pause() ends when the gateway does
     try:
