@@ -5,7 +5,7 @@ import os
 import pytest
 
 import postgres
-from gateway import wait_for
+from gateway import scratch, wait_for
 from postgres import Postgres, SqlError
 
 pytestmark = pytest.mark.skipif(postgres.MISSING, reason="needs Debian's postgresql")
@@ -16,11 +16,8 @@ def apply_schema(gateway, db):
 
 
 @pytest.fixture(scope="module")
-def db(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mirror")
-    for path in (folder, folder.parent, folder.parent.parent):
-        path.chmod(0o755)
-    with Postgres(str(folder)) as running:
+def db():
+    with scratch() as folder, Postgres(folder) as running:
         yield running
 
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 import postgres
-from gateway import is_alive, wait_for
+from gateway import is_alive, scratch, wait_for
 from load import Load
 from postgres import Postgres
 
@@ -15,11 +15,8 @@ pytestmark = pytest.mark.skipif(postgres.MISSING, reason="needs Debian's postgre
 
 
 @pytest.fixture(scope="module")
-def db(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mirror-down")
-    for path in (folder, folder.parent, folder.parent.parent):
-        path.chmod(0o755)
-    with Postgres(str(folder)) as running:
+def db():
+    with scratch() as folder, Postgres(folder) as running:
         yield running
 
 

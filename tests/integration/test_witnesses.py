@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """L-03: witnesses elsewhere cosign the log's checkpoints, by C2SP's protocol; what they cosigned is what a policy asks for."""
 import os
+import pathlib
 import shutil
 import threading
 
@@ -8,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from certs import make_ca, make_server
-from gateway import wait_for
+from gateway import scratch, wait_for
 from witness import Refusal, Witness
 
 INTERVAL_MS = 200
@@ -20,20 +21,18 @@ def checkpoint(gateway):
 
 
 @pytest.fixture(scope="module")
-def gateway(new_gateway, tmp_path_factory):
+def gateway(new_gateway):
     """The policy names witnesses that are not there yet: their keys need the log's, which needs the gateway."""
-    folder = tmp_path_factory.mktemp("witnesses")
-    for path in (folder, folder.parent, folder.parent.parent):
-        path.chmod(0o755)
-    ca = make_ca(str(folder), "ca")
-    cert = make_server(str(folder), "witness", "localhost", ca)
-    policy = folder / "policy"
-    policy.write_text("quorum none\n")
-    made = new_gateway(workers=1, settings={"shipper": {"witnesses": str(policy), "witness_ms": INTERVAL_MS, "witness_ca_file": ca[0]}})
-    made.policy, made.cert = policy, cert
-    with open(os.path.join(made.state, "auditd", "vkey"), encoding="utf-8") as f:
-        made.vkey = f.read().strip()
-    return made
+    with scratch() as folder:
+        ca = make_ca(folder, "ca")
+        cert = make_server(folder, "witness", "localhost", ca)
+        policy = pathlib.Path(folder, "policy")
+        policy.write_text("quorum none\n")
+        made = new_gateway(workers=1, settings={"shipper": {"witnesses": str(policy), "witness_ms": INTERVAL_MS, "witness_ca_file": ca[0]}})
+        made.policy, made.cert = policy, cert
+        with open(os.path.join(made.state, "auditd", "vkey"), encoding="utf-8") as f:
+            made.vkey = f.read().strip()
+        yield made
 
 
 @pytest.fixture
