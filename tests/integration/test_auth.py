@@ -394,6 +394,34 @@ def test_a_replaced_credential_takes_another_token(auth):
 
 # ---- what must not be seen ----
 
+@pytest.mark.seconds(400)
+@pytest.mark.skipif(os.geteuid() != 0 or INSTRUMENTED, reason="reads the memory of other users' processes")
+def test_tokens_are_only_in_the_arenas(auth):
+    """Before the tests below: what a provider tells its clients of tokens that are no longer in use is in its answers."""
+    auth.say(rotate=True, life=6)
+    names = ("basic", "sigv4", "google", "refresh", "client")
+    for name in names:
+        auth.add(name)
+    for _ in range(5):
+        assert [auth.chat(name).status for name in names] == [200] * len(names)
+    with open(os.path.join(auth.folder, "robot.json"), encoding="ascii") as f:
+        pem = json.load(f)["private_key"].split("\n")
+    secrets = [AWS["secret"], AWS["token"], BASIC.split(":")[1], CLIENT["client_secret"], CLIENT["refresh_token"],
+               auth.knows()["refresh_token"], pem[5], *auth.provider.control("GET", "/journal")["live"][-6:]]
+    gateway = auth.gateway
+    processes = {**gateway.pids(), gateway.process.pid: "launcher"}
+    report = memscan.scan(processes, *(secret.encode() for secret in secrets))
+    found = [f"{processes[pid]}: {form} in {where}" for pid, where, form in report.found]
+    assert not found, "\n".join(found)
+    for name in os.listdir(gateway.state):
+        for folder, _, files in os.walk(os.path.join(gateway.state, name)):
+            for file in files:
+                with open(os.path.join(folder, file), "rb") as f:
+                    data = f.read()
+                assert not any(s.encode() in data for s in secrets), file
+    assert not any(s in gateway.log() for s in secrets)
+
+
 def test_an_echoed_token_is_removed(auth):
     auth.add("client")
     reply = auth.gateway.chat("client:test:unauthorized")
@@ -420,30 +448,3 @@ def test_every_secret_of_a_scheme_is_removed(auth, name, secrets, status):
     assert secrets and all(s and s not in told and json.dumps(s)[1:-1] not in told for s in secrets), told
     assert len(reply.json()["error"]["said"]) == 5, "in its place are as many bytes of another kind"
     wait_for("the record", lambda: auth.gateway.audit(event="egress.scrub", credential=name if name != "local" else "local"))
-
-
-@pytest.mark.seconds(400)
-@pytest.mark.skipif(os.geteuid() != 0 or INSTRUMENTED, reason="reads the memory of other users' processes")
-def test_tokens_are_only_in_the_arenas(auth):
-    auth.say(rotate=True, life=6)
-    names = ("basic", "sigv4", "google", "refresh", "client")
-    for name in names:
-        auth.add(name)
-    for _ in range(5):
-        assert [auth.chat(name).status for name in names] == [200] * len(names)
-    with open(os.path.join(auth.folder, "robot.json"), encoding="ascii") as f:
-        pem = json.load(f)["private_key"].split("\n")
-    secrets = [AWS["secret"], AWS["token"], BASIC.split(":")[1], CLIENT["client_secret"], CLIENT["refresh_token"],
-               auth.knows()["refresh_token"], pem[5], *auth.provider.control("GET", "/journal")["live"][-6:]]
-    gateway = auth.gateway
-    processes = {**gateway.pids(), gateway.process.pid: "launcher"}
-    report = memscan.scan(processes, *(secret.encode() for secret in secrets))
-    found = [f"{processes[pid]}: {form} in {where}" for pid, where, form in report.found]
-    assert not found, "\n".join(found)
-    for name in os.listdir(gateway.state):
-        for folder, _, files in os.walk(os.path.join(gateway.state, name)):
-            for file in files:
-                with open(os.path.join(folder, file), "rb") as f:
-                    data = f.read()
-                assert not any(s.encode() in data for s in secrets), file
-    assert not any(s in gateway.log() for s in secrets)

@@ -157,6 +157,7 @@ def test_python_reads_what_is_exported(open_gateway, keys):
 
 def test_export_is_confirmed(open_gateway, keys):
     """Without a terminal nobody can be asked; what was not released is not recorded as such."""
+    open_gateway.cli("vault", "rm", "closed", check=False)
     before = len(open_gateway.audit(event="vault.export_credential"))
     done = open_gateway.cli("vault", "export-fernet", "local", "--keys-file", keys, check=False)
     assert done.returncode == 1 and done.stdout == b"" and b"--yes" in done.stderr

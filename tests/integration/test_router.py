@@ -78,7 +78,9 @@ def test_an_idle_connection_is_closed(small):
 def test_a_trusted_proxy_speaks_for_its_client(small):
     reply = small.chat("gpt-x", headers={"x-request-id": "from-the-proxy-1", "x-forwarded-for": "6.6.6.6, 203.0.113.7, 127.0.0.9"})
     assert reply.status == 200 and reply.headers["x-request-id"] == reply.headers["request-id"] == "from-the-proxy-1"
-    wait_for("its record", lambda: any(e.get("address") == "203.0.113.7" for e in small.audit(request_id="from-the-proxy-1")))
+    event = wait_for("its record", lambda: next((e for e in small.audit(event="request.complete", request_id="from-the-proxy-1")), None))
+    revealed = small.cli("audit", "reveal", str(event["index"]), "--json").stdout.splitlines()
+    assert json.loads(revealed[0])["address"] == "203.0.113.7"
     for bad in ("x" * 65, "a b", "a_b", ""):
         assert small.chat("gpt-x", headers={"x-request-id": bad}).headers["x-request-id"] != bad
 

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import signal
@@ -262,9 +263,12 @@ def test_header_lies(gateway, router, provider, name, value):
 
 # ---- receipts ----
 
+IDENTS = itertools.count(1000)
+
+
 def receipt(authd, key, wanted):
     """What authd tells a router that shows this key: "", or a reason."""
-    ident = Ids.next()
+    ident = next(IDENTS)
     authd.send("RECEIPT", ident, credential=key.encode(), address="127.0.0.1", request_id=f"captured-{ident}", wanted=wanted)
     name, fields = authd.expect("RECEIPT_REP", "DENY", ident=ident)
     return reason_code(fields["reason"]) if name == "DENY" else ""
