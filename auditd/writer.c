@@ -34,6 +34,7 @@ static void on_reserved(uv_work_t *work, int status)
 		w->reserve_again_ms = uv_now(w->loop) + WRITER_RESERVE_AGAIN_MS;
 		w->spec.on_no_room(w->spec.ctx, w->reserve_result);
 	}
+	w->poked = true; /* who waits for quiet may have waited for this alone */
 	writer_step(w);
 }
 

@@ -29,7 +29,7 @@ struct writer_spec {
 	size_t commit_records;
 	uint64_t commit_ms;
 	void (*on_recorded)(void *ctx, const struct ledger_batch *batch); /* durable; on the loop, as all of these */
-	void (*on_idle)(void *ctx);           /* the ledger may be read until this returns */
+	void (*on_idle)(void *ctx);           /* the ledger may be read until this returns; after every job */
 	void (*on_failed)(void *ctx, int r);  /* does not return */
 	void (*on_no_room)(void *ctx, int r); /* the next segment cannot be made; this one still has room */
 	void *ctx;

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The writer on a real loop and a real log, on a disk that takes its time: fallocate(), with which the next segment
+ * begins, waits at a gate that the test opens.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "auditd/writer.h"
+#include "tests/support/test_log.h"
+
+#define DEADLINE_MS 10000
+
+/* The wrapper has no context to be given. */
+static uv_sem_t gate;
+
+int __real_fallocate(int fd, int mode, off_t at, off_t len);
+int __wrap_fallocate(int fd, int mode, off_t at, off_t len);
+int __wrap_fallocate(int fd, int mode, off_t at, off_t len)
+{
+	uv_sem_wait(&gate);
+	return __real_fallocate(fd, mode, at, len);
+}
+
+struct world {
+	struct fixture *f;
+	uv_loop_t loop;
+	uv_timer_t deadline;
+	struct writer writer;
+	unsigned idle, recorded;
+	bool draining, drained, late;
+};
+
+static void on_recorded(void *ctx, const struct ledger_batch *batch)
+{
+	struct world *w = ctx;
+
+	w->recorded += (unsigned)batch->n;
+	uv_stop(&w->loop);
+}
+
+/* As auditd's own: the only place from which it ends. */
+static void on_idle(void *ctx)
+{
+	struct world *w = ctx;
+
+	w->idle++;
+	w->drained = w->draining && writer_quiet(&w->writer);
+	if (w->drained)
+		uv_stop(&w->loop);
+}
+
+static void on_failed(void *ctx, int r)
+{
+	(void)ctx;
+	fail_msg("the writer failed: %d", r);
+}
+
+static void on_no_room(void *ctx, int r)
+{
+	(void)ctx;
+	(void)r;
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+	struct world *w = timer->data;
+
+	w->late = true;
+	uv_stop(&w->loop);
+}
+
+/* Until a callback ends it, or the deadline. */
+static void run(struct world *w)
+{
+	w->late = false;
+	assert_return_code(uv_timer_start(&w->deadline, on_deadline, DEADLINE_MS, 0), 0);
+	(void)uv_run(&w->loop, UV_RUN_DEFAULT);
+}
+
+static void begin(struct world *w, struct fixture *f)
+{
+	const struct writer_spec spec = {
+		.commit_records = 1,
+		.on_recorded = on_recorded,
+		.on_idle = on_idle,
+		.on_failed = on_failed,
+		.on_no_room = on_no_room,
+		.ctx = w,
+	};
+
+	*w = (struct world){.f = f};
+	assert_return_code(uv_sem_init(&gate, 1), 0); /* the first segment */
+	assert_int_equal(reopen(f), 0);
+	assert_return_code(uv_loop_init(&w->loop), 0);
+	assert_return_code(uv_timer_init(&w->loop, &w->deadline), 0);
+	w->deadline.data = w;
+	assert_int_equal(writer_init(&w->writer, &w->loop, f->l, &spec), 0);
+}
+
+static void end(struct world *w)
+{
+	writer_close(&w->writer);
+	uv_close((uv_handle_t *)&w->deadline, NULL);
+	(void)uv_run(&w->loop, UV_RUN_DEFAULT);
+	assert_return_code(uv_loop_close(&w->loop), 0);
+	writer_deinit(&w->writer);
+	uv_sem_destroy(&gate);
+}
+
+static void say(struct world *w)
+{
+	static const uint8_t boot[16] = {1};
+	const struct proto_leaf leaf = {.version = LEAF_VERSION,
+					.role = ROLE_AUDITD,
+					.boot = span_of(boot, sizeof(boot)),
+					.seq = w->f->seq + 1,
+					.last_seq = w->f->seq + 1,
+					.code = EVENT_DAEMON_STOP,
+					.actor = SPAN_LIT("auditd")};
+
+	w->f->seq++;
+	assert_int_equal(writer_add(&w->writer, &leaf, true), 0);
+}
+
+/* auditd is told to end before its next segment is made, which is a moment after its start on a slow disk. */
+static void test_a_reservation_that_ends_last(void **state)
+{
+	struct world w;
+
+	begin(&w, *state);
+	say(&w);
+	run(&w);
+	assert_int_equal(w.recorded, 1);
+	w.draining = true;
+	writer_hurry(&w.writer);
+	assert_false(w.drained); /* the thread still makes the segment: the process cannot go */
+	uv_sem_post(&gate);
+	run(&w);
+	assert_false(w.late);
+	assert_true(w.drained);
+	end(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_reservation_that_ends_last, setup, teardown),
+	};
+
+	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}
