@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from gateway import ROOT, wait_for
-from ipc import Peer
+from ipc import in_place_of
 
 PASSPHRASE = b"correct horse battery staple\n"
 
@@ -44,7 +44,6 @@ def value(field):
 
 
 
-
 def test_the_table_was_understood():
     assert len(TABLE) > 30 and "request.complete" in ROUTERS and "egress.use" not in ROUTERS
     assert "cost_nano" in TABLE["request.complete"][3] and all(row[3] <= FIELDS for row in TABLE.values())
@@ -52,7 +51,7 @@ def test_the_table_was_understood():
 
 @pytest.mark.parametrize("name", sorted(TABLE))
 def test_a_router_records_what_is_a_routers(gateway, name):
-    with Peer(gateway, "auditd", "router0") as peer:
+    with in_place_of(gateway, "auditd", "router0") as peer:
         peer.expect("RESUME")
         peer.send("EVENT", 0, **event(name, **{f: value(f) for f in TABLE[name][3]}))
         if name in ROUTERS:
@@ -64,7 +63,7 @@ def test_a_router_records_what_is_a_routers(gateway, name):
 @pytest.mark.parametrize("name", ["request.complete", "daemon.start"])
 def test_no_field_that_its_row_has_not(gateway, name):
     for field in sorted(FIELDS - TABLE[name][3]):
-        with Peer(gateway, "auditd", "router0") as peer:
+        with in_place_of(gateway, "auditd", "router0") as peer:
             peer.expect("RESUME")
             peer.send("EVENT", 0, **event(name, **{field: value(field)}))
             assert peer.hung_up(), field

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""L-04: what a producer may say to the log, and what becomes of what it leaves out. Played by a second router0."""
+"""L-04: what a producer may say to the log, and what becomes of what it leaves out. Played in place of router0."""
 import pytest
 
 from gateway import wait_for
-from ipc import Peer
+from ipc import in_place_of
 
 REQUEST_COMPLETE, LOG_START, LOG_GAP = 1, 64, 66
 
@@ -17,7 +17,7 @@ def event(seq, request_id="", code=REQUEST_COMPLETE):
 
 @pytest.fixture
 def peer(gateway):
-    with Peer(gateway, "auditd", "router0") as p:
+    with in_place_of(gateway, "auditd", "router0") as p:
         assert p.expect("RESUME")["last_seq"] == 0
         yield p
 

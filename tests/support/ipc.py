@@ -8,6 +8,7 @@
 import contextlib
 import os
 import re
+import signal
 import socket
 import struct
 
@@ -209,3 +210,21 @@ def metrics(gateway, instance):
         peer.send("METRICS", 1)
         text = peer.expect("METRICS_REP")["text"]
     return {name: int(value) for name, value in (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))}
+
+
+@contextlib.contextmanager
+def in_place_of(gateway, server, client):
+    """A Peer while the real ones of its role stand still: at their next word they would be heard again, and the Peer no more."""
+    real = gateway.pids(role_of(client))
+
+    def tell(number):
+        for pid in real:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    tell(signal.SIGSTOP)
+    try:
+        with Peer(gateway, server, client) as peer:
+            yield peer
+    finally:
+        tell(signal.SIGCONT)
