@@ -2,7 +2,6 @@
 #include "auditd/finder.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,6 +12,7 @@
 
 #include "auditd/tile.h"
 #include "auditd/tree.h"
+#include "common/bytes.h"
 #include "common/err.h"
 #include "common/sha256.h"
 
@@ -47,11 +47,9 @@ void finder_deinit(struct finder *f)
 static uint64_t finder_row(struct span request_id)
 {
 	uint8_t digest[SHA256_BYTES];
-	uint64_t row;
 
 	sha256(&request_id, 1, digest);
-	memcpy(&row, digest, sizeof(row));
-	return be64toh(row) & ~FINDER_PLACES;
+	return get_be64(digest) & ~FINDER_PLACES;
 }
 
 /* The records of a bundle from `first` on, while they are below `end`: *n grows. 0, TILE_E_* or negative. */

@@ -4,17 +4,13 @@
 #include <arpa/inet.h>
 #include <sodium.h>
 
+#include "common/bytes.h"
+
 #define FIELDS_VERSION  1
 #define FIELDS_IP_BYTES 16
 #define FIELDS_AD_BYTES 192
 #define FIELDS_HEAD     5 /* version, day */
 #define FIELDS_NONCE    crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
-
-static void fields_put_u32(uint8_t *to, uint32_t v)
-{
-	for (int i = 0; i < 4; i++)
-		to[i] = (uint8_t)(v >> (24 - 8 * i));
-}
 
 /* What for, day, and both names with their lengths: no two owners have the same. */
 static size_t fields_ad(const char what[4], const struct fields_owner *owner, uint32_t day, uint8_t to[FIELDS_AD_BYTES])
@@ -22,7 +18,7 @@ static size_t fields_ad(const char what[4], const struct fields_owner *owner, ui
 	size_t tenant = MIN(owner->tenant.len, (size_t)64), subject = MIN(owner->subject.len, (size_t)64);
 
 	memcpy(to, what, 4);
-	fields_put_u32(to + 4, day);
+	put_be32(to + 4, day);
 	to[8] = (uint8_t)tenant;
 	if (tenant)
 		memcpy(to + 9, owner->tenant.p, tenant);
@@ -104,7 +100,7 @@ int fields_seal(const uint8_t *seal_key, const struct fields_owner *owner, uint3
 	if (!fields_address(address, ip))
 		return FIELDS_E_FORM;
 	ret[0] = FIELDS_VERSION;
-	fields_put_u32(ret + 1, day);
+	put_be32(ret + 1, day);
 	randombytes_buf(nonce, FIELDS_NONCE);
 	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(nonce + FIELDS_NONCE, NULL, ip, sizeof(ip), ad,
 							 fields_ad("addr", owner, day, ad), NULL, nonce, seal_key);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/note.h"
 
-#include <endian.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base64.h"
+#include "common/bytes.h"
 
 #define NOTE_DASH     "\xe2\x80\x94 " /* em dash, space */
 #define NOTE_ID_BYTES 4
@@ -215,13 +215,11 @@ int note_cosigned_text(struct span text, uint64_t unix_seconds, char *to, size_t
 static int note_check_cosignature(struct span sig, struct span text, const struct note_key *key, uint64_t *ret_seconds)
 {
 	char message[NOTE_BYTES_MAX + NOTE_COSIGNED_HEAD_MAX];
-	uint64_t seconds;
 	size_t len;
 
 	if (sig.len != NOTE_TIME_BYTES + NOTE_SIG_BYTES)
 		return NOTE_E_SIGNATURE;
-	memcpy(&seconds, sig.p, NOTE_TIME_BYTES);
-	seconds = be64toh(seconds);
+	uint64_t seconds = get_be64(sig.p);
 	if (seconds > INT64_MAX || note_cosigned_text(text, seconds, message, sizeof message, &len) ||
 	    !note_signature_valid(span_of(sig.p + NOTE_TIME_BYTES, NOTE_SIG_BYTES), span_of(message, len), key->public))
 		return NOTE_E_SIGNATURE;
@@ -325,10 +323,11 @@ int note_format(struct span text, const struct note_key *key, const uint8_t sig[
 int note_add_cosignature(char *note, size_t cap, size_t *len, const struct note_key *cosigner, uint64_t unix_seconds,
 			 const uint8_t sig[NOTE_SIG_BYTES])
 {
-	uint64_t time = htobe64(unix_seconds);
+	uint8_t time[NOTE_TIME_BYTES];
 	size_t more;
 
-	int r = note_put_line(note + *len, cap - *len, &more, cosigner, span_of(&time, sizeof time), sig);
+	put_be64(time, unix_seconds);
+	int r = note_put_line(note + *len, cap - *len, &more, cosigner, span_of(time, sizeof(time)), sig);
 	if (!r)
 		*len += more;
 	return r;

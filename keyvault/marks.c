@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/bytes.h"
 #include "common/err.h"
 
 #define MARKS_MAGIC     "BHM1"
@@ -36,28 +37,13 @@ void marks_close(struct marks *m)
 
 /* ---- a slot as bytes ---- */
 
-static void marks_put(uint8_t *p, uint64_t n, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i++)
-		p[i] = (uint8_t)(n >> (8 * (bytes - 1 - i)));
-}
-
-static uint64_t marks_take(const uint8_t *p, size_t bytes)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < bytes; i++)
-		n = n << 8 | p[i];
-	return n;
-}
-
 static void marks_mac(const struct marks *m, const uint8_t *slot, size_t place, uint8_t ret_mac[MARKS_MAC_BYTES])
 {
 	const struct secret *key = keyring_purpose(m->keyring, PURPOSE_MARKS);
 	crypto_generichash_state h;
 	uint8_t where[8];
 
-	marks_put(where, place, sizeof(where));
+	put_be64(where, place);
 	secret_open(m->arena);
 	(void)crypto_generichash_init(&h, key->p, key->len, MARKS_MAC_BYTES);
 	(void)crypto_generichash_update(&h, where, sizeof(where));
@@ -77,8 +63,8 @@ static bool marks_parse(const struct marks *m, const uint8_t *slot, size_t place
 	if (!secret_eq(mac, slot + MARKS_AT_MAC, sizeof(mac)))
 		return false;
 	size_t len = slot[MARKS_AT_ID];
-	*ret = (struct mark){.count = marks_take(slot + MARKS_AT_COUNT, 8),
-			     .version_min = (uint32_t)marks_take(slot + MARKS_AT_VERSION, 4),
+	*ret = (struct mark){.count = get_be64(slot + MARKS_AT_COUNT),
+			     .version_min = get_be32(slot + MARKS_AT_VERSION),
 			     .place = place};
 	memcpy(ret->id, slot + MARKS_AT_ID + 1, MIN(len, (size_t)MARKS_ID_BYTES_MAX));
 	return true;
@@ -90,8 +76,8 @@ static bool marks_write(const struct marks *m, const struct mark *mark)
 	size_t len = strlen(mark->id);
 
 	memcpy(slot, MARKS_MAGIC, 4);
-	marks_put(slot + MARKS_AT_COUNT, mark->count, 8);
-	marks_put(slot + MARKS_AT_VERSION, mark->version_min, 4);
+	put_be64(slot + MARKS_AT_COUNT, mark->count);
+	put_be32(slot + MARKS_AT_VERSION, mark->version_min);
 	slot[MARKS_AT_ID] = (uint8_t)len;
 	memcpy(slot + MARKS_AT_ID + 1, mark->id, len);
 	marks_mac(m, slot, mark->place, slot + MARKS_AT_MAC);

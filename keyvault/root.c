@@ -5,6 +5,7 @@
 #include <sodium.h>
 
 #include "common/base64.h"
+#include "common/bytes.h"
 
 #define ROOT_MAGIC       "BHR1"
 #define ROOT_MAGIC_BYTES 4
@@ -130,22 +131,11 @@ int root_generate(struct secret_arena *a, struct secret *ret_root)
 
 /* ---- sealed root ---- */
 
-static uint32_t root_get_u32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static void root_put_u32(uint8_t *p, uint32_t n)
-{
-	for (size_t i = 0; i < 4; i++)
-		p[i] = (uint8_t)(n >> (24 - 8 * i));
-}
-
 int root_check_sealed(struct span sealed)
 {
 	if (sealed.len != ROOT_SEALED_BYTES || !span_eq(span_of(sealed.p, ROOT_MAGIC_BYTES), SPAN_LIT(ROOT_MAGIC)))
 		return ROOT_E_FORM;
-	uint32_t passes = root_get_u32(sealed.p + ROOT_AT_PASSES), memory = root_get_u32(sealed.p + ROOT_AT_MEMORY);
+	uint32_t passes = get_be32(sealed.p + ROOT_AT_PASSES), memory = get_be32(sealed.p + ROOT_AT_MEMORY);
 	bool fits = passes >= crypto_pwhash_argon2id_OPSLIMIT_MIN && passes <= ROOT_PASSES_MAX && memory >= 8 &&
 		    memory <= ROOT_MEMORY_KIB_MAX;
 	return fits ? 0 : ROOT_E_FORM;
@@ -160,8 +150,8 @@ static int root_stretch(struct secret_arena *a, const uint8_t *sealed, struct sp
 		return ROOT_E_FULL;
 	secret_open(a);
 	int r = crypto_pwhash_argon2id(keys.p, keys.len, (const char *)passphrase.p, passphrase.len,
-				       sealed + ROOT_AT_SALT, root_get_u32(sealed + ROOT_AT_PASSES),
-				       (size_t)root_get_u32(sealed + ROOT_AT_MEMORY) << 10,
+				       sealed + ROOT_AT_SALT, get_be32(sealed + ROOT_AT_PASSES),
+				       (size_t)get_be32(sealed + ROOT_AT_MEMORY) << 10,
 				       crypto_pwhash_argon2id_ALG_ARGON2ID13);
 	secret_close(a);
 	if (r) {
@@ -181,8 +171,8 @@ int root_seal(struct secret_arena *a, const struct secret *root, struct span pas
 	if (passphrase.len < ROOT_PASSPHRASE_MIN || passphrase.len > ROOT_PASSPHRASE_MAX)
 		return ROOT_E_SHORT;
 	memcpy(ret_sealed, ROOT_MAGIC, ROOT_MAGIC_BYTES);
-	root_put_u32(ret_sealed + ROOT_AT_PASSES, ROOT_PASSES);
-	root_put_u32(ret_sealed + ROOT_AT_MEMORY, ROOT_MEMORY_KIB);
+	put_be32(ret_sealed + ROOT_AT_PASSES, ROOT_PASSES);
+	put_be32(ret_sealed + ROOT_AT_MEMORY, ROOT_MEMORY_KIB);
 	randombytes_buf(ret_sealed + ROOT_AT_SALT, ROOT_SALT_BYTES);
 	int r = root_stretch(a, ret_sealed, passphrase, &keys);
 	if (r)

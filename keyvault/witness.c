@@ -7,6 +7,7 @@
 #include <sodium.h>
 #include <unistd.h>
 
+#include "common/bytes.h"
 #include "common/err.h"
 
 #define WITNESS_SLOT_EVERY 4096
@@ -22,21 +23,6 @@ enum {
 	WITNESS_SLOT_BYTES = WITNESS_AT_SUM + WITNESS_SUM_BYTES,
 };
 
-static void witness_put_u64(uint8_t *p, uint64_t n)
-{
-	for (size_t i = 0; i < 8; i++)
-		p[i] = (uint8_t)(n >> (56 - 8 * i));
-}
-
-static uint64_t witness_get_u64(const uint8_t *p)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < 8; i++)
-		n = n << 8 | p[i];
-	return n;
-}
-
 static bool witness_parse(const uint8_t slot[WITNESS_SLOT_BYTES], struct witness *ret_witness)
 {
 	uint8_t sum[WITNESS_SUM_BYTES];
@@ -47,8 +33,8 @@ static bool witness_parse(const uint8_t slot[WITNESS_SLOT_BYTES], struct witness
 	    !span_eq(span_of(slot + WITNESS_AT_SUM, sizeof(sum)), span_of(sum, sizeof(sum))) || origin_len == 0 ||
 	    origin_len > WITNESS_ORIGIN_BYTES_MAX)
 		return false;
-	ret_witness->count = witness_get_u64(slot + WITNESS_AT_COUNT);
-	ret_witness->size = witness_get_u64(slot + WITNESS_AT_SIZE);
+	ret_witness->count = get_be64(slot + WITNESS_AT_COUNT);
+	ret_witness->size = get_be64(slot + WITNESS_AT_SIZE);
 	memcpy(ret_witness->root, slot + WITNESS_AT_ROOT, WITNESS_ROOT_BYTES);
 	memcpy(ret_witness->origin, slot + WITNESS_AT_ORIGIN + 1, WITNESS_ORIGIN_BYTES_MAX);
 	return true;
@@ -84,8 +70,8 @@ int witness_save(struct witness *w, struct span origin, uint64_t size, const uin
 	memcpy(next.root, root, sizeof(next.root));
 	memcpy(next.origin, origin.p, origin.len);
 	memcpy(slot, WITNESS_MAGIC, 4);
-	witness_put_u64(slot + WITNESS_AT_COUNT, next.count);
-	witness_put_u64(slot + WITNESS_AT_SIZE, size);
+	put_be64(slot + WITNESS_AT_COUNT, next.count);
+	put_be64(slot + WITNESS_AT_SIZE, size);
 	memcpy(slot + WITNESS_AT_ROOT, root, WITNESS_ROOT_BYTES);
 	slot[WITNESS_AT_ORIGIN] = (uint8_t)origin.len;
 	memcpy(slot + WITNESS_AT_ORIGIN + 1, origin.p, origin.len);

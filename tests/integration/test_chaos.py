@@ -12,12 +12,12 @@ import json
 import os
 import random
 import signal
-import threading
 import time
 
 import pytest
 
 from gateway import SLOWER, wait_for
+from load import Crowd
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "200"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
@@ -34,24 +34,12 @@ def fingerprint(key):
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
-class Clients:
+class Clients(Crowd):
     """Threads that send requests, each with a word of its own in it, and compare what comes back."""
 
     def __init__(self, gateway, keys, name):
-        self.gateway, self.keys, self.name = gateway, keys, name
-        self.outcomes, self.wrong, self.sent = collections.Counter(), [], {}
-        self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(CLIENTS)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
+        super().__init__(CLIENTS)
+        self.gateway, self.keys, self.name, self.sent = gateway, keys, name, {}
 
     def run(self, number):
         rng = random.Random(f"{SEED} {self.name} {number}")
@@ -120,30 +108,21 @@ class Clients:
             stream.close()
 
 
-class Operator:
+class Operator(Crowd):
     """Rotates and replaces keys all the time. What the vault cannot do at the moment may be refused, and is done again."""
 
     def __init__(self, gateway):
-        self.gateway, self.done = gateway, collections.Counter()
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self.run)
+        super().__init__(1)
+        self.gateway = gateway
 
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        self.thread.join()
-
-    def run(self):
+    def run(self, _):
         rng = random.Random(f"{SEED} operator")
         while not self.stopping.is_set():
             tenant = rng.choice(list(TENANTS))
             args, stdin = rng.choice([(("rotate", "--what", what, "--no-wait"), "") for what in ("root", "tenant", "credential")] +
                                      [(("add", "local", "--tenant", tenant), TENANTS[tenant])] * 3)
             done = self.gateway.cli("vault", *args, stdin=stdin.encode(), check=False)
-            self.done[args[0], done.returncode] += 1
+            self.outcomes[args[0], done.returncode] += 1
             self.stopping.wait(0.02)
 
 
@@ -223,7 +202,7 @@ def test_the_vault_holds(world, meanwhile):
             killed = kill_some(gateway, clients, KILLS // 2, rng)
         seen = clients.good()
         wait_for("service after the last", lambda: clients.good() > seen + 20, SERVICE_SECONDS)
-    print(f"killed {dict(killed)}; clients got {dict(clients.outcomes)}; operator {dict(operator.done)}")
+    print(f"killed {dict(killed)}; clients got {dict(clients.outcomes)}; operator {dict(operator.outcomes)}")
     assert not clients.wrong, clients.wrong[:20]
     wait_for("every credential to serve", lambda: all_are_served(gateway, keys), SERVICE_SECONDS)
     once_at_most(gateway, clients)

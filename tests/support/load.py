@@ -7,14 +7,17 @@ import threading
 import time
 
 
-class Load:
-    """with Load(gateway) as load: ... ; then load.outcomes counts, load.wrong lists what no answer may be."""
+class Crowd:
+    """with ... as crowd: each thread is in run(its number) until `stopping`; `outcomes` counts, `wrong` lists what no answer
+    may be."""
 
-    def __init__(self, gateway, threads=4, model="test:slow:5:20"):
-        self.gateway, self.model = gateway, model
-        self.outcomes, self.wrong, self.done_ids = collections.Counter(), [], []
+    def __init__(self, threads):
+        self.outcomes, self.wrong = collections.Counter(), []
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(threads)]
+
+    def run(self, number):
+        raise NotImplementedError
 
     def __enter__(self):
         for thread in self.threads:
@@ -25,6 +28,12 @@ class Load:
         self.stopping.set()
         for thread in self.threads:
             thread.join()
+
+
+class Load(Crowd):
+    def __init__(self, gateway, threads=4, model="test:slow:5:20"):
+        super().__init__(threads)
+        self.gateway, self.model, self.done_ids = gateway, model, []
 
     def run(self, number):
         while not self.stopping.is_set():
