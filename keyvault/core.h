@@ -66,6 +66,8 @@ ipc_handler core_handle_token_take, core_handle_token_put, core_handle_token_fai
 /* authd has sent what it has. True: the very secret that we asked it to store. */
 bool core_is_pending(struct core *c, const struct proto_credential_load *m);
 void core_note_stored(struct core *c, struct span id);
+/* authd has said what there is. */
+void core_note_complete(struct core *c);
 /* authd's connection, NULL while it is away. */
 struct ipc_conn *core_authd(struct core *c);
 
@@ -95,9 +97,7 @@ MUST_USE int core_answer_sealed(struct core *c, struct core_answer *a, int r);
 
 /* ---- dispatch_fernet.c: handlers of the admin edge ---- */
 
-MUST_USE int core_import_fernet(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
-MUST_USE int core_export_fernet(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
-MUST_USE int core_rotate_fernet(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd);
+ipc_handler core_import_fernet, core_export_fernet, core_rotate_fernet;
 
 /* ---- dispatch_backup.c: the same ---- */
 ipc_handler core_backup, core_restore;

@@ -80,13 +80,11 @@ static int handle_credential_check(void *ctx, struct ipc_conn *conn, uint64_t id
 
 static int handle_credentials_sent(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
-	struct core *c = ctx;
-
 	(void)conn;
 	(void)id;
 	(void)msg;
 	(void)fd;
-	c->complete = true;
+	core_note_complete(ctx);
 	return 0;
 }
 

@@ -193,7 +193,7 @@ int core_handle_token_hold(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 	/* authd may not have sent the credential yet: then nobody can ask for a token of it either, and the version is
 	 * looked at when it is put. */
 	int r = core_token_binding(c, m->credential, &b);
-	if (r && r != VAULT_E_UNKNOWN)
+	if (r && (r != VAULT_E_UNKNOWN || c->complete))
 		return 0;
 	tokens_hold(&c->tokens, m->credential, true, m->lease, conn, ipc_now_ms(c->daemon.ipc));
 	core_tokens_wake(c);
@@ -212,6 +212,19 @@ bool core_is_pending(struct core *c, const struct proto_credential_load *m)
 	if (view.binding.version < e->blob_version)
 		core_store_pending(c, e); /* it has the one before, for it was away */
 	return span_eq(span_of(e->blob, e->blob_len), m->blob);
+}
+
+static bool core_takes_no_token(void *ctx, struct span id)
+{
+	struct proto_binding b;
+
+	return core_token_binding(ctx, id, &b) == VAULT_E_UNKNOWN;
+}
+
+void core_note_complete(struct core *c)
+{
+	c->complete = true;
+	tokens_drop_if(&c->tokens, core_takes_no_token, c);
 }
 
 void core_note_stored(struct core *c, struct span id)

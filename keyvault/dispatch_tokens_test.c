@@ -337,6 +337,30 @@ static void a_lease_of_before_is_held(void **state)
 	end(w, &p);
 }
 
+/* What authd has not said until it has said all is no credential. */
+static void a_lease_of_no_credential_is_none(void **state)
+{
+	static const char *const ids[] = {"unknown", "plain", "refresh"};
+	struct world *w = *state;
+	struct peers p = begin(w);
+
+	for (unsigned round = 0; round < 2; round++) {
+		for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+			peer_say(p.egress[0], PROTO_TOKEN_HOLD, 0,
+				 &(struct proto_token_hold){.credential = span_str(ids[i]), .lease = 4, .version = 1});
+		peer_expect_silence(w, p.egress[0]);
+		assert_int_equal(w->core.tokens.n, round == 0 ? ARRAY_LEN(ids) : 1);
+		if (round > 0)
+			break;
+		peer_say(p.authd, PROTO_CREDENTIALS_SENT, 0, &(struct proto_credentials_sent){});
+		peer_expect_silence(w, p.authd);
+		assert_int_equal(w->core.tokens.n, 1);
+		assert_string_equal(container_of(w->core.tokens.all.next, struct tokens_entry, in_tokens)->id,
+				    "refresh");
+	}
+	end(w, &p);
+}
+
 /* The timer runs while something is waited for, and not longer: an idle core sleeps. */
 static void time_passes_only_while_it_must(void **state)
 {
@@ -376,6 +400,7 @@ int main(void)
 		TEST(a_damaged_secret_is_no_lease),
 		TEST(a_worker_that_dies_leaves_its_lease),
 		TEST(a_lease_of_before_is_held),
+		TEST(a_lease_of_no_credential_is_none),
 		TEST(time_passes_only_while_it_must),
 	};
 	/* clang-format on */

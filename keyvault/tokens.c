@@ -13,6 +13,7 @@ void tokens_init(struct tokens *t, struct secret_arena *arena, const struct toke
 void tokens_open(struct tokens *t, uint64_t now_ms)
 {
 	t->settled_at_ms = now_ms + TOKENS_SETTLE_MS;
+	t->inherits_until_ms = now_ms + TOKENS_LEASE_MS;
 }
 
 static struct tokens_entry *tokens_find(const struct tokens *t, struct span id)
@@ -23,24 +24,6 @@ static struct tokens_entry *tokens_find(const struct tokens *t, struct span id)
 			return e;
 	}
 	return NULL;
-}
-
-static struct tokens_entry *tokens_make(struct tokens *t, struct span id, bool rotating)
-{
-	struct tokens_entry *e = tokens_find(t, id);
-
-	assert(id.len <= TOKENS_ID_BYTES_MAX);
-	if (e || t->n == TOKENS_MAX)
-		return e;
-	e = calloc(1, sizeof(*e));
-	if (!e)
-		return NULL;
-	memcpy(e->id, id.p, id.len);
-	e->rotating = rotating;
-	list_init(&e->in_tokens);
-	list_push(&t->all, &e->in_tokens);
-	t->n++;
-	return e;
 }
 
 /* ---- answers ---- */
@@ -85,7 +68,7 @@ static void tokens_lease(struct tokens *t, struct tokens_entry *e, uint64_t now_
 	memmove(e->waiters, e->waiters + 1, --e->n_waiters * sizeof(first));
 	e->lease = ++t->last_serial;
 	e->holder = first.peer;
-	e->lease_until_ms = now_ms + TOKENS_LEASE_MS;
+	e->lease_end_ms = e->lease_until_ms = now_ms + TOKENS_LEASE_MS;
 	enum reason why = t->out->lease(t->ctx, first, e);
 	if (why == REASON_NONE)
 		return;
@@ -126,12 +109,70 @@ static void tokens_note_time(struct tokens *t, uint64_t unix_ms)
 	t->last_serial = MAX(t->last_serial, unix_ms);
 }
 
+/* ---- room ---- */
+
+static bool tokens_has_part(const struct tokens_entry *e, const void *peer)
+{
+	for (size_t i = 0; i < e->n_waiters; i++)
+		if (e->waiters[i].peer == peer)
+			return true;
+	return e->lease && e->holder == peer;
+}
+
+static size_t tokens_parts(const struct tokens *t, const void *peer)
+{
+	size_t n = 0;
+
+	list_for_each (it, &t->all)
+		n += tokens_has_part(container_of(it, struct tokens_entry, in_tokens), peer);
+	return n;
+}
+
+/* The token that ends first goes, of those that nobody waits for: it can be got again. */
+static void tokens_make_room(struct tokens *t)
+{
+	struct tokens_entry *first = NULL;
+
+	list_for_each (it, &t->all) {
+		struct tokens_entry *e = container_of(it, struct tokens_entry, in_tokens);
+		if (!e->lease && !e->blob && e->n_waiters == 0 && (!first || e->until_ms < first->until_ms))
+			first = e;
+	}
+	if (first)
+		tokens_remove(t, first, REASON_NONE);
+}
+
+/* Found or made, for a peer that is to have part in it. NULL: no room, or none for this peer. */
+static struct tokens_entry *tokens_make(struct tokens *t, struct span id, bool rotating, const void *peer)
+{
+	struct tokens_entry *e = tokens_find(t, id);
+
+	assert(id.len <= TOKENS_ID_BYTES_MAX);
+	if (!(e && tokens_has_part(e, peer)) && tokens_parts(t, peer) >= TOKENS_PEER_MAX)
+		return NULL;
+	if (e)
+		return e;
+	if (t->n == TOKENS_MAX)
+		tokens_make_room(t);
+	if (t->n == TOKENS_MAX)
+		return NULL;
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return NULL;
+	memcpy(e->id, id.p, id.len);
+	e->rotating = rotating;
+	list_init(&e->in_tokens);
+	list_push(&t->all, &e->in_tokens);
+	t->n++;
+	return e;
+}
+
 /* ---- what egress workers say ---- */
 
 int tokens_take(struct tokens *t, struct span id, bool rotating, uint64_t serial, struct tokens_waiter w,
 		uint64_t unix_ms, uint64_t now_ms)
 {
-	struct tokens_entry *e = tokens_make(t, id, rotating);
+	struct tokens_entry *e = tokens_make(t, id, rotating, w.peer);
 
 	if (!e)
 		return TOKENS_E_FULL;
@@ -177,7 +218,7 @@ static bool tokens_keep(struct tokens *t, struct tokens_entry *e, struct span to
 int tokens_put(struct tokens *t, struct span id, uint64_t lease, uint64_t life_ms, struct span token, struct span blob,
 	       uint64_t version, struct tokens_waiter w, uint64_t unix_ms, uint64_t now_ms)
 {
-	struct tokens_entry *e = tokens_make(t, id, blob.len > 0);
+	struct tokens_entry *e = tokens_make(t, id, blob.len > 0, w.peer);
 
 	if (!e)
 		return TOKENS_E_FULL;
@@ -212,13 +253,17 @@ void tokens_fail(struct tokens *t, struct span id, uint64_t lease, enum reason w
 
 void tokens_hold(struct tokens *t, struct span id, bool rotating, uint64_t lease, void *peer, uint64_t now_ms)
 {
-	struct tokens_entry *e = tokens_make(t, id, rotating);
+	struct tokens_entry *e = tokens_find(t, id);
 
-	if (!e || e->blob || !tokens_is_holder(e, lease, peer))
-		return;
-	e->lease = lease;
-	e->holder = peer;
-	e->lease_until_ms = now_ms + TOKENS_LEASE_MS;
+	if (e && e->lease == lease && !e->holder && !e->blob && tokens_parts(t, peer) < TOKENS_PEER_MAX) {
+		e->holder = peer;
+		e->lease_until_ms = e->lease_end_ms;
+	} else if (now_ms < t->inherits_until_ms && (!e || (!e->lease && !e->blob)) &&
+		   (e = tokens_make(t, id, rotating, peer))) {
+		e->lease = lease;
+		e->holder = peer;
+		e->lease_end_ms = e->lease_until_ms = now_ms + TOKENS_LEASE_MS;
+	}
 }
 
 void tokens_peer_gone(struct tokens *t, const void *peer, uint64_t now_ms)
@@ -234,7 +279,7 @@ void tokens_peer_gone(struct tokens *t, const void *peer, uint64_t now_ms)
 			continue;
 		e->holder = NULL;
 		if (e->rotating)
-			e->lease_until_ms = now_ms + TOKENS_SETTLE_MS;
+			e->lease_until_ms = MIN(now_ms, e->lease_end_ms) + TOKENS_SETTLE_MS;
 		else
 			e->lease = 0;
 		tokens_advance(t, e, now_ms);
@@ -275,6 +320,15 @@ void tokens_drop(struct tokens *t, struct span id)
 
 	if (e)
 		tokens_remove(t, e, REASON_NO_CREDENTIAL);
+}
+
+void tokens_drop_if(struct tokens *t, bool (*is_void)(void *ctx, struct span id), void *ctx)
+{
+	list_for_each_safe (it, &t->all) {
+		struct tokens_entry *e = container_of(it, struct tokens_entry, in_tokens);
+		if (is_void(ctx, span_str(e->id)))
+			tokens_remove(t, e, REASON_NO_CREDENTIAL);
+	}
 }
 
 void tokens_close(struct tokens *t)

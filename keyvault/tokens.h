@@ -11,6 +11,10 @@
  * sealed at once, is pending until authd has it on disk, and only then anybody is told of the token. While it is
  * pending it is sent again and again. After a start, and after a worker is lost, a moment passes before such a
  * credential is leased anew: a worker may be about to report.
+ *
+ * A worker may be captured. It can do what a lease lets it do, and use it up: the next in turn waits for one lease. It
+ * has its part of the table and no more, what it left behind when it went is gone unless somebody may yet report, and
+ * it can hold a lease that this core did not give only as long after the start as there can be one.
  */
 #pragma once
 
@@ -21,6 +25,7 @@
 
 #define TOKENS_ID_BYTES_MAX 64
 #define TOKENS_MAX          1024
+#define TOKENS_PEER_MAX     256   /* of them, in which one peer makes the call or waits for it */
 #define TOKENS_LEASE_MS     15000 /* longer than an egress tries */
 #define TOKENS_SETTLE_MS    1500
 #define TOKENS_RESEND_MS    2000
@@ -39,6 +44,7 @@ struct tokens_entry {
 	struct secret token; /* null: none */
 	uint64_t serial, until_ms;
 	uint64_t lease, lease_until_ms; /* 0: nobody has it */
+	uint64_t lease_end_ms;          /* however often it is lost and held anew */
 	void *holder;                   /* NULL with a lease: was lost just now */
 	uint8_t *blob;                  /* pending; NULL: nothing is */
 	size_t blob_len;
@@ -65,6 +71,7 @@ struct tokens {
 	struct list all;
 	size_t n;
 	uint64_t last_serial, settled_at_ms;
+	uint64_t inherits_until_ms; /* so long there may be leases of a core before this one */
 };
 
 enum tokens_err {
@@ -78,7 +85,8 @@ void tokens_open(struct tokens *t, uint64_t now_ms);
 /* The vault is closed: wipes everything, answers all. */
 void tokens_close(struct tokens *t);
 
-/* `serial`: of the token that is of no more use, 0: none. 0 (it is or will be answered) or TOKENS_E_FULL. */
+/* `serial`: of the token that is of no more use, 0: none. 0 (it is or will be answered) or TOKENS_E_FULL: the table is,
+ * or the peer's part of it. */
 MUST_USE int tokens_take(struct tokens *t, struct span id, bool rotating, uint64_t serial, struct tokens_waiter w,
 			 uint64_t unix_ms, uint64_t now_ms);
 /* Is `lease` in force for this peer, or may be taken for it (after a restart of the core)? */
@@ -88,7 +96,8 @@ bool tokens_holds(const struct tokens *t, struct span id, uint64_t lease, const 
 MUST_USE int tokens_put(struct tokens *t, struct span id, uint64_t lease, uint64_t life_ms, struct span token,
 			struct span blob, uint64_t version, struct tokens_waiter w, uint64_t unix_ms, uint64_t now_ms);
 void tokens_fail(struct tokens *t, struct span id, uint64_t lease, enum reason why, const void *peer, uint64_t now_ms);
-/* A worker has a lease of before. */
+/* A worker has a lease of before: of this core on a connection that was lost, or of the core before it. Anything else
+ * changes nothing. */
 void tokens_hold(struct tokens *t, struct span id, bool rotating, uint64_t lease, void *peer, uint64_t now_ms);
 void tokens_peer_gone(struct tokens *t, const void *peer, uint64_t now_ms);
 
@@ -98,5 +107,7 @@ bool tokens_any_pending(const struct tokens *t);
 void tokens_stored(struct tokens *t, struct span id, uint64_t now_ms);
 /* The credential was removed or replaced. */
 void tokens_drop(struct tokens *t, struct span id);
+/* Of all there are, those of which this says so. */
+void tokens_drop_if(struct tokens *t, bool (*is_void)(void *ctx, struct span id), void *ctx);
 /* True while there is something to wait for. */
 bool tokens_tick(struct tokens *t, uint64_t now_ms);

@@ -134,10 +134,56 @@ static void a_lease_of_before_ends_as_any_other(void **state)
 {
 	struct token_world *w = *state;
 
+	tokens_open(&w->tokens, w->now_ms);
 	tokens_hold(&w->tokens, ID, true, 3, token_peer('a'), w->now_ms);
 	assert_true(token_entry(w)->rotating);
 	token_take_once(w, 'b');
-	assert_true(token_pass(w, TOKENS_LEASE_MS));
+	assert_true(token_pass(w, TOKENS_LEASE_MS - 1));
+	tokens_hold(&w->tokens, ID, true, 3, token_peer('a'), w->now_ms); /* which makes it no longer */
+	token_expect(w, "");
+	assert_true(token_pass(w, 1));
+	token_expect(w, "b:lease");
+}
+
+static void a_lease_of_before_is_one_of_a_moment_ago(void **state)
+{
+	struct token_world *w = *state;
+
+	tokens_hold(&w->tokens, ID, true, 3, token_peer('a'), w->now_ms); /* the vault was never open */
+	assert_int_equal(w->tokens.n, 0);
+	tokens_open(&w->tokens, w->now_ms);
+	w->now_ms += TOKENS_LEASE_MS;
+	tokens_hold(&w->tokens, ID, true, 3, token_peer('a'), w->now_ms); /* nobody's can be as old as that */
+	assert_int_equal(w->tokens.n, 0);
+	w->now_ms -= 1;
+	tokens_hold(&w->tokens, ID, true, 3, token_peer('a'), w->now_ms);
+	assert_int_equal(token_entry(w)->lease, 3);
+}
+
+static void who_comes_back_has_the_rest_of_the_lease(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take_once(w, 'a');
+	token_take_once(w, 'b');
+	uint64_t lease = w->lease;
+	token_expect(w, "a:lease");
+	assert_true(token_pass(w, 5000));
+	tokens_peer_gone(&w->tokens, token_peer('a'), w->now_ms);
+	tokens_hold(&w->tokens, ID, true, lease + 1, token_peer('c'), w->now_ms); /* another's */
+	assert_null(token_entry(w)->holder);
+	tokens_hold(&w->tokens, ID, true, lease, token_peer('c'), w->now_ms);
+	assert_ptr_equal(token_entry(w)->holder, token_peer('c'));
+	tokens_hold(&w->tokens, ID, true, lease, token_peer('d'), w->now_ms); /* it is not lost any more */
+	assert_ptr_equal(token_entry(w)->holder, token_peer('c'));
+	assert_true(token_pass(w, TOKENS_LEASE_MS - 5000 - 1));
+	token_expect(w, "");
+	for (int i = 0; i < 4; i++) { /* over and over */
+		tokens_peer_gone(&w->tokens, token_peer('c'), w->now_ms);
+		assert_true(token_pass(w, TOKENS_SETTLE_MS / 4));
+		tokens_hold(&w->tokens, ID, true, lease, token_peer('c'), w->now_ms);
+	}
+	assert_true(token_pass(w, 1));
 	token_expect(w, "b:lease");
 }
 
@@ -153,6 +199,8 @@ int main(void)
 		TEST(after_a_start_such_a_credential_settles_first),
 		TEST(a_lease_of_before_is_honoured),
 		TEST(a_lease_of_before_ends_as_any_other),
+		TEST(a_lease_of_before_is_one_of_a_moment_ago),
+		TEST(who_comes_back_has_the_rest_of_the_lease),
 	};
 	/* clang-format on */
 	return cmocka_run_group_tests_name("tokens_rotating", tests, NULL, NULL);

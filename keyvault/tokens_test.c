@@ -242,21 +242,103 @@ static void what_has_no_room_is_refused_and_changes_nothing(void **state)
 	token_expect(w, "a=t2/5");
 }
 
+/* ---- room ---- */
+
+/* `n` credentials called `of`NUMBER, by this peer. How many of them it got. */
+static size_t take_many(struct token_world *w, char of, size_t n, char who)
+{
+	char id[16];
+	size_t got = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		(void)snprintf(id, sizeof(id), "%c%zu", of, i);
+		got += token_take_of(w, span_str(id), false, who, 0) == 0;
+		w->said[0] = 0;
+	}
+	return got;
+}
+
+static void a_peer_has_its_part_and_no_more(void **state)
+{
+	struct token_world *w = *state;
+
+	assert_int_equal(take_many(w, 'x', TOKENS_MAX, 'a'), TOKENS_PEER_MAX);
+	assert_int_equal(w->tokens.n, TOKENS_PEER_MAX);
+	assert_int_equal(take_many(w, 'x', TOKENS_PEER_MAX, 'a'), TOKENS_PEER_MAX); /* those it has, once more */
+	assert_int_equal(token_put(w, 'a', 1, 5, "t", ""), TOKENS_E_FULL);
+	tokens_hold(&w->tokens, ID, true, 1, token_peer('a'), w->now_ms);
+	assert_int_equal(w->tokens.n, TOKENS_PEER_MAX);
+	assert_int_equal(take_many(w, 'x', TOKENS_MAX, 'b'), TOKENS_PEER_MAX); /* waiting counts */
+	assert_int_equal(take_many(w, 'y', 1, 'b'), 0);
+	assert_int_equal(take_many(w, 'y', 1, 'c'), 1);
+	tokens_drop(&w->tokens, SPAN_LIT("x0"));
+	assert_int_equal(take_many(w, 'z', 2, 'a'), 1);
+	tokens_peer_gone(&w->tokens, token_peer('b'), w->now_ms);
+	assert_int_equal(take_many(w, 'y', 1, 'b'), 1);
+	tokens_peer_gone(&w->tokens, token_peer('a'), w->now_ms);
+	assert_int_equal(take_many(w, 'x', TOKENS_MAX, 'a'), TOKENS_PEER_MAX);
+}
+
 static void the_number_of_entries_is_bounded(void **state)
 {
 	struct token_world *w = *state;
-	char id[16];
 
-	for (unsigned i = 0; i < TOKENS_MAX; i++) {
-		(void)snprintf(id, sizeof(id), "id%u", i);
-		assert_int_equal(token_take_of(w, span_str(id), false, 'a', 0), 0);
-		w->said[0] = 0;
-	}
-	assert_int_equal(token_take_of(w, ID, false, 'a', 0), TOKENS_E_FULL);
-	assert_int_equal(token_put(w, 'a', 1, 5, "t", ""), TOKENS_E_FULL);
-	tokens_hold(&w->tokens, ID, true, 1, token_peer('a'), w->now_ms);
+	for (char who = 'a'; who < 'a' + TOKENS_MAX / TOKENS_PEER_MAX; who++)
+		assert_int_equal(take_many(w, who, TOKENS_PEER_MAX, who), TOKENS_PEER_MAX);
 	assert_int_equal(w->tokens.n, TOKENS_MAX);
-	assert_int_equal(token_take_of(w, SPAN_LIT("id0"), false, 'a', 0), 0); /* there already */
+	assert_int_equal(token_take_of(w, ID, false, 'h', 0), TOKENS_E_FULL);
+	assert_int_equal(token_put(w, 'h', 1, 5, "t", ""), TOKENS_E_FULL);
+	tokens_hold(&w->tokens, ID, true, 1, token_peer('h'), w->now_ms);
+	assert_int_equal(w->tokens.n, TOKENS_MAX);
+	assert_int_equal(token_take_of(w, SPAN_LIT("a0"), false, 'h', 0), 0); /* there already */
+	tokens_peer_gone(&w->tokens, token_peer('b'), w->now_ms);             /* nobody waits for what it did */
+	assert_int_equal(take_many(w, 'z', TOKENS_MAX, 'h'), TOKENS_PEER_MAX - 1);
+	assert_int_equal(w->tokens.n, TOKENS_MAX);
+}
+
+static void the_token_that_ends_first_makes_room(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take(w, 'h', 0);
+	assert_int_equal(token_put(w, 'h', w->lease, 5000, "first", ""), 0);
+	assert_int_equal(token_take_of(w, SPAN_LIT("last"), false, 'h', 0), 0);
+	secret_open(w->arena);
+	assert_int_equal(tokens_put(&w->tokens, SPAN_LIT("last"), w->lease, 9000, SPAN_LIT("l"), SPAN_NULL, 1,
+				    (struct tokens_waiter){token_peer('h'), 1}, w->unix_ms, w->now_ms),
+			 0);
+	secret_close(w->arena);
+	w->said[0] = 0;
+	for (char who = 'a'; who < 'a' + TOKENS_MAX / TOKENS_PEER_MAX; who++)
+		(void)take_many(w, who, TOKENS_PEER_MAX - (who == 'a'), who);
+	assert_int_equal(w->tokens.n, TOKENS_MAX);
+	assert_int_equal(token_take_of(w, SPAN_LIT("last"), false, 'g', 0), 0);
+	token_expect(w, "g=l/9000"); /* it is there, */
+	token_take(w, 'g', 0);
+	token_expect(w, "g:lease"); /* and the other is not: it takes the place of the one that is left */
+	assert_int_equal(token_take_of(w, SPAN_LIT("last"), false, 'g', 0), TOKENS_E_FULL);
+	assert_int_equal(w->tokens.n, TOKENS_MAX);
+	assert_int_equal(secret_arena_used(w->arena), 0);
+}
+
+static bool is_google(void *ctx, struct span id)
+{
+	assert_ptr_equal(ctx, id.p ? ctx : NULL);
+	return span_eq(id, ID);
+}
+
+static void what_turned_out_to_be_nothing_is_dropped(void **state)
+{
+	struct token_world *w = *state;
+
+	token_take(w, 'a', 0);
+	token_take(w, 'b', 0);
+	assert_int_equal(token_take_of(w, SPAN_LIT("other"), false, 'a', 0), 0);
+	token_expect(w, "a:lease a:lease");
+	tokens_drop_if(&w->tokens, is_google, w);
+	token_expect(w, "b:no_credential");
+	assert_int_equal(w->tokens.n, 1);
+	assert_true(span_eq_str(SPAN_LIT("other"), token_entry(w)->id));
 }
 
 int main(void)
@@ -276,7 +358,10 @@ int main(void)
 		TEST(close_answers_all_and_wipes),
 		TEST(a_dropped_credential_has_no_token),
 		TEST(what_has_no_room_is_refused_and_changes_nothing),
+		TEST(a_peer_has_its_part_and_no_more),
 		TEST(the_number_of_entries_is_bounded),
+		TEST(the_token_that_ends_first_makes_room),
+		TEST(what_turned_out_to_be_nothing_is_dropped),
 	};
 	/* clang-format on */
 	return cmocka_run_group_tests_name("tokens", tests, NULL, NULL);

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a captured egress can do to the other lanes' access tokens: slow them by one lease, and no more."""
+import contextlib
+import os
+import signal
+import threading
+
+import pytest
+
+from gateway import proc_read, wait_for
+from ipc import Peer
+from lane import open_exchange, permit
+from schemes import started
+
+TOKENS_MAX = 1024  # keyvault/tokens.h
+
+
+@pytest.fixture(scope="module", name="shared")
+def shared_schemes():
+    with started(workers=2) as auth:
+        yield auth
+
+
+@pytest.fixture(name="auth")
+def fresh_schemes(shared):
+    shared.begin()
+    return shared
+
+
+@pytest.fixture(name="captured")
+def captured_egress(auth):
+    """egress1's place at the core. The process itself is stopped, or it would come back and take it."""
+    pid = next(p for p in auth.gateway.pids("egress") if proc_read(p, "cmdline").split(b"\0")[-2] == b"1")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with Peer(auth.gateway, "keyvault", "egress1") as peer:
+            peer.socket.settimeout(60)
+            yield peer
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_for("both lanes", lambda: all(auth.gateway.chat("gpt-x").status == 200 for _ in range(8)))
+
+
+def lane0(auth, name):
+    """An exchange through the other lane, as its router makes it: REPLY_HEAD's or BROKEN's fields."""
+    with Peer(auth.gateway, "authd", "router0") as authd, Peer(auth.gateway, "egress0", "router0") as egress:
+        egress.socket.settimeout(40)
+        return open_exchange(auth.gateway, egress, permit(auth.gateway, authd, model=f"{name}:gpt-x")["grant"])[1]
+
+
+def in_order(peer):
+    """The core has handled all that was said before."""
+    peer.send("UNSEAL", 77, credential="local")
+    peer.expect("UNSEALED", "REFUSED", ident=77)
+
+
+def hold(peer, credential, lease=5):
+    peer.send("TOKEN_HOLD", 0, credential=credential, lease=lease, version=1)
+
+
+def test_leases_of_credentials_that_are_not(auth, captured):
+    """As many as the core keeps: another lane's still has its place."""
+    auth.add("client")
+    for i in range(TOKENS_MAX + 100):
+        hold(captured, f"x{i}")
+    in_order(captured)
+    assert lane0(auth, "client").get("status") == 200
+
+
+def taken(peer, credential):
+    """The core's answer to a request for a token."""
+    peer.send("TOKEN_TAKE", 9, credential=credential, serial=0)
+    return peer.expect("TOKEN", "TOKEN_LEASE", "TOKEN_NONE", "REFUSED", ident=9)
+
+
+@contextlib.contextmanager
+def meanwhile(again):
+    """Calls it over and over."""
+    over = threading.Event()
+
+    def work():
+        while not over.wait(0.1):
+            again()
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.seconds(90)
+@pytest.mark.parametrize("name", ["client", "refresh"])
+def test_a_lease_that_nobody_gave(auth, captured, name):
+    auth.add(name)
+    hold(captured, name)
+    in_order(captured)
+    with meanwhile(lambda: hold(captured, name)):
+        assert lane0(auth, name).get("status") == 200
+
+
+@pytest.mark.seconds(90)
+@pytest.mark.parametrize("name", ["client", "refresh"])
+def test_a_lease_that_is_not_given_back(auth, captured, name):
+    """It ends when it ends, however often it is held anew."""
+    auth.add(name)
+    kind, given = taken(captured, name)
+    assert kind == "TOKEN_LEASE"
+    with meanwhile(lambda: hold(captured, name, given["lease"])):
+        assert lane0(auth, name).get("status") == 200
+
+
+@pytest.mark.seconds(90)
+def test_a_lease_that_one_comes_back_for(auth, captured):
+    """Of a secret that is replaced by use: who has lost his connection with it may be about to report."""
+    auth.add("refresh")
+    kind, given = taken(captured, "refresh")
+    assert kind == "TOKEN_LEASE"
+
+    def again():
+        with Peer(auth.gateway, "keyvault", "egress1") as peer:
+            hold(peer, "refresh", given["lease"])
+            in_order(peer)
+    with meanwhile(again):
+        assert lane0(auth, "refresh").get("status") == 200
