@@ -35,7 +35,8 @@ const struct cli_command cli_commands[] = {
 		{ "--overlap", NULL, "Keep the key in force beside it until the provider refuses that." },
 		{ "--valid-from", "TIME", "Not to be used before: 12h or 2027-01-31." },
 		{ "--valid-until", "TIME", "Not to be used after: 90d, 12h or 2027-01-31." } } },
-	{ "vault sync", "[PROVIDER...]", 0, 16, "Seal the new keys in providers' key_files; `up` does so by itself.", cmd_vault_sync, { { 0 } } },
+	{ "vault sync", "[PROVIDER...]", 0, 16, "Seal the new keys in providers' key_files; `up` does so by itself.", cmd_vault_sync, {
+		{ "--watch", NULL, "Go on, and seal each that changes, until SIGTERM or Ctrl-C." } } },
 	{ "vault list", "", 0, 0, "Sealed provider keys, without the keys.", cmd_vault_list, { { 0 } } },
 	{ "vault rm", "PROVIDER", 1, 1, "Remove a provider's key everywhere.", cmd_vault_rm, {
 		{ "--tenant", "NAME", "Only this tenant's own." } } },

@@ -245,27 +245,49 @@ static void one_after_another(void **state)
 	assert_string_equal(child.provider, "two");
 }
 
-static void what_fails_is_tried_three_times(void **state)
+/* The command for `one` has failed so often: it runs again after so many seconds, and not before. */
+static void fails_and_waits(struct world *w, unsigned wait_s)
+{
+	unsigned before = child.begun;
+
+	if (before % 2)
+		ends(1, 0);
+	else
+		ends(0, SIGKILL); /* a command that was killed has done nothing */
+	for (unsigned s = 1; s < wait_s; s++)
+		tick(w);
+	assert_int_equal(child.begun, before);
+	tick(w);
+	assert_int_equal(child.begun, before + 1);
+}
+
+static void what_fails_is_tried_again_more_and_more_rarely(void **state)
 {
 	struct world *w = *state;
-	static const unsigned waits_s[] = {2, 4};
 
 	take_one(w);
-	for (size_t i = 0; i < ARRAY_LEN(waits_s); i++) {
-		if (i == 0)
-			ends(1, 0);
-		else
-			ends(0, SIGKILL); /* a command that was killed has done nothing */
-		for (unsigned s = 1; s < waits_s[i]; s++)
-			tick(w);
-		assert_int_equal(child.begun, i + 1);
+	for (unsigned wait_s = 2; wait_s < 600; wait_s *= 2)
+		fails_and_waits(w, wait_s);
+	fails_and_waits(w, 600);
+	fails_and_waits(w, 600);
+	ends(0, 0);
+	for (int s = 0; s < 1000; s++)
 		tick(w);
-		assert_int_equal(child.begun, i + 2);
-	}
+	assert_int_equal(child.begun, 12);
+	put_file(w, "one", "sk-one-5555555555\n");
+	take_one(w);
+	fails_and_waits(w, 2); /* and from the beginning */
+}
+
+static void what_failed_is_tried_at_once_when_something_changes(void **state)
+{
+	struct world *w = *state;
+
+	take_one(w);
+	fails_and_waits(w, 2);
+	fails_and_waits(w, 4);
 	ends(1, 0);
-	for (int s = 0; s < 100; s++)
-		tick(w);
-	assert_int_equal(child.begun, 3);
+	tick(w);
 	launch_sources_heard(&w->l, true); /* it was open all the time */
 	tick(w);
 	assert_int_equal(child.begun, 3);
@@ -361,7 +383,8 @@ int main(void)
 		TEST(a_file_is_taken_when_it_was_the_same_twice),
 		TEST(what_changes_while_it_is_taken_is_taken_again),
 		TEST(one_after_another),
-		TEST(what_fails_is_tried_three_times),
+		TEST(what_fails_is_tried_again_more_and_more_rarely),
+		TEST(what_failed_is_tried_at_once_when_something_changes),
 		TEST(nothing_is_taken_while_the_vault_is_sealed),
 		TEST(a_file_that_goes_or_is_open_to_others_changes_nothing),
 		TEST(a_command_that_hangs_is_killed),

@@ -2,7 +2,7 @@
 /*
  * `bulkhead vault sync`: provider keys that are kept in files by somebody else (providers: key_file). What crosses to
  * the core is the open file; a key that is in force already makes no new version. The launcher of `up` runs this
- * command whenever such a file changes; where daemons have containers of their own, an operator's container runs it.
+ * command whenever such a file changes; where daemons have containers of their own, one more runs it with --watch.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -18,6 +18,11 @@ int source_open(const struct cli *cli, size_t provider, int *ret_fd, char why[KE
 
 	return key_file_open(config_tree_get(cli->config, CONFIG_PROVIDERS, provider, "key_file"), &core,
 			     SOURCE_BYTES_MAX, ret_fd, why);
+}
+
+const char *source_provider(const struct cli *cli, size_t provider)
+{
+	return config_tree_get(cli->config, CONFIG_PROVIDERS, provider, "name");
 }
 
 bool source_is_configured(const struct cli *cli, size_t provider)
@@ -48,7 +53,7 @@ static int source_seal(struct cli *cli, const struct proto_binding *binding, int
 	return r;
 }
 
-static int source_sync(struct cli *cli, struct admin *authd, const char *name, int fd)
+static int source_pass(struct cli *cli, struct admin *authd, const char *name, int fd)
 {
 	struct credential_versions versions = {0};
 	struct binding binding;
@@ -67,47 +72,57 @@ static int source_sync(struct cli *cli, struct admin *authd, const char *name, i
 	return r ? r : credential_added(cli, &binding.proto);
 }
 
-static int source_sync_one(struct cli *cli, struct admin *authd, size_t provider)
+int source_sync(struct cli *cli, struct admin *authd, size_t provider)
 {
-	const char *name = config_tree_get(cli->config, CONFIG_PROVIDERS, provider, "name");
+	const char *name = source_provider(cli, provider);
 	char why[KEY_FILE_WHY_BYTES];
 	int fd;
 
 	if (source_open(cli, provider, &fd, why))
 		return cli_fail(cli, "the key of %s stays as it was: %s", name, why);
-	int r = source_sync(cli, authd, name, fd);
+	int r = source_pass(cli, authd, name, fd);
 	close(fd);
 	return r;
 }
 
-static bool source_is_asked_for(const struct cli *cli, const char *name)
+bool source_is_asked_for(const struct cli *cli, size_t provider)
 {
 	bool asked = cli->n_args == 0;
 
 	for (size_t i = 0; i < cli->n_args; i++)
-		asked |= strcmp(cli->args[i], name) == 0;
-	return asked;
+		asked |= strcmp(cli->args[i], source_provider(cli, provider)) == 0;
+	return source_is_configured(cli, provider) && asked;
+}
+
+static size_t source_count(const struct cli *cli)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < cli->config->sections[CONFIG_PROVIDERS].n; i++)
+		n += source_is_asked_for(cli, i);
+	return n;
 }
 
 /* Each is tried, whatever became of those before it. */
-int cmd_vault_sync(struct cli *cli)
+static int source_sync_all(struct cli *cli)
 {
 	struct admin *authd = NULL;
-	int r = cli_config(cli), worst = CLI_DONE;
-	size_t n = 0;
+	int worst = admin_open(cli, ROLE_AUTHD, 0, &authd);
 
-	if (!r)
-		r = admin_open(cli, ROLE_AUTHD, 0, &authd);
-	for (size_t i = 0; !r && i < cli->config->sections[CONFIG_PROVIDERS].n; i++) {
-		if (!source_is_configured(cli, i) ||
-		    !source_is_asked_for(cli, config_tree_get(cli->config, CONFIG_PROVIDERS, i, "name")))
-			continue;
-		n++;
-		if (source_sync_one(cli, authd, i))
+	for (size_t i = 0; authd && i < cli->config->sections[CONFIG_PROVIDERS].n; i++)
+		if (source_is_asked_for(cli, i) && source_sync(cli, authd, i))
 			worst = CLI_FAILED;
-	}
 	admin_close(authd);
-	if (!r && n == 0)
+	return worst;
+}
+
+int cmd_vault_sync(struct cli *cli)
+{
+	int r = cli_config(cli);
+
+	if (!r && source_count(cli) == 0)
 		return cli_fail(cli, "no such provider has a key_file in %s", cli->config->file);
-	return r ? r : worst;
+	if (r)
+		return r;
+	return cli_option(cli, "--watch") ? source_watch(cli) : source_sync_all(cli);
 }

@@ -19,7 +19,7 @@ _bulkhead()
 	"vault restore"*) words="--json --shares --age --key-file --passphrase-file" ;;
 	"vault status"*) words="--json" ;;
 	"vault add"*) words="--json --file --tenant --overlap --valid-from --valid-until" ;;
-	"vault sync"*) words="--json" ;;
+	"vault sync"*) words="--json --watch" ;;
 	"vault list"*) words="--json" ;;
 	"vault rm"*) words="--json --tenant" ;;
 	"vault rotate"*) words="--json --what --tenant --rate --no-wait --passphrase-file --key-file --new-key-file" ;;
