@@ -11,7 +11,8 @@
  * verifier.
  *
  * With SEGMENT_BYTES it is the ack ledger of a fault matrix (tests/support/fault_tracer.c): few events at a time, so
- * that there are many commits; and auditd may die by itself, or stand still, and is started again.
+ * that there are many commits; and auditd may die by itself, or say that it does not record, and is started again. It
+ * may not stand still.
  */
 #include <assert.h>
 #include <errno.h>
@@ -22,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -41,7 +43,6 @@
 #define LOAD_STALL_MS      20000
 #define LOAD_FAULT_WINDOW  16
 #define LOAD_LIVES_MAX     20
-#define LOAD_FAULT_MS      500 /* without a sign of life; then twice that, and so on */
 #define EVENT_CODE         1
 
 struct peer {
@@ -71,8 +72,7 @@ struct load {
 	uint64_t kills;
 	uint64_t segment_bytes, window; /* segment_bytes 0: no fault is expected */
 	unsigned lives;
-	int stall_ms;
-	bool ending;
+	bool refuses, ending; /* auditd said that it does not record */
 };
 
 static void need(bool held, const char *what)
@@ -151,6 +151,7 @@ static void start(struct load *l)
 		.n = l->n,
 	};
 
+	l->refuses = false;
 	need(l->lives <= LOAD_LIVES_MAX, "auditd dies again and again");
 	need(audit_launch(&spec, &l->pid, &l->control.fd) == 0, "auditd cannot be started");
 }
@@ -303,6 +304,9 @@ static void handle(struct load *l, struct peer *p, uint64_t id, const struct pro
 		p->sent = p->acked = m->resume.last_seq;
 		p->resumed = true;
 		break;
+	case PROTO_READY:
+		l->refuses = !m->ready.ready;
+		break;
 	case PROTO_RECORDED:
 		recorded(l, p, m->recorded.last_seq);
 		break;
@@ -370,21 +374,11 @@ static void turn(struct load *l)
 		flush(peers[i]);
 		polls[i] = (struct pollfd){.fd = peers[i]->fd, .events = peers[i]->tx_len ? POLLIN | POLLOUT : POLLIN};
 	}
-	int ready = poll(polls, n, l->stall_ms);
-	need(ready > 0 || l->segment_bytes, "nothing happens any more");
-	if (ready == 0) { /* it reads, but does not record */
-		l->stall_ms *= 2;
-		need(l->stall_ms < LOAD_STALL_MS, "nothing happens any more, whatever is done");
-		if (l->ending) /* the tracer may have missed it */
-			(void)kill(l->pid, SIGTERM);
-		else
-			restart(l);
-		return;
-	}
+	need(poll(polls, n, LOAD_STALL_MS) > 0, "nothing happens any more");
 	for (size_t i = 0; i < n; i++)
 		if (peers[i]->fd >= 0 && polls[i].revents & (POLLIN | POLLHUP | POLLERR))
 			receive(l, peers[i]);
-	if (l->control.fd < 0 && l->segment_bytes && !l->ending)
+	if (l->segment_bytes && !l->ending && (l->control.fd < 0 || l->refuses))
 		restart(l);
 }
 
@@ -397,12 +391,22 @@ static void last_words(struct load *l, struct peer *p)
 	peer_down(p);
 }
 
+/* auditd, its tracer where there is one, and what that left behind. What auditd ended with. */
+static int bury(struct load *l)
+{
+	int status, other;
+
+	need(waitpid(l->pid, &status, 0) == l->pid, "waitpid");
+	while (waitpid(-1, &other, 0) > 0)
+		;
+	return status;
+}
+
 static void restart(struct load *l)
 {
-	int status;
-
-	(void)kill(l->pid, SIGKILL);
-	need(waitpid(l->pid, &status, 0) == l->pid, "waitpid");
+	if (l->control.fd >= 0) /* else it ends by itself */
+		(void)kill(l->pid, SIGKILL);
+	int status = bury(l);
 	need(l->segment_bytes || WIFSIGNALED(status), "auditd had ended by itself");
 	for (size_t i = 0; i < l->n; i++) /* what it still said counts: it was said */
 		last_words(l, &l->producers[i]);
@@ -428,8 +432,6 @@ static uint64_t percentile_us(const struct load *l, double part)
 /* In order; false when a fault came between. */
 static bool end(struct load *l)
 {
-	int status;
-
 	for (size_t i = 0; i < l->n; i++) /* it is up, or up again */
 		while (!l->producers[i].resumed)
 			turn(l);
@@ -438,7 +440,7 @@ static bool end(struct load *l)
 	while (l->control.fd >= 0) /* it signs what it recorded last, and hangs up */
 		turn(l);
 	l->ending = false;
-	need(waitpid(l->pid, &status, 0) == l->pid, "waitpid");
+	int status = bury(l);
 	bool in_order = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 	need(l->segment_bytes || in_order, "auditd did not end in order");
 	return in_order;
@@ -459,8 +461,8 @@ int main(int argc, char **argv)
 	uint64_t kills = strtoull(argv[5], NULL, 10);
 	l.segment_bytes = argc > 6 ? strtoull(argv[6], NULL, 10) : 0;
 	l.window = l.segment_bytes ? LOAD_FAULT_WINDOW : LOAD_WINDOW;
-	l.stall_ms = l.segment_bytes ? LOAD_FAULT_MS : LOAD_STALL_MS;
 	need(l.n > 0 && l.n <= LOAD_PRODUCERS_MAX, "PRODUCERS");
+	need(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0, "prctl"); /* who is traced outlives a tracer that is killed */
 	(void)snprintf(folder, sizeof(folder), "%s/auditd", l.folder);
 	need(mkdir(folder, 0700) == 0 || errno == EEXIST, folder);
 	crypto_sign_keypair(public, l.secret);

@@ -46,12 +46,12 @@ struct tracer {
 };
 
 /* For the handler. */
-static volatile sig_atomic_t told_to_end;
+static volatile pid_t traced;
 
+/* In the handler: one that only left word for the loop could come just before waitpid() blocks. */
 static void on_term(int number)
 {
-	(void)number;
-	told_to_end = 1;
+	(void)kill(traced, number);
 }
 
 static bool writes(long nr)
@@ -151,10 +151,6 @@ static int trace(struct tracer *t)
 
 	for (;;) {
 		pid_t tid = waitpid(-1, &status, __WALL);
-		if (told_to_end) {
-			told_to_end = 0;
-			(void)kill(t->child, SIGTERM);
-		}
 		if (tid < 0 && errno == EINTR)
 			continue;
 		if (tid < 0)
@@ -184,14 +180,14 @@ int main(void)
 		(void)execl(program, program, (char *)NULL);
 		return 127;
 	}
-	(void)sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_term}, NULL);
-	t.child = fork();
+	traced = t.child = fork();
 	if (t.child == 0) {
 		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) || raise(SIGSTOP))
 			_exit(127);
 		(void)execl(program, program, (char *)NULL);
 		_exit(127);
 	}
+	(void)sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_term}, NULL);
 	(void)close_range(3, ~0U, 0); /* who hangs up, hangs up */
 	if (waitpid(t.child, &status, 0) != t.child ||
 	    ptrace(PTRACE_SETOPTIONS, t.child, NULL,
