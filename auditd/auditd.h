@@ -47,9 +47,10 @@ struct reader {
 
 struct checkpointer {
 	struct ipc_edge *edge;
-	bool open;            /* the signer told its size and key on this connection */
-	struct note_key key;  /* with open */
-	uint64_t signed_size; /* with open */
+	bool told, adopting,
+		open; /* the signer told its size and key on this connection: not looked at, looked at, good */
+	struct note_key told_key, key;   /* with told; with open */
+	uint64_t told_size, signed_size; /* the same */
 	bool working, urgent; /* between the decision and the publication; somebody should not wait for the interval */
 	uint64_t next_ms;     /* not before */
 	bool hurried;         /* the last one came before its time */
@@ -70,7 +71,6 @@ struct auditd {
 	struct producer_edge edges[4];
 	struct producer producers[SOURCES_MAX];
 	size_t n_producers;
-	uint64_t own_seq;
 	struct checkpointer checkpointer;
 	struct ipc_edge *admin;
 	struct reader readers[READERS_MAX];

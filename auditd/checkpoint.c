@@ -52,19 +52,12 @@ static void checkpoint_refused(struct auditd *a, const struct proto_refused *m)
 	}
 }
 
-static void on_signed(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd)
+static void checkpoint_answered(struct auditd *a, const struct proto_desc *desc, const void *msg)
 {
-	struct auditd *a = ctx;
 	struct checkpointer *c = &a->checkpointer;
 	struct ipc_conn *conn = ipc_edge_conn(c->edge);
-
-	(void)fd;
-	c->working = false;
-	if (outcome == IPC_TIMEOUT && conn)
-		ipc_drop(conn, "no answer to SIGN_CHECKPOINT");
-	if (outcome != IPC_REPLY)
-		return;
 	const struct proto_checkpoint_signed *m = msg;
+
 	if (desc->type == PROTO_REFUSED) {
 		checkpoint_refused(a, msg);
 		return;
@@ -78,6 +71,27 @@ static void on_signed(void *ctx, enum ipc_outcome outcome, const struct proto_de
 	c->note_len = m->note.len;
 	c->working = true;
 	writer_run(&a->writer, &c->publish);
+}
+
+static void on_signed(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd)
+{
+	struct auditd *a = ctx;
+	struct checkpointer *c = &a->checkpointer;
+	struct ipc_conn *conn = ipc_edge_conn(c->edge);
+
+	(void)fd;
+	c->working = false;
+	if (outcome == IPC_REPLY) {
+		checkpoint_answered(a, desc, msg);
+	} else {
+		c->open = false;
+		if (conn)
+			ipc_drop(conn, "no answer to SIGN_CHECKPOINT");
+	}
+	if (c->working)
+		return;
+	c->open = c->open && !a->daemon.draining; /* the last one is asked for once */
+	writer_poke(&a->writer);                  /* for this, too, waits who waits for quiet */
 }
 
 static int run_prepare(void *ctx)
@@ -109,45 +123,7 @@ static void on_prepared(void *ctx, int r)
 			      &call) == 0;
 }
 
-/* ---- when ---- */
-
-static void on_checkpoint_timer(uv_timer_t *timer)
-{
-	writer_poke(&((struct auditd *)timer->data)->writer);
-}
-
-void checkpoint_consider(struct auditd *a)
-{
-	struct checkpointer *c = &a->checkpointer;
-	uint64_t now = ipc_now_ms(a->daemon.ipc), size = ledger_size(a->ledger);
-
-	if (!c->open || c->working || a->failed || a->writer.task)
-		return;
-	if (c->signed_size > size) {
-		char why[128];
-		(void)snprintf(why, sizeof(why), "%" PRIu64 " entries were signed, but there are only %" PRIu64,
-			       c->signed_size, size);
-		auditd_fail(a, why);
-		return;
-	}
-	if (a->ledger->has_checkpoint && a->ledger->published.size == size)
-		return;
-	/* Two fsyncs that no commit overtakes: were each urgent entry to bring one, urgent entries would wait for them.
-	 */
-	if (now < c->next_ms && (!c->urgent || c->hurried)) {
-		if (!uv_is_active((uv_handle_t *)&c->timer))
-			(void)uv_timer_start(&c->timer, on_checkpoint_timer, c->next_ms - now, 0);
-		return;
-	}
-	(void)uv_timer_stop(&c->timer);
-	c->hurried = now < c->next_ms;
-	c->next_ms = now + a->config.auditd.checkpoint_ms;
-	c->urgent = false;
-	c->working = true;
-	writer_run(&a->writer, &c->prepare);
-}
-
-/* ---- the signer ---- */
+/* ---- whose signature ---- */
 
 static int run_adopt(void *ctx)
 {
@@ -177,17 +153,76 @@ static void on_adopted(void *ctx, int r)
 			       "a new vault");
 		return;
 	}
-	c->open = ipc_edge_conn(c->edge) != NULL;
+	c->open = c->adopting;
+	c->adopting = false;
 	if (c->open)
 		daemon_set_ready(&a->daemon, true, "recording, checkpoints are signed");
 }
+
+/* Not as soon as it is heard: what the signer of the connection before this one signed may just be verified. */
+static void checkpoint_adopt(struct auditd *a)
+{
+	struct checkpointer *c = &a->checkpointer;
+
+	c->told = false;
+	c->adopting = true;
+	c->key = c->told_key;
+	c->signed_size = c->told_size;
+	c->working = true;
+	writer_run(&a->writer, &c->adopt);
+}
+
+/* ---- when ---- */
+
+static void on_checkpoint_timer(uv_timer_t *timer)
+{
+	writer_poke(&((struct auditd *)timer->data)->writer);
+}
+
+void checkpoint_consider(struct auditd *a)
+{
+	struct checkpointer *c = &a->checkpointer;
+	uint64_t now = ipc_now_ms(a->daemon.ipc), size = ledger_size(a->ledger);
+
+	if (c->working || a->failed || a->writer.task)
+		return;
+	if (c->told) {
+		checkpoint_adopt(a);
+		return;
+	}
+	if (!c->open)
+		return;
+	if (c->signed_size > size) {
+		char why[128];
+		(void)snprintf(why, sizeof(why), "%" PRIu64 " entries were signed, but there are only %" PRIu64,
+			       c->signed_size, size);
+		auditd_fail(a, why);
+		return;
+	}
+	if (a->ledger->has_checkpoint && a->ledger->published.size == size)
+		return;
+	/* Two fsyncs that no commit overtakes: were each urgent entry to bring one, urgent entries would wait for them.
+	 */
+	if (now < c->next_ms && (!c->urgent || c->hurried) && !a->daemon.draining) {
+		if (!uv_is_active((uv_handle_t *)&c->timer))
+			(void)uv_timer_start(&c->timer, on_checkpoint_timer, c->next_ms - now, 0);
+		return;
+	}
+	(void)uv_timer_stop(&c->timer);
+	c->hurried = now < c->next_ms;
+	c->next_ms = now + a->config.auditd.checkpoint_ms;
+	c->urgent = false;
+	c->working = true;
+	writer_run(&a->writer, &c->prepare);
+}
+
+/* ---- the signer ---- */
 
 static int handle_signed_size(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	const struct proto_signed_size *m = msg;
 	struct auditd *a = ctx;
 	struct checkpointer *c = &a->checkpointer;
-	struct note_key key;
 
 	(void)conn;
 	(void)id;
@@ -195,27 +230,27 @@ static int handle_signed_size(void *ctx, struct ipc_conn *conn, uint64_t id, con
 	if (a->failed)
 		return 0;
 	if (m->vkey.len == 0) {
-		c->open = false;
+		c->open = c->told = c->adopting = false;
 		daemon_set_ready(&a->daemon, true, "recording; checkpoints wait for the vault");
 		return 0;
 	}
-	if (c->open || c->working) /* it told us already; what it signed since, it signed for us */
+	if (c->open) /* it told us already; what it signed since, it signed for us */
 		return 0;
-	if (note_key_parse(&key, m->vkey))
+	if (note_key_parse(&c->told_key, m->vkey))
 		return IPC_E_VIOLATION;
-	c->key = key;
-	c->signed_size = m->size;
-	c->working = true;
-	writer_run(&a->writer, &c->adopt);
+	c->told_size = m->size;
+	c->told = true;
+	writer_poke(&a->writer);
 	return 0;
 }
 
 static void on_signer_close(void *ctx, struct ipc_conn *conn)
 {
 	struct auditd *a = ctx;
+	struct checkpointer *c = &a->checkpointer;
 
 	(void)conn;
-	a->checkpointer.open = false;
+	c->open = c->told = c->adopting = false;
 	if (!a->failed)
 		daemon_set_ready(&a->daemon, true, "recording; checkpoints wait for the vault");
 }
