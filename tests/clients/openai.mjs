@@ -76,6 +76,13 @@ const scenarios = {
 			await chat('gpt-x');
 		return failure(chat('gpt-x'));
 	},
+	// An answer as it came, and the receipt of it, which is there when its checkpoint is signed.
+	async receipt() {
+		const answer = await client.chat.completions.create({ model: 'gpt-x', messages, stream: true }).asResponse();
+		const body = await answer.text();
+		const patient = client.withOptions({ maxRetries: 10 });
+		return { body, text: await patient.get(`/receipts/${answer.headers.get('x-request-id')}`) };
+	},
 	async retried() {
 		// With retries left the client waits as long as it was told to, and no longer.
 		const began = Date.now();

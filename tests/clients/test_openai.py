@@ -82,5 +82,17 @@ def test_limited_with_retry_after(client, gateway):
     assert 1 <= int(seen["retryAfter"]) <= 60
 
 
+def test_receipt(client, gateway, tmp_path):
+    """L-06 for who has nothing but the client: the receipt by its own means, whoever checks it by the command."""
+    seen = client("receipt")
+    answer, receipt = tmp_path / "answer", tmp_path / "receipt"
+    receipt.write_text(seen["text"])
+    vkey = gateway.cli_json("vault", "status")["vkey"]
+    for body, code in ((seen["body"], 0), (seen["body"] + " ", 1)):
+        answer.write_text(body)
+        done = gateway.cli("receipt", "verify", str(answer), str(receipt), "--vkey", vkey, check=False)
+        assert done.returncode == code, done.stdout
+
+
 def test_retry_after_is_heeded(client):
     assert 900 <= client("retried")["ms"] < 10000
