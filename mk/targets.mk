@@ -11,17 +11,17 @@ units: $(UNITS) $(HELPERS) $(HARNESS)
 fuzzers: $(FUZZERS)
 
 # After `deps` this make's idea of the libraries may be old: a second one does the work.
-AGAIN := +$(MAKE) --no-print-directory
+AGAIN := @+$(MAKE) --no-print-directory
 
 demo: deps ## the whole gateway with a provider stand-in: a streamed chat, a key search, a proof; Ctrl-C ends it
 	@printf 'Building; the first time that takes some minutes (V=1 shows each step) '
-	@$(AGAIN) DOTS=1 all
+	$(AGAIN) DOTS=1 all
 	@echo
 	@$(PYTHON) tests/support/demo.py
 
 run: deps ## the gateway with ./bulkhead.yaml (made if absent), for a real provider
 	@printf 'Building; the first time that takes some minutes (V=1 shows each step) '
-	@$(AGAIN) DOTS=1 all
+	$(AGAIN) DOTS=1 all
 	@echo
 	@test -e bulkhead.yaml || $(O)/bin/bulkhead config show --example >bulkhead.yaml
 	@printf '%s\n' 'In another terminal, once (YOUR-KEY.txt holds the key of the provider named in bulkhead.yaml):' \
@@ -34,19 +34,19 @@ test: deps ## everything: unit tests, architecture, captured daemons, real proce
 	$(AGAIN) clients-deps
 	$(AGAIN) again-test
 again-test:
-	tests/run --build $(O) --unit $(UNITS) --pytest tests/arch tests/integration tests/privileges tests/clients
+	@tests/run --build $(O) --unit $(UNITS) --pytest tests/arch tests/integration tests/privileges tests/clients
 
 check: deps ## what can be said without starting anything: unit tests, layers, links, sizes, banned calls; under two minutes
 	$(AGAIN) -j2 all units
 	$(AGAIN) again-check
 again-check:
-	tests/run --build $(O) --unit $(UNITS) --pytest tests/arch
+	@tests/run --build $(O) --unit $(UNITS) --pytest tests/arch
 
 residue: deps ## 100,000 requests to a provider that spreads the key; then every mapping, core dump and file is searched
 	$(AGAIN) -j2 all units
 	$(AGAIN) again-residue RESIDUE_REQUESTS=100000
 again-residue:
-	tests/run --build $(O) --pytest tests/integration/test_residue.py
+	@tests/run --build $(O) --pytest tests/integration/test_residue.py
 
 check-all: check residue ## check, residue, then unit and integration tests under the sanitizers, then the fuzzers
 	$(AGAIN) BUILD=asan CC=clang -j2 all units
@@ -55,15 +55,15 @@ check-all: check residue ## check, residue, then unit and integration tests unde
 	$(AGAIN) BUILD=tsan CC=clang again-units
 	$(AGAIN) fuzz-smoke
 again-units:
-	tests/run --build $(O) --unit $(UNITS)
+	@tests/run --build $(O) --unit $(UNITS)
 again-sanitized:
-	tests/run --build $(O) --unit $(UNITS) --pytest tests/integration
+	@tests/run --build $(O) --unit $(UNITS) --pytest tests/integration
 
 fuzz-smoke: deps ## every fuzz harness for SECONDS (60), two at a time, under ASan and UBSan
 	$(AGAIN) BUILD=fuzz -j2 fuzzers
 	$(AGAIN) BUILD=fuzz again-fuzz
 again-fuzz:
-	tests/run --build $(O) --fuzz $(SECONDS) $(FUZZERS)
+	@tests/run --build $(O) --fuzz $(SECONDS) $(FUZZERS)
 
 bench: deps ## wrk against the gateway and against nginx, side by side
 	$(AGAIN) all
