@@ -6,6 +6,7 @@
  *   checkpoint.c  tree -> SIGN_CHECKPOINT -> checkpoint              keyvault
  *   reader.c      AUDIT_READ                                         cli
  *   receipts.c    RECEIPT_FIND -> RECEIPT_FOUND                      authd, cli
+ *   pruner.c      AUDIT_RETENTION; removes what is over              cli
  *   writer.c      group commit over ledger.c
  *   readonly.c    what is left when the log cannot be written
  *
@@ -13,6 +14,7 @@
  */
 #pragma once
 
+#include "auditd/pruner.h"
 #include "auditd/receipts.h"
 #include "auditd/writer.h"
 #include "common/config.h"
@@ -84,13 +86,14 @@ struct auditd {
 		uv_timer_t timer;
 	} readonly;
 	struct receipts receipts;
+	struct pruner pruner;
 	uint64_t gaps, overruns;
 };
 
 /* producers.c */
 MUST_USE int producers_serve(struct auditd *a);
-/* Records an event of auditd itself. 0 or negative. */
-MUST_USE int producers_record_own(struct auditd *a, const struct proto_leaf *what);
+/* Records an event of auditd itself; *ret_seq is its number. 0 or negative. */
+MUST_USE int producers_record_own(struct auditd *a, const struct proto_leaf *what, uint64_t *ret_seq);
 /* Makes auditd's first words durable, before anything runs. 0 or negative. */
 MUST_USE int producers_record_start(struct auditd *a);
 void producers_recorded(struct auditd *a, const struct ledger_batch *batch);
@@ -114,6 +117,5 @@ void readonly_close(struct auditd *a);
 /* main.c */
 /* The log is not the one that was signed: stops recording, keeps everything, says so until an operator comes. */
 void auditd_fail(struct auditd *a, const char *why);
-/* Ends the process, to be started again: `r` is what could not be done, 0 when it might be done now. Does not return.
- */
+/* Ends the process, to be started again: `r` is what could not be done, 0: it might be done now. Does not return. */
 void auditd_die(struct auditd *a, int r);

@@ -53,6 +53,30 @@ int ledger_batch_add(struct ledger_batch *b, const struct proto_leaf *leaf)
 	return 0;
 }
 
+/* ---- segments ---- */
+
+/* One more, which is written from now on. 0 or -ENOMEM. */
+static int ledger_note_segment(struct ledger *l, uint64_t first)
+{
+	uint64_t *grown = reallocarray(l->firsts, l->n_firsts + 1, sizeof *grown);
+
+	if (!grown)
+		return err_origin(-ENOMEM);
+	l->firsts = grown;
+	grown[l->n_firsts++] = first;
+	return 0;
+}
+
+void ledger_forget(struct ledger *l, uint64_t first)
+{
+	size_t gone = 0;
+
+	while (gone + 1 < l->n_firsts && l->firsts[gone] < first)
+		gone++;
+	memmove(l->firsts, l->firsts + gone, (l->n_firsts - gone) * sizeof *l->firsts);
+	l->n_firsts -= gone;
+}
+
 /* ---- appending ---- */
 
 static int ledger_rotate(struct ledger *l)
@@ -71,7 +95,14 @@ static int ledger_rotate(struct ledger *l)
 	if (!r)
 		r = segment_start(&l->segment, &head);
 	l->segments++;
-	return r;
+	return r ? r : ledger_note_segment(l, head.first_index);
+}
+
+int ledger_turn(struct ledger *l)
+{
+	if (l->unwritable || l->segment.end == SEGMENT_HEAD_BYTES)
+		return l->unwritable;
+	return ledger_rotate(l);
 }
 
 /* Items [from, to), one commit. */
@@ -198,6 +229,7 @@ struct ledger *ledger_close(struct ledger *l)
 	tree_deinit(&l->tree);
 	if (l->dir >= 0)
 		(void)close(l->dir);
+	free(l->firsts);
 	free(l);
 	return NULL;
 }

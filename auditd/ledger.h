@@ -54,7 +54,10 @@ struct ledger {
 	bool has_checkpoint;
 	uint64_t cut_bytes; /* removed by ledger_open() */
 	int unwritable;     /* 0, or a negative errno: only for reading; always with LEDGER_E_DAMAGED */
-	uint64_t segments;
+	uint64_t segments;  /* that there were, since it was opened */
+	uint64_t *firsts;   /* first indices of those that are there, ascending; the last one is being written */
+	size_t n_firsts;
+	uint64_t newest_ns; /* the latest time of a record that ledger_open() read */
 	char why[256];
 };
 
@@ -78,11 +81,22 @@ static inline uint64_t ledger_size(const struct ledger *l)
 	return l->tree.merkle.size;
 }
 
+/* The first record that retention left. */
+static inline uint64_t ledger_first(const struct ledger *l)
+{
+	return l->n_firsts > 0 ? l->firsts[0] : 0;
+}
+
 /*
  * Makes the batch durable and part of the tree. 0 or negative; after a failure the process must exit: what is on disk
  * is known only to the next ledger_open().
  */
 MUST_USE int ledger_append(struct ledger *l, struct ledger_batch *b);
+/* Goes on in a new segment, unless this one is empty, so that retention can remove this one as a whole; what room it
+ * had is given back. 0 or negative, as above. */
+MUST_USE int ledger_turn(struct ledger *l);
+/* Segments that begin before `first`, where one does, are no longer the log's: retention removes their files. */
+void ledger_forget(struct ledger *l, uint64_t first);
 /* Whether a log that was unwritable might be written after all, as far as that can be said without touching it; then a
  * new ledger_open() will tell. Reads nothing of `l` that changes. 0 or negative. */
 MUST_USE int ledger_try(const struct ledger *l);

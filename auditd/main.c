@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The keeper of the audit log: configuration -> ledger (recovered) -> worker thread -> edges -> sandbox -> loop. It has
- * no network and no key; what it can do to the log afterwards is to append, and the signer in the vault sees to that.
+ * no network and no key; what it can do to the log afterwards is to append, and the signer in the vault sees to that,
+ * and to remove from its beginning what a signed record says is over.
  */
 #include <inttypes.h>
 #include <sodium.h>
@@ -41,6 +42,7 @@ static void on_recorded(void *ctx, const struct ledger_batch *batch)
 
 	a->checkpointer.urgent |= batch->urgent;
 	producers_recorded(a, batch);
+	pruner_recorded(a, batch);
 }
 
 static void on_idle(void *ctx)
@@ -50,7 +52,9 @@ static void on_idle(void *ctx)
 	readers_answer(a);
 	receipts_answer(a);
 	checkpoint_consider(a);
-	if (a->daemon.draining && writer_quiet(&a->writer) && !a->checkpointer.working && !a->receipts.job.running)
+	pruner_consider(a);
+	if (a->daemon.draining && writer_quiet(&a->writer) && !a->checkpointer.working && !a->receipts.job.running &&
+	    !a->pruner.running)
 		daemon_stop(&a->daemon);
 }
 
@@ -70,13 +74,15 @@ static void on_no_room(void *ctx, int r)
 static void on_drain(void *ctx)
 {
 	struct auditd *a = ctx;
+	uint64_t seq;
 
 	if (a->ledger->unwritable) {
 		readonly_drain(a);
 		return;
 	}
-	if (!a->failed && producers_record_own(a, &(struct proto_leaf){.code = EVENT_DAEMON_STOP,
-								       .resource = SPAN_LIT("auditd")}) < 0)
+	if (!a->failed &&
+	    producers_record_own(a, &(struct proto_leaf){.code = EVENT_DAEMON_STOP, .resource = SPAN_LIT("auditd")},
+				 &seq) < 0)
 		daemon_stop(&a->daemon);
 	writer_hurry(&a->writer);
 }
@@ -91,9 +97,10 @@ static void on_metrics(void *ctx, char *to, size_t cap)
 		       "\n# TYPE bulkhead_audit_gaps_total counter\nbulkhead_audit_gaps_total %" PRIu64
 		       "\n# TYPE bulkhead_audit_overruns_total counter\nbulkhead_audit_overruns_total %" PRIu64
 		       "\n# TYPE bulkhead_audit_signed_size gauge\nbulkhead_audit_signed_size %" PRIu64
+		       "\n# TYPE bulkhead_audit_pruned_total counter\nbulkhead_audit_pruned_total %" PRIu64
 		       "\n# TYPE bulkhead_audit_failed gauge\nbulkhead_audit_failed %d\n",
 		       a->writer.entries, a->writer.commits, a->gaps, a->overruns, a->checkpointer.signed_size,
-		       a->failed);
+		       a->pruner.pruned_total, a->failed);
 }
 
 /* ---- start ---- */
@@ -163,8 +170,11 @@ static int auditd_start(struct auditd *a, int argc, char **argv)
 	if (!r && a->ledger->unwritable)
 		r = readonly_serve(a);
 	if (!r)
-		r = sandbox_enter(ROLE_AUDITD, &(struct sandbox_path){.path = folder, .write = true}, 1, d->confinement,
-				  sizeof(d->confinement));
+		r = pruner_init(a);
+	if (!r)
+		r = sandbox_enter(ROLE_AUDITD,
+				  &(struct sandbox_path){.path = folder, .write = true, .remove_folders = true}, 1,
+				  d->confinement, sizeof(d->confinement));
 	return r;
 }
 
@@ -184,10 +194,12 @@ int main(int argc, char **argv)
 	readers_close(a);
 	readonly_close(a);
 	receipts_close(a);
+	pruner_close(a);
 	writer_close(&a->writer);
 	daemon_deinit(&a->daemon);
 	writer_deinit(&a->writer);
 	receipts_deinit(a);
+	pruner_deinit(a);
 	a->ledger = ledger_close(a->ledger);
 	config_deinit(&a->config);
 	free(a);

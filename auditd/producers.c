@@ -239,14 +239,14 @@ void producers_drop_all(struct auditd *a, const char *why)
 			ipc_drop(a->producers[i].conn, why);
 }
 
-int producers_record_own(struct auditd *a, const struct proto_leaf *what)
+int producers_record_own(struct auditd *a, const struct proto_leaf *what, uint64_t *ret_seq)
 {
 	struct producer *p = producers_meet(a, ROLE_AUDITD, 0, a->daemon.boot);
 	struct proto_leaf leaf = *what;
 
 	if (!p)
 		return err_origin(-ENOSPC);
-	leaf.seq = leaf.last_seq = p->accepted_seq + 1;
+	*ret_seq = leaf.seq = leaf.last_seq = p->accepted_seq + 1;
 	leaf.time_ns = producers_now_ns();
 	leaf.actor = SPAN_LIT("auditd");
 	return err_fold(producers_accept(a, p, &leaf, true));

@@ -20,12 +20,13 @@ static void reader_refuse(struct reader *reader, const char *reason, const char 
 static void reader_answer(struct auditd *a, struct reader *reader)
 {
 	struct proto_audit_record records[256];
-	struct proto_audit_read_rep rep = {.from = reader->from, .size = ledger_size(a->ledger)};
+	struct proto_audit_read_rep rep = {.from = MAX(reader->from, ledger_first(a->ledger)),
+					   .size = ledger_size(a->ledger)};
 	uint8_t *owned = NULL;
 	struct span bundle = SPAN_NULL, leaf;
 	size_t bytes = 0, n = 0;
 
-	if (reader->from < rep.size && tree_leaves(&a->ledger->tree, reader->from, &bundle, &owned)) {
+	if (rep.from < rep.size && tree_leaves(&a->ledger->tree, rep.from, &bundle, &owned)) {
 		reader_refuse(reader, "damaged",
 			      "the entries cannot be read from tile/entries; see `bulkhead audit verify`");
 		return;
@@ -101,6 +102,7 @@ static void on_reader_close(void *ctx, struct ipc_conn *conn)
 	struct auditd *a = ctx;
 
 	receipts_forget(a, conn);
+	pruner_forget(a, conn);
 	for (size_t i = 0; i < ARRAY_LEN(a->readers); i++)
 		if (a->readers[i].conn == conn)
 			a->readers[i].conn = NULL;
@@ -109,6 +111,7 @@ static void on_reader_close(void *ctx, struct ipc_conn *conn)
 static const struct ipc_row reader_rows[] = {
 	{PROTO_AUDIT_READ, handle_audit_read},
 	{PROTO_RECEIPT_FIND, receipts_handle_operator},
+	{PROTO_AUDIT_RETENTION, pruner_handle_operator},
 };
 
 static const struct ipc_edge_spec reader_spec = {

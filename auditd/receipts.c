@@ -114,7 +114,10 @@ static uint64_t receipts_consider(struct auditd *a, struct receipts_ask *ask, ui
 		ask->until_size = ledger_size(a->ledger);
 	if (ask->looked && ask->looked_size >= ask->until_size) {
 		all->missed++;
-		receipts_refuse(ask, "not_found", "no answer to a request of that id is on record");
+		receipts_refuse(ask, "not_found",
+				ledger_first(a->ledger) == 0 ? "no answer to a request of that id is on record"
+							     : "no answer to a request of that id is on record, or "
+							       "retention removed it");
 		return UINT64_MAX;
 	}
 	if (now >= ask->deadline_ms) {

@@ -23,7 +23,7 @@
 
 struct recovery {
 	struct ledger *l;
-	uint64_t *firsts; /* first indices of all segments, ascending */
+	uint64_t *firsts; /* l's, once they are all there: first indices of all segments, ascending */
 	size_t n;
 	struct span map;         /* the segment that is being read */
 	uint64_t end, commit_at; /* in the last one: where the entries end, where their last commit begins */
@@ -180,6 +180,7 @@ static int recover_entry(struct recovery *rec, const struct entry *entry)
 	int r = tree_append(&l->tree, entry->leaf);
 	if (r)
 		return r;
+	l->newest_ns = MAX(l->newest_ns, leaf.recorded_ns);
 	source = (struct source){.role = (uint8_t)leaf.role, .worker = (uint8_t)leaf.worker, .last_seq = leaf.last_seq};
 	memcpy(source.boot, leaf.boot.p, sizeof source.boot);
 	if (sources_set(&l->sources, &source))
@@ -306,7 +307,9 @@ static int recover_fresh(struct recovery *rec)
 	merkle_tree_root(&l->tree.merkle, &head.root);
 	if (fsync(l->dir) < 0)
 		return err_origin(-errno);
-	return segment_start(&l->segment, &head);
+	l->firsts = calloc(1, sizeof *l->firsts); /* index 0 */
+	l->n_firsts = 1;
+	return l->firsts ? segment_start(&l->segment, &head) : err_origin(-ENOMEM);
 }
 
 static int recover(struct recovery *rec)
@@ -342,7 +345,10 @@ int ledger_open(const char *path, uint64_t segment_bytes, int unwritable, struct
 		r = segment_init(&l->segment, l->dir, path, segment_bytes);
 	if (!r)
 		r = recover(&rec);
-	free(rec.firsts);
+	if (rec.n > 0) {
+		l->firsts = rec.firsts;
+		l->n_firsts = rec.n;
+	}
 	if (r < 0) {
 		(void)ledger_close(l);
 		return r;

@@ -13,6 +13,8 @@
 
 #define SEGMENT_NEXT        "next"
 #define SEGMENT_ZEROS_BYTES (1U << 20)
+/* What is worth giving back of a segment that ends early. */
+#define SEGMENT_RELEASE_BYTES 8192
 
 void segment_name(char to[SEGMENT_NAME_BYTES], uint64_t first_index)
 {
@@ -128,6 +130,14 @@ int segment_reserve(const struct segment *s)
 	return r;
 }
 
+/* The zeros behind the last entry stay zeros, but need no disk any more. Not every file system can. */
+static void segment_release(const struct segment *s)
+{
+	if (s->size - s->end >= SEGMENT_RELEASE_BYTES)
+		(void)fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)s->end,
+				(off_t)(s->size - s->end));
+}
+
 static int segment_adopt(struct segment *s, int fd, const char *name, uint64_t end)
 {
 	struct stat st;
@@ -135,6 +145,7 @@ static int segment_adopt(struct segment *s, int fd, const char *name, uint64_t e
 	if (fstat(fd, &st) < 0)
 		return err_origin(-errno);
 	if (s->fd >= 0) { /* full: nobody shall write to it any more, by accident at least */
+		segment_release(s);
 		(void)fchmod(s->fd, 0400);
 		(void)close(s->fd);
 	}

@@ -128,16 +128,21 @@ static int tree_write_again(int dir, const char *path, struct span bytes)
 	return fd < 0 ? err_origin(-errno) : tree_fill(fd, bytes);
 }
 
-int tree_write_durable(int dir, const char *name, struct span bytes)
+int tree_write_durable_by(int dir, const char *tmp, const char *name, struct span bytes)
 {
-	CLEANUP(tree_close) int fd = tree_create(dir, TREE_TMP);
+	CLEANUP(tree_close) int fd = tree_create(dir, tmp);
 
 	if (fd < 0)
 		return err_origin(-errno);
 	int r = tree_fill(fd, bytes);
-	if (!r && (fsync(fd) < 0 || renameat(dir, TREE_TMP, dir, name) < 0 || fsync(dir) < 0))
+	if (!r && (fsync(fd) < 0 || renameat(dir, tmp, dir, name) < 0 || fsync(dir) < 0))
 		r = err_origin(-errno);
 	return r;
+}
+
+int tree_write_durable(int dir, const char *name, struct span bytes)
+{
+	return tree_write_durable_by(dir, TREE_TMP, name, bytes);
 }
 
 /* A full bundle that is not on the disk, for readers. 0 or -ENOMEM. */

@@ -67,3 +67,5 @@ MUST_USE int tree_leaves(struct tree *t, uint64_t index, struct span *ret_bundle
 
 /* Writes or replaces a file directly in the folder: whole or not at all, and durable. 0 or negative. */
 MUST_USE int tree_write_durable(int dir, const char *name, struct span bytes);
+/* The same for who writes beside the one who writes the log: by way of a file of his own. */
+MUST_USE int tree_write_durable_by(int dir, const char *tmp, const char *name, struct span bytes);

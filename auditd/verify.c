@@ -35,7 +35,7 @@ struct verify {
 	struct sources sources;
 	uint8_t log_id[16];
 	uint32_t place;
-	uint64_t pruned; /* by its own account */
+	uint64_t pruned; /* so many of the first entries, by its own signed account */
 	struct span map;
 	uint64_t done_bytes, all_bytes;
 	uint64_t *firsts;
@@ -315,6 +315,31 @@ static int verify_signed_size(struct verify *v)
 	return r > 0 ? verify_bad(v, "a tile or bundle in tile/ differs from the entries") : r;
 }
 
+/* What retention says that it removed must have been there: the root is the one that this log had then. */
+static int verify_prune(struct verify *v, const struct proto_leaf *leaf, uint64_t index)
+{
+	struct verify_report *report = v->report;
+	struct merkle_hash root;
+
+	int r = leaf->bytes > 0 && leaf->bytes <= index && leaf->digest.len == sizeof(root.b) ? 0 : VERIFY_E_BAD;
+	if (!r)
+		r = merkle_root(&(struct merkle_source){tree_node, &v->tree}, leaf->bytes, &root);
+	if (r < 0)
+		return r;
+	if (r || !span_eq(leaf->digest, span_of(root.b, sizeof(root.b))))
+		return verify_bad(v, "entry %" PRIu64 ": log.prune does not speak of this log's entries", index);
+	if (index >= report->signed_size)
+		return 0;
+	v->pruned = MAX(v->pruned, leaf->bytes);
+	if (leaf->bytes < report->first)
+		return 0;
+	report->pruned.index = index;
+	report->pruned.time_ns = leaf->recorded_ns;
+	(void)snprintf(report->pruned.keep, sizeof(report->pruned.keep), "%.*s", (int)MIN(leaf->reason.len, 15U),
+		       leaf->reason.len ? (const char *)leaf->reason.p : "");
+	return 0;
+}
+
 static int verify_entry(struct verify *v, const struct entry *entry)
 {
 	struct proto_leaf leaf;
@@ -327,8 +352,10 @@ static int verify_entry(struct verify *v, const struct entry *entry)
 	int r = verify_sequence(v, &leaf, entry->index);
 	if (r)
 		return r;
-	if (leaf.code == EVENT_LOG_PRUNE && leaf.role == ROLE_AUDITD && entry->index < v->report->signed_size)
-		v->pruned = MAX(v->pruned, leaf.bytes);
+	if (leaf.code == EVENT_LOG_PRUNE && leaf.role == ROLE_AUDITD)
+		r = verify_prune(v, &leaf, entry->index);
+	if (r)
+		return r;
 	v->report->first_ns = v->report->entries == v->report->first ? leaf.recorded_ns : v->report->first_ns;
 	v->report->last_ns = leaf.recorded_ns;
 	r = tree_append(&v->tree, entry->leaf);
@@ -404,15 +431,13 @@ static int verify_strays(struct verify *v)
 	return r > 0 ? verify_bad(v, "%s is not what it was when that was the newest, or not of this log", path) : r;
 }
 
-int verify_log(const char *path, const struct verify_options *options, struct verify_report *ret_report)
+/* 0, VERIFY_E_BAD or negative. */
+static int verify_once(int dir, const struct verify_options *options, struct verify_report *report)
 {
-	struct verify_report report = {0};
-	struct verify v = {.options = options, .report = &report};
-
-	v.dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (v.dir < 0)
-		return -errno;
+	struct verify v = {.options = options, .report = report, .dir = dir};
 	int r = tree_init(&v.tree, v.dir);
+
+	*report = (struct verify_report){0};
 	v.tree.emit = verify_tile;
 	if (!r)
 		r = verify_checkpoint(&v);
@@ -424,7 +449,32 @@ int verify_log(const char *path, const struct verify_options *options, struct ve
 		r = verify_strays(&v);
 	tree_deinit(&v.tree);
 	free(v.firsts);
-	(void)close(v.dir);
+	return r;
+}
+
+/* Did retention remove something since the report's segments were listed? */
+static bool verify_overtaken(int dir, const struct verify_report *report)
+{
+	char name[SEGMENT_NAME_BYTES], path[SEGMENT_NAME_BYTES + 8];
+
+	segment_name(name, report->first);
+	(void)snprintf(path, sizeof(path), "seg/%s", name);
+	return faccessat(dir, path, F_OK, 0) < 0 && errno == ENOENT;
+}
+
+int verify_log(const char *path, const struct verify_options *options, struct verify_report *ret_report)
+{
+	struct verify_report report;
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+	if (dir < 0)
+		return -errno;
+	for (unsigned looks = 0;; looks++) {
+		r = verify_once(dir, options, &report);
+		if (r <= 0 || !options->in_use || looks == VERIFY_LOOK_AGAIN || !verify_overtaken(dir, &report))
+			break;
+	}
+	(void)close(dir);
 	if (r < 0)
 		return r;
 	report.good = r == 0;

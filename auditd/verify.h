@@ -30,6 +30,10 @@ struct verify_report {
 	char why[256]; /* with !good: what was found first */
 	struct note_key key;
 	uint64_t first; /* index of the first entry that is there; what was before it is a matter of its hashes */
+	struct {
+		uint64_t index, time_ns; /* of the log.prune that says that retention removed those before `first` */
+		char keep[16];           /* because they were older than that */
+	} pruned;                        /* with first > 0 and good */
 	uint64_t entries, signed_size, segments; /* entries: of the log, removed ones included */
 	uint64_t gaps, lost;                     /* log.gap entries, and the events that they cover */
 	uint64_t first_ns, last_ns;

@@ -13,7 +13,7 @@
 #include "cli/audit_csv.h"
 #include "cli/audit_filter.h"
 #include "cli/audit_progress.h"
-#include "cli/audit_reader.h"
+#include "cli/audit_removed.h"
 #include "cli/output.h"
 
 struct export
@@ -121,11 +121,14 @@ static int export_run(struct export *e)
 	int r = audit_reader_open(e->cli, &e->reader);
 
 	if (!r)
+		audit_removed_note(&e->reader);
+	if (!r)
 		r = export_begin(e);
 	if (!r && e->csv)
 		export_csv_head(e->to);
 	if (!r)
-		r = audit_reader_each(&e->reader, 0, UINT64_MAX, false, on_export_record, e);
+		audit_removed_note(&e->reader);
+	r = audit_reader_each(&e->reader, 0, UINT64_MAX, false, on_export_record, e);
 	audit_progress_end(&e->progress);
 	r = export_end(e, r);
 	audit_reader_close(&e->reader);

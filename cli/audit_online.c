@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "cli/admin.h"
+#include "auditd/retained.h"
 #include "cli/audit_reader.h"
 
 int audit_usual_folder(struct cli *cli, char to[AUDIT_FOLDER_BYTES_MAX])
@@ -69,6 +70,23 @@ static int online_load(struct audit_reader *r, uint64_t index)
 	return e;
 }
 
+static int online_removed(struct audit_reader *r, struct retained *ret)
+{
+	const union proto_any *answer;
+	int e = admin_call(r->admin, PROTO_AUDIT_RETENTION, &(struct proto_audit_retention){.now = 0},
+			   PROTO_AUDIT_RETENTION_REP, ADMIN_DEADLINE_MS, &answer);
+
+	if (e)
+		return e;
+	const struct proto_audit_retention_rep *rep = &answer->audit_retention_rep;
+	*ret = (struct retained){.first = rep->pruned_first,
+				 .end = rep->pruned_end,
+				 .index = rep->pruned_index,
+				 .time_ns = rep->pruned_ns};
+	(void)snprintf(ret->keep, sizeof(ret->keep), "%.*s", SPAN_ARG(rep->pruned_keep));
+	return CLI_DONE;
+}
+
 int audit_online_open(struct cli *cli, struct audit_reader *r, bool *ret_used)
 {
 	const struct proto_audit_read_rep *rep;
@@ -84,6 +102,7 @@ int audit_online_open(struct cli *cli, struct audit_reader *r, bool *ret_used)
 	if (e)
 		return e;
 	r->load = online_load;
+	r->removed = online_removed;
 	r->first = rep->from;
 	r->end = rep->size;
 	return CLI_DONE;

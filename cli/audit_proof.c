@@ -7,7 +7,7 @@
 
 #include "auditd/proof.h"
 #include "cli/audit.h"
-#include "cli/audit_reader.h"
+#include "cli/audit_removed.h"
 #include "cli/audit_trust.h"
 #include "cli/output.h"
 
@@ -26,6 +26,22 @@ static int proof_write_file(struct cli *cli, struct span text)
 	if (bad && path)
 		(void)unlink(path);
 	return bad ? cli_fail(cli, "%s: the proof could not be written", path ? path : "standard output") : CLI_DONE;
+}
+
+/* The entry is not there, though its hash is. */
+static int prove_removed(struct cli *cli, const char *folder, uint64_t index)
+{
+	struct audit_reader reader = {.cli = cli, .folder = {.dir = -1}};
+	char text[AUDIT_REMOVED_BYTES] = "retention removed it, or the copy is not whole";
+	struct retained what;
+
+	if (entries_open(folder, &reader.folder) == 0) {
+		bool known = audit_removed_read(&reader, &what);
+		if (reader.folder.first > index)
+			audit_removed_text(&what, known, reader.folder.first, text);
+		entries_close(&reader.folder);
+	}
+	return cli_fail(cli, "the bundle of entry %" PRIu64 " is not in this folder: %s", index, text);
 }
 
 int cmd_audit_prove(struct cli *cli)
@@ -49,10 +65,7 @@ int cmd_audit_prove(struct cli *cli)
 			     " is in no signed checkpoint; is the vault open, and is there such an entry?",
 			     index);
 	else if (r == PROOF_E_PRUNED)
-		r = cli_fail(cli,
-			     "the bundle of entry %" PRIu64
-			     " is not in this folder: retention removed it, or the copy is not whole",
-			     index);
+		r = prove_removed(cli, folder, index);
 	else if (r)
 		r = cli_fail(cli, "the log cannot be read; see `%s verify`", cli_program.audit);
 	else

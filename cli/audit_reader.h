@@ -9,6 +9,7 @@
 #include "cli/audit_record.h"
 
 struct admin;
+struct retained;
 
 #define AUDIT_STOP             (-1) /* from a record's function: that is enough, and all is well */
 #define AUDIT_FOLDER_BYTES_MAX 4096
@@ -21,6 +22,8 @@ struct audit_reader {
 	struct admin *admin; /* NULL: a folder is read */
 	/* The page of a record. CLI_DONE or CLI_FAILED. */
 	int (*load)(struct audit_reader *r, uint64_t index);
+	/* What retention removed; NULL where a folder is read. Likewise. */
+	int (*removed)(struct audit_reader *r, struct retained *ret);
 	uint64_t done; /* records seen, for a progress bar */
 };
 

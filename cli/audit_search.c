@@ -7,7 +7,7 @@
 
 #include "cli/audit.h"
 #include "cli/audit_filter.h"
-#include "cli/audit_reader.h"
+#include "cli/audit_removed.h"
 #include "cli/output.h"
 #include "common/merkle.h"
 
@@ -42,9 +42,11 @@ int cmd_audit_search(struct cli *cli)
 	if (r)
 		return r;
 	r = audit_reader_open(cli, &reader);
-	if (!r)
+	if (!r) {
+		audit_removed_note(&reader);
 		r = audit_reader_each(&reader, 0, UINT64_MAX, cli_option(cli, "--reverse") != NULL, on_search_record,
 				      &s);
+	}
 	audit_reader_close(&reader);
 	return r;
 }
@@ -82,6 +84,19 @@ static int on_show_record(void *ctx, const struct audit_record *record)
 	return CLI_DONE;
 }
 
+static int show_nothing(struct audit_reader *reader, uint64_t index)
+{
+	char text[AUDIT_REMOVED_BYTES];
+	struct retained what;
+
+	if (index >= reader->first)
+		return cli_fail(reader->cli, "there is no record %" PRIu64 "; there are %" PRIu64 " to %" PRIu64, index,
+				reader->first, reader->end - 1);
+	bool known = audit_removed_read(reader, &what);
+	audit_removed_text(&what, known, reader->first, text);
+	return cli_fail(reader->cli, "record %" PRIu64 " is gone: %s", index, text);
+}
+
 int cmd_audit_show(struct cli *cli)
 {
 	struct audit_reader reader;
@@ -94,8 +109,7 @@ int cmd_audit_show(struct cli *cli)
 	if (!r && reader.first == reader.end)
 		r = cli_fail(cli, "there is no record yet");
 	else if (!r && (index < reader.first || index >= reader.end))
-		r = cli_fail(cli, "there is no record %" PRIu64 "; there are %" PRIu64 " to %" PRIu64, index,
-			     reader.first, reader.end - 1);
+		r = show_nothing(&reader, index);
 	if (!r)
 		r = audit_reader_each(&reader, index, index + 1, false, on_show_record, cli);
 	audit_reader_close(&reader);
@@ -108,7 +122,7 @@ struct gaps {
 	struct cli *cli;
 	struct table table;
 	json_t *list;
-	uint64_t n, lost;
+	uint64_t first, n, lost;
 };
 
 static int on_gap_record(void *ctx, const struct audit_record *record)
@@ -146,8 +160,9 @@ static int on_gap_record(void *ctx, const struct audit_record *record)
 static int gaps_report(struct gaps *g)
 {
 	if (g->cli->json)
-		return cli_print_json(g->cli, json_pack("{s:I,s:I,s:O}", "gaps", (json_int_t)g->n, "lost",
-							(json_int_t)g->lost, "records", g->list));
+		return cli_print_json(g->cli,
+				      json_pack("{s:I,s:I,s:I,s:O}", "first", (json_int_t)g->first, "gaps",
+						(json_int_t)g->n, "lost", (json_int_t)g->lost, "records", g->list));
 	if (g->n > 0)
 		table_print(&g->table, g->cli->out);
 	if (g->n > 0)
@@ -165,8 +180,11 @@ int cmd_audit_gaps(struct cli *cli)
 
 	table_init(&g.table, ARRAY_LEN(headings), headings);
 	int r = audit_reader_open(cli, &reader);
-	if (!r)
+	if (!r) {
+		g.first = reader.first;
+		audit_removed_note(&reader);
 		r = audit_reader_each(&reader, 0, UINT64_MAX, false, on_gap_record, &g);
+	}
 	if (!r)
 		r = gaps_report(&g);
 	audit_reader_close(&reader);

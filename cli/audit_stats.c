@@ -11,7 +11,7 @@
 #include "cli/audit.h"
 #include "cli/audit_filter.h"
 #include "cli/audit_histogram.h"
-#include "cli/audit_reader.h"
+#include "cli/audit_removed.h"
 #include "cli/output.h"
 
 #define STATS_ROWS_MAX  1000
@@ -34,7 +34,7 @@ struct stats_group {
 struct stats {
 	struct cli *cli;
 	struct audit_filter filter;
-	uint64_t records, requests, errors, first_ns, last_ns;
+	uint64_t first, records, requests, errors, first_ns, last_ns;
 	struct stats_row total;
 	struct stats_group groups[STATS_N_KINDS];
 	struct histogram latency; /* of request.complete */
@@ -142,14 +142,14 @@ static int stats_print_json(const struct stats *s)
 		audit_format_time(s->first_ns, first);
 		audit_format_time(s->last_ns, last);
 	}
-	json_t *doc =
-		json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I}}", "from", first, "to", last,
-			  "records", (json_int_t)s->records, "requests", (json_int_t)s->requests, "errors",
-			  (json_int_t)s->errors, "tokens_in", (json_int_t)s->total.tokens_in, "tokens_out",
-			  (json_int_t)s->total.tokens_out, "cost_nano", (json_int_t)s->total.cost_nano, "latency_us",
-			  "count", (json_int_t)s->latency.n, "p50", (json_int_t)histogram_quantile(&s->latency, 500),
-			  "p90", (json_int_t)histogram_quantile(&s->latency, 900), "p99",
-			  (json_int_t)histogram_quantile(&s->latency, 990), "max", (json_int_t)s->latency.max);
+	json_t *doc = json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I}}", "from", first, "to",
+				last, "first", (json_int_t)s->first, "records", (json_int_t)s->records, "requests",
+				(json_int_t)s->requests, "errors", (json_int_t)s->errors, "tokens_in",
+				(json_int_t)s->total.tokens_in, "tokens_out", (json_int_t)s->total.tokens_out,
+				"cost_nano", (json_int_t)s->total.cost_nano, "latency_us", "count",
+				(json_int_t)s->latency.n, "p50", (json_int_t)histogram_quantile(&s->latency, 500),
+				"p90", (json_int_t)histogram_quantile(&s->latency, 900), "p99",
+				(json_int_t)histogram_quantile(&s->latency, 990), "max", (json_int_t)s->latency.max);
 	for (size_t i = 0; i < STATS_N_KINDS && doc; i++) {
 		char name[32];
 		(void)snprintf(name, sizeof(name), "by_%s", stats_names[i]);
@@ -224,8 +224,11 @@ static int stats_run(struct stats *s)
 	struct audit_reader reader;
 
 	int r = audit_reader_open(s->cli, &reader);
-	if (!r)
+	if (!r) {
+		s->first = reader.first;
+		audit_removed_note(&reader);
 		r = audit_reader_each(&reader, 0, UINT64_MAX, false, on_stats_record, s);
+	}
 	audit_reader_close(&reader);
 	if (r)
 		return r;

@@ -50,9 +50,12 @@ static int audit_tail(struct cli *cli, struct admin *a, uint64_t from, uint64_t 
 	if (!r && from == UINT64_MAX) {
 		from = rep->size > lines ? rep->size - lines : 0;
 		r = audit_read(a, from, 0, &rep);
+	} else if (!r && rep->from > from) {
+		fprintf(cli->err, "retention removed the records before %" PRIu64 "; see `bulkhead audit retention`\n",
+			rep->from);
 	}
 	while (!r) {
-		uint64_t before = from;
+		uint64_t before = from = MAX(from, rep->from);
 		r = audit_print(cli, rep, &from);
 		if (r || (!follow && from >= rep->size))
 			return r;

@@ -13,12 +13,22 @@
 #include "cli/audit.h"
 #include "cli/audit_progress.h"
 #include "cli/audit_reader.h"
+#include "cli/audit_record.h"
 #include "cli/audit_trust.h"
 #include "cli/output.h"
 
 static void on_verify_progress(void *ctx, uint64_t done, uint64_t all)
 {
 	audit_progress_show(ctx, done, all);
+}
+
+static json_t *verify_pruned_json(const struct verify_report *report)
+{
+	char time[AUDIT_TIME_BYTES];
+
+	audit_format_time(report->pruned.time_ns, time);
+	return json_pack("{s:I,s:s,s:o}", "record", (json_int_t)report->pruned.index, "time", time, "keep_records",
+			 json_span(span_str(report->pruned.keep)));
 }
 
 static int verify_print_json(struct cli *cli, const struct verify_report *report, const struct audit_trust *trust)
@@ -28,13 +38,16 @@ static int verify_print_json(struct cli *cli, const struct verify_report *report
 	if (report->key.name[0])
 		note_key_format(&report->key, vkey);
 	sodium_bin2hex(root, sizeof(root), report->root.b, sizeof(report->root.b));
+	json_t *pruned = json_null();
+	if (report->first > 0 && report->good)
+		pruned = verify_pruned_json(report);
 	int r = cli_print_json(
-		cli, json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:b,s:I,s:I}", "good", report->good, "why",
+		cli, json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:b,s:I,s:I,s:o}", "good", report->good, "why",
 			       report->why, "first", (json_int_t)report->first, "entries", (json_int_t)report->entries,
 			       "signed", (json_int_t)report->signed_size, "segments", (json_int_t)report->segments,
 			       "gaps", (json_int_t)report->gaps, "lost", (json_int_t)report->lost, "root", root, "vkey",
 			       vkey, "pinned", trust->pinned, "cosigned", (json_int_t)report->cosigned, "witnesses",
-			       (json_int_t)report->witnesses));
+			       (json_int_t)report->witnesses, "pruned", pruned));
 	return report->good ? r : CLI_FAILED;
 }
 
@@ -54,7 +67,7 @@ static void verify_print_witnesses(struct cli *cli, const struct verify_report *
 static int verify_print(struct cli *cli, const char *folder, const struct verify_report *report,
 			const struct audit_trust *trust)
 {
-	char vkey[NOTE_VKEY_MAX];
+	char vkey[NOTE_VKEY_MAX], time[AUDIT_TIME_BYTES];
 
 	if (cli->json)
 		return verify_print_json(cli, report, trust);
@@ -63,9 +76,13 @@ static int verify_print(struct cli *cli, const char *folder, const struct verify
 	note_key_format(&report->key, vkey);
 	fprintf(cli->out, "good: %" PRIu64 " entries, %" PRIu64 " of them signed, %" PRIu64 " segments\n",
 		report->entries, report->signed_size, report->segments);
-	if (report->first > 0)
-		fprintf(cli->out, "removed by retention: entries 0 to %" PRIu64 ", of which the hashes are left\n",
-			report->first - 1);
+	if (report->first > 0) {
+		audit_format_time(report->pruned.time_ns, time);
+		fprintf(cli->out,
+			"pruned: entries 0 to %" PRIu64 ", on %s by retention of %s, as entry %" PRIu64
+			" says; of them the hashes are left\n",
+			report->first - 1, time, report->pruned.keep, report->pruned.index);
+	}
 	if (report->gaps > 0)
 		fprintf(cli->out, "gaps: %" PRIu64 " events are missing, in %" PRIu64 " recorded gaps\n", report->lost,
 			report->gaps);
@@ -96,6 +113,12 @@ static int verify_run(struct cli *cli, const struct audit_trust *trust)
 	}
 	r = verify_log(folder, &options, &report);
 	audit_progress_end(&progress);
+	if (r >= 0 && report.good && report.first > 0 && cli_option(cli, "--unpruned")) {
+		report.good = false;
+		(void)snprintf(report.why, sizeof(report.why),
+			       "entries 0 to %" PRIu64 " were pruned, as entry %" PRIu64 " says", report.first - 1,
+			       report.pruned.index);
+	}
 	return r < 0 ? audit_unreadable(cli, folder, r) : verify_print(cli, folder, &report, trust);
 }
 

@@ -28,6 +28,7 @@ struct landlock_port {
 #define FS_WRITE_FILE   BIT(1)
 #define FS_READ_FILE    BIT(2)
 #define FS_READ_DIR     BIT(3)
+#define FS_REMOVE_DIR   BIT(4)
 #define FS_REMOVE_FILE  BIT(5)
 #define FS_MAKE_DIR     BIT(7)
 #define FS_MAKE_REG     BIT(8)
@@ -69,7 +70,7 @@ static int landlock_add_path(int ruleset, const struct sandbox_path *path, uint6
 {
 	struct landlock_path_beneath_attr rule = {0};
 	CLEANUP(landlock_fd_close) int fd = -1;
-	uint64_t rights = READ_RIGHTS | (path->write ? WRITE_RIGHTS : 0);
+	uint64_t rights = READ_RIGHTS | (path->write ? WRITE_RIGHTS : 0) | (path->remove_folders ? FS_REMOVE_DIR : 0);
 	struct stat st;
 
 	fd = open(path->path, O_PATH | O_CLOEXEC);

@@ -15,6 +15,7 @@
 struct sandbox_path {
 	const char *path; /* a folder or file */
 	bool write;
+	bool remove_folders; /* with write: also empty folders below it */
 };
 
 /* 0 or negative; a missing kernel feature is not an error but is left out of the text of sandbox_enter(). */

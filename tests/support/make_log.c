@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "auditd/ledger.h"
+#include "auditd/prune.h"
 #include "common/err.h"
 
 #define MAKE_PRODUCERS     9
@@ -247,16 +247,16 @@ static void make_all(struct make *m, bool sign_last)
 static void make_prune(struct make *m)
 {
 	struct producer *p = &m->producers[MAKE_AUDITD];
-	char name[SEGMENT_NAME_BYTES], path[TILE_PATH_MAX];
-	uint64_t firsts[256] = {0}, at;
-	size_t n = 0;
+	struct ledger *l = m->ledger;
+	size_t n = make_below(m, l->n_firsts);
+	struct retained what = {.end = l->firsts[n], .index = ledger_size(l), .time_ns = m->now_ns, .keep = "30d"};
+	struct merkle_hash root;
+	struct prune prune;
 
-	for (at = 0; at < m->entries && n < ARRAY_LEN(firsts); at++) {
-		segment_name(name, at);
-		if (faccessat(m->ledger->segment.dir, name, F_OK, 0) == 0)
-			firsts[n++] = at;
-	}
-	uint64_t keep = firsts[make_below(m, n)];
+	m->first = l->firsts[n];
+	if (n == 0)
+		return;
+	need(merkle_root(&(struct merkle_source){tree_node, &l->tree}, what.end, &root), "merkle_root");
 	struct proto_leaf leaf = {
 		.version = LEAF_VERSION,
 		.role = p->role,
@@ -268,22 +268,19 @@ static void make_prune(struct make *m)
 		.last_seq = p->seq + 1,
 		.code = EVENT_LOG_PRUNE,
 		.actor = SPAN_LIT("auditd"),
-		.bytes = keep,
+		.reason = span_str(what.keep),
+		.digest = span_of(root.b, sizeof root.b),
+		.bytes = what.end,
 	};
 	p->seq++;
 	ledger_batch_clear(&m->batch);
 	need(ledger_batch_add(&m->batch, &leaf), "ledger_batch_add");
-	need(ledger_append(m->ledger, &m->batch), "ledger_append");
+	need(ledger_append(l, &m->batch), "ledger_append");
 	make_sign(m);
-	for (size_t i = 0; i < n && firsts[i] < keep; i++) {
-		segment_name(name, firsts[i]);
-		need(unlinkat(m->ledger->segment.dir, name, 0), name);
-	}
-	for (uint64_t bundle = 0; bundle < keep / TILE_WIDTH; bundle++) {
-		tile_path(path, TILE_ENTRIES, bundle, TILE_WIDTH);
-		need(unlinkat(m->ledger->dir, path, 0), path);
-	}
-	m->first = keep;
+	need(prune_begin(&prune, l->dir, &what, l->firsts, n), "prune_begin");
+	while (!what.done)
+		need(prune_step(&prune, 1000) % PRUNE_E_DONE, "prune_step");
+	ledger_forget(l, what.end);
 }
 
 static void make_keys(struct make *m)

@@ -27,7 +27,7 @@ struct fixture {
 	struct ledger_batch batch;
 	uint8_t public[32], secret[64];
 	struct note_key key;
-	uint64_t seq;
+	uint64_t seq, own_seq; /* the producer's, auditd's */
 	const char *request; /* begins the request ids of events; NULL: "request" */
 	uint64_t signed_size;
 };

@@ -160,6 +160,7 @@ class Log:
         need(e["last_seq"] >= e["seq"] if gap else e["last_seq"] == e["seq"], f"entry {index}: a wrong range")
         self.producers[who] = boot, e["last_seq"]
         if e["code"] == LOG_PRUNE and e["role"] == AUDITD:
+            need(0 < e["bytes"] <= index and e["digest"] == root_of(self.hashes[:e["bytes"]]), f"entry {index} prunes what was not there")
             self.pruned.append((index, e["bytes"]))
         self.gaps += gap
         self.lost += e["last_seq"] - e["seq"] + 1 if gap else 0

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auditd/prune.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "auditd/finder.h"
+#include "common/err.h"
+
+/* ---- what is over ---- */
+
+int prune_look_init(struct prune_look *l, int dir)
+{
+	*l = (struct prune_look){.dir = dir};
+	l->known = calloc(PRUNE_SEGMENTS_MAX, sizeof(*l->known));
+	return l->known ? 0 : err_origin(-ENOMEM);
+}
+
+void prune_look_deinit(struct prune_look *l)
+{
+	free(l->known);
+	*l = (struct prune_look){.dir = -1};
+}
+
+static void prune_path(char to[SEGMENT_NAME_BYTES + 8], uint64_t first)
+{
+	char name[SEGMENT_NAME_BYTES];
+
+	segment_name(name, first);
+	(void)snprintf(to, SEGMENT_NAME_BYTES + 8, "seg/%s", name);
+}
+
+/* A whole segment, to be unmapped. 0, PRUNE_E_DAMAGED or negative. */
+static int prune_map(int dir, uint64_t first, struct span *ret)
+{
+	char path[SEGMENT_NAME_BYTES + 8];
+	struct stat st;
+
+	prune_path(path, first);
+	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return errno == ENOENT ? PRUNE_E_DAMAGED : err_origin(-errno);
+	int r = fstat(fd, &st) < 0 ? err_origin(-errno) : st.st_size < SEGMENT_HEAD_BYTES ? PRUNE_E_DAMAGED : 0;
+	void *p = r ? MAP_FAILED : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	(void)close(fd);
+	if (r || p == MAP_FAILED)
+		return r ? r : err_origin(-ENOMEM);
+	*ret = span_of(p, (size_t)st.st_size);
+	return 0;
+}
+
+static void prune_unmap(struct span map)
+{
+	(void)munmap((void *)(uintptr_t)map.p, map.len);
+}
+
+/* The times of its records, which must be [first, next). */
+static int prune_read_times(const struct prune_look *l, uint64_t first, uint64_t next, struct retention_times *ret)
+{
+	struct proto_leaf leaf;
+	struct entry entry;
+	struct span map;
+	size_t at = SEGMENT_HEAD_BYTES;
+
+	int r = prune_map(l->dir, first, &map);
+	if (r)
+		return r;
+	*ret = RETENTION_TIMES_NULL;
+	for (uint64_t index = first; index < next && !r; index++) {
+		if (at >= map.len || entry_read(span_of(map.p + at, map.len - at), index, &entry) ||
+		    leaf_unpack(entry.leaf, &leaf)) {
+			r = PRUNE_E_DAMAGED;
+			break;
+		}
+		retention_times_add(ret, leaf.recorded_ns, l->wall_ns);
+		at += entry.bytes;
+	}
+	prune_unmap(map);
+	return r;
+}
+
+/* Of segment i. Those that tell of a wrong clock are read each time: what is the future now need not be tomorrow. */
+static int prune_times(struct prune_look *l, size_t i, struct retention_times *ret)
+{
+	struct prune_times *known = &l->known[i];
+	int r = 0;
+
+	if (i >= l->n_known || known->first != l->firsts[i] || !known->times.straight) {
+		r = prune_read_times(l, l->firsts[i], l->firsts[i + 1], &known->times);
+		known->first = l->firsts[i];
+		l->n_known = r ? i : MAX(l->n_known, i + 1);
+	}
+	*ret = known->times;
+	return r;
+}
+
+/* What was removed since the last look is not known any more. */
+static void prune_forget(struct prune_look *l)
+{
+	size_t gone = 0;
+
+	while (gone < l->n_known && l->known[gone].first < l->firsts[0])
+		gone++;
+	if (gone > 0)
+		memmove(l->known, l->known + gone, (l->n_known - gone) * sizeof(*l->known));
+	l->n_known -= gone;
+}
+
+/* How many of the first segments are over. The first that is not ends it: what comes later is not read. */
+static int prune_count(struct prune_look *l, size_t *ret_over)
+{
+	struct retention_times *times = calloc(PRUNE_SEGMENTS_MAX, sizeof(*times));
+	size_t most = MIN(l->n - 1, (size_t)PRUNE_SEGMENTS_MAX), n;
+	int r = times ? 0 : err_origin(-ENOMEM);
+
+	*ret_over = 0;
+	while (most > 0 && l->firsts[most] > l->signed_size)
+		most--; /* what nobody signed stays */
+	for (n = 0; n < most && !r; n++) {
+		r = prune_times(l, n, &times[n]);
+		uint64_t newest = r ? UINT64_MAX : retention_newest(times, n + 1, l->newest_before_ns);
+		if (newest >= l->now_ns || l->now_ns - newest <= l->keep_ns)
+			break;
+	}
+	if (!r) {
+		*ret_over = retention_over(times, n, l->newest_before_ns, l->now_ns, l->keep_ns);
+		l->newest_ns = retention_newest(times, *ret_over, l->newest_before_ns);
+	}
+	free(times);
+	return r;
+}
+
+/* The root at l->end, as the tiles have it; the segment that begins there must know it. */
+static int prune_root(struct prune_look *l)
+{
+	struct tile_source *tiles = malloc(sizeof(*tiles));
+	struct segment_head head;
+	struct span map;
+
+	if (!tiles)
+		return err_origin(-ENOMEM);
+	tile_source_init(tiles, l->dir, l->signed_size);
+	int r = merkle_root(&(struct merkle_source){tile_source_node, tiles}, l->end, &l->root);
+	free(tiles);
+	if (!r)
+		r = prune_map(l->dir, l->end, &map);
+	if (r)
+		return r < 0 ? r : PRUNE_E_DAMAGED;
+	if (segment_head_read(map, &head) || head.first_index != l->end || !merkle_hash_eq(&head.root, &l->root))
+		r = PRUNE_E_DAMAGED;
+	prune_unmap(map);
+	return r;
+}
+
+/* When the segment that is being written was begun, by its first record. */
+static int prune_active(struct prune_look *l)
+{
+	uint64_t first = l->firsts[l->n - 1];
+	struct proto_leaf leaf;
+	struct entry entry;
+	struct span map;
+
+	l->active_ns = 0;
+	int r = prune_map(l->dir, first, &map);
+	if (r)
+		return r;
+	if (entry_read(span_of(map.p + SEGMENT_HEAD_BYTES, map.len - SEGMENT_HEAD_BYTES), first, &entry) == 0 &&
+	    leaf_unpack(entry.leaf, &leaf) == 0)
+		l->active_ns = leaf.recorded_ns;
+	prune_unmap(map);
+	return 0;
+}
+
+int prune_look(struct prune_look *l)
+{
+	size_t over = 0;
+
+	l->end = 0;
+	prune_forget(l);
+	int r = prune_count(l, &over);
+	if (!r && over > 0) {
+		l->end = l->firsts[over];
+		r = prune_root(l);
+	}
+	if (r)
+		l->end = 0;
+	return r ? r : prune_active(l);
+}
+
+/* ---- the removal ---- */
+
+void prune_resume(struct prune *p, int dir, struct retained *what, const uint64_t *firsts, size_t n)
+{
+	*p = (struct prune){
+		.dir = dir,
+		.what = what,
+		.firsts = firsts,
+		.n = n,
+		.bundle = what->first / TILE_WIDTH,
+		.block = what->first / FINDER_BLOCK,
+	};
+}
+
+int prune_begin(struct prune *p, int dir, struct retained *what, const uint64_t *firsts, size_t n)
+{
+	prune_resume(p, dir, what, firsts, n);
+	what->done = false;
+	return retained_write(dir, what);
+}
+
+/* True also for what is gone already. */
+static int prune_unlink(int dir, const char *path, int flags)
+{
+	return unlinkat(dir, path, flags) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/* The oldest goes first, and is gone for good before the next: what is left begins at one place. */
+static int prune_segment(struct prune *p)
+{
+	char path[SEGMENT_NAME_BYTES + 8];
+
+	prune_path(path, p->firsts[p->at]);
+	int r = prune_unlink(p->dir, path, 0);
+	int seg = r ? -1 : openat(p->dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r || seg < 0 || fsync(seg) < 0)
+		r = err_origin(r ? r : -errno);
+	if (seg >= 0)
+		(void)close(seg);
+	p->at += r == 0;
+	return r;
+}
+
+/* A bundle, and the partial ones that checkpoints left when it grew. *files: how many calls there were. */
+static int prune_bundle(struct prune *p, unsigned *files)
+{
+	char path[TILE_PATH_MAX];
+
+	tile_path(path, TILE_ENTRIES, p->bundle, TILE_WIDTH);
+	int r = prune_unlink(p->dir, path, 0);
+	tile_path(path, TILE_ENTRIES, p->bundle, 1);
+	*strrchr(path, '/') = '\0';
+	*files += 2;
+	if (!r && unlinkat(p->dir, path, AT_REMOVEDIR) < 0 && errno != ENOENT) { /* most have none */
+		for (unsigned width = 1; width < TILE_WIDTH && !r; width++) {
+			tile_path(path, TILE_ENTRIES, p->bundle, width);
+			r = prune_unlink(p->dir, path, 0);
+		}
+		*strrchr(path, '/') = '\0';
+		if (!r)
+			r = prune_unlink(p->dir, path, AT_REMOVEDIR);
+		*files += TILE_WIDTH;
+	}
+	p->bundle += r == 0;
+	return r ? err_origin(r) : 0;
+}
+
+static int prune_block(struct prune *p)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), FINDER_FOLDER "/%010" PRIu64, p->block);
+	int r = prune_unlink(p->dir, path, 0);
+	p->block += r == 0;
+	return r ? err_origin(r) : 0;
+}
+
+static int prune_end(struct prune *p)
+{
+	if (syncfs(p->dir) < 0)
+		return err_origin(-errno);
+	p->what->done = true;
+	int r = retained_write(p->dir, p->what);
+	p->what->done = r == 0;
+	return r ? r : PRUNE_E_DONE;
+}
+
+int prune_step(struct prune *p, unsigned files)
+{
+	int r = 0;
+
+	for (unsigned done = 0; done < files && !r; done++) {
+		if (p->at < p->n)
+			r = prune_segment(p);
+		else if (p->bundle < p->what->end / TILE_WIDTH)
+			r = prune_bundle(p, &done);
+		else if (p->block < p->what->end / FINDER_BLOCK)
+			r = prune_block(p);
+		else
+			r = prune_end(p);
+	}
+	return r;
+}
