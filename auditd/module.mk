@@ -9,13 +9,15 @@ SRC_auditd := auditd/ledger.c auditd/recover.c auditd/writer.c auditd/producers.
 SRC_auditd += auditd/finder.c auditd/receipts.c auditd/retention.c auditd/prune.c auditd/pruner.c auditd/pruner_status.c
 $(eval $(call library,auditd,$(SRC_auditd)))
 $(eval $(call program,auditd,auditd/main.c,auditd auditlog common proto,libuv libsodium nettle msgpack))
-$(eval $(call library,testlog,tests/support/test_log.c))
+$(eval $(call library,testlog,tests/support/test_log.c tests/support/test_prune.c))
 $(eval $(call unit,auditd/leaf,auditlog common proto,libsodium nettle msgpack))
 $(eval $(call unit,auditd/receipt,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,auditd/finder,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 # The calls at which this test's process dies.
 PKG_LIBS_prunes := $(foreach c,unlinkat renameat fsync syncfs,-Wl,--wrap=$(c))
 $(eval $(call unit,auditd/prune,testlog auditd auditlog common proto,libuv libsodium nettle msgpack prunes))
+$(eval $(call unit,auditd/prefix,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
+$(eval $(call unit,auditd/retained,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,auditd/retention,auditd,))
 $(eval $(call unit,auditd/ledger,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,auditd/verify,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))

@@ -92,8 +92,10 @@ static json_t *retention_json(const struct retention *r)
 	json_t *doc = json_pack("{s:s,s:s,s:b}", "keep_records", r->keep_records, "keep_personal", r->keep_personal,
 				"legal_hold", r->hold);
 
-	if (!rep)
+	if (!rep) {
+		(void)json_object_set_new(doc, "unknown", json_string(r->why));
 		return doc;
+	}
 	(void)json_object_set_new(doc, "first", json_integer((json_int_t)rep->first));
 	(void)json_object_set_new(doc, "entries", json_integer((json_int_t)rep->size));
 	(void)json_object_set_new(doc, "doing", json_span(rep->doing));

@@ -87,7 +87,7 @@ const struct cli_command cli_commands[] = {
 		{ "--log", "DIR", "The log's folder; the configuration's if not given." },
 		{ "--vkey", "VKEY", "The verifier key to trust; the one kept beside the log if not given." } } },
 	{ "audit reveal", "INDEX...", 1, 16, "The client's address of these records; who asks is recorded.", cmd_audit_reveal, { { 0 } } },
-	{ "audit retention", "", 0, 0, "How long records are kept and their personal fields can be read; what was removed, what goes next.", cmd_audit_retention, {
+	{ "audit retention", "", 0, 0, "How long records are kept; what was removed, what goes next; and personal fields.", cmd_audit_retention, {
 		{ "--now", NULL, "What is over goes at once; it is looked for every hour." } } },
 	{ "audit erase", "", 0, 0, "Destroy a subject's key: nobody can read its personal fields again.", cmd_audit_erase, {
 		{ "--subject", "SUBJECT", "sub_..., as records and `key list --json` have it." } } },

@@ -60,8 +60,8 @@ enum {
 		90, 1, 7, 30, 365, 2555, 0 \
 	}
 /* The words of keep_records, and how many days they mean; 0: for ever. */
-#define CONFIG_KEEP_RECORDS_WORDS                           \
-	{                                                   \
+#define CONFIG_KEEP_RECORDS_WORDS                                \
+	{                                                        \
 		"forever", "24h", "7d", "30d", "90d", "1y", "7y" \
 	}
 #define CONFIG_KEEP_RECORDS_DAYS           \

@@ -37,7 +37,7 @@ _bulkhead()
 	"audit stats"*) words="--json --since --until --action --actor --tenant --model --status --request-id --log" ;;
 	"audit gaps"*) words="--json --log" ;;
 	"audit export"*) words="--json --since --until --action --actor --tenant --model --status --request-id --format --output --unredacted --log" ;;
-	"audit verify"*) words="--json --log --vkey --policy" ;;
+	"audit verify"*) words="--json --unpruned --log --vkey --policy" ;;
 	"audit prove"*) words="--json --log --output" ;;
 	"audit check-proof"*) words="--json --vkey --policy" ;;
 	"audit consistency"*) words="--json --log --vkey" ;;

@@ -17,6 +17,8 @@ HANGING_WRAPS := -Wl,--wrap=classify -Wl,--wrap=setitimer
 $(eval $(call helper,hanging_classifier,tests/support/hanging_classifier.c $(SRC_service),classifier common proto,libuv hs msgpack,$(HANGING_WRAPS)))
 FAILING_WRAPS := $(foreach c,pwrite fsync fdatasync syncfs fallocate,-Wl,--wrap=$(c))
 $(eval $(call helper,failing_auditd,tests/support/failing_disk.c auditd/main.c,auditd auditlog common proto,libuv libsodium nettle msgpack,$(FAILING_WRAPS)))
+AGING_WRAPS := $(foreach c,clock_gettime unlinkat,-Wl,--wrap=$(c))
+$(eval $(call helper,aging_auditd,tests/support/aging.c auditd/main.c,auditd auditlog common proto,libuv libsodium nettle msgpack,$(AGING_WRAPS)))
 $(eval $(call helper,audit_producer,tests/support/audit_producer.c,auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call helper,fault_tracer,tests/support/fault_tracer.c,,))
 

@@ -29,7 +29,7 @@ struct check {
 	struct row_column columns[ROW_COLUMNS_MAX];
 	size_t n_columns;
 	uint64_t next; /* the index that the next row should have */
-	uint64_t compared, by_hash, wrong, wrong_named;
+	uint64_t compared, by_hash, gone, wrong, wrong_named;
 };
 
 static int check_fail(const char *what, const char *why)
@@ -77,14 +77,44 @@ static int check_row(struct check *c, const PGresult *res, int n, const struct r
 	return 0;
 }
 
-/* Rows [c->next, index) are not there. */
-static void check_missing(struct check *c, uint64_t index)
+/* How many of [first, end) are no longer in the log either, at its beginning. */
+static int check_gone(struct check *c, uint64_t first, uint64_t end, uint64_t *ret_gone)
 {
-	if (index == c->next)
-		return;
+	int r = FOLDER_E_PRUNED;
+
+	*ret_gone = 0;
+	while (first + *ret_gone < end) {
+		r = folder_read(&c->folder, first + *ret_gone, MIN(end - first - *ret_gone, (uint64_t)TILE_WIDTH),
+				&c->rows);
+		if (r != FOLDER_E_PRUNED)
+			break;
+		*ret_gone += c->rows.n;
+	}
+	return r == FOLDER_E_PRUNED ? 0 : r;
+}
+
+/* Rows [c->next, index) are not there. Of what retention removed from the log nobody can say whether they ever were. */
+static int check_missing(struct check *c, uint64_t index)
+{
+	uint64_t gone = 0;
+	int r = index > c->next ? check_gone(c, c->next, index, &gone) : 0;
+
+	if (r < 0)
+		return r;
+	if (r > 0)
+		return check_fail("the log", c->folder.why);
+	if (gone > 0)
+		(void)fprintf(stderr,
+			      "rows %" PRIu64 " to %" PRIu64
+			      ": missing, and removed from the log by retention: they cannot be brought back\n",
+			      c->next, c->next + gone - 1);
+	c->gone += gone;
+	if (c->next + gone == index)
+		return 0;
 	if (c->wrong_named++ < CHECK_NAMED_MAX)
-		(void)fprintf(stderr, "rows %" PRIu64 " to %" PRIu64 ": missing\n", c->next, index - 1);
-	c->wrong += index - c->next;
+		(void)fprintf(stderr, "rows %" PRIu64 " to %" PRIu64 ": missing\n", c->next + gone, index - 1);
+	c->wrong += index - c->next - gone;
+	return 0;
 }
 
 static int check_next(struct check *c, const PGresult *res, int n)
@@ -92,13 +122,15 @@ static int check_next(struct check *c, const PGresult *res, int n)
 	const struct row *record = NULL;
 	uint64_t index = strtoull(PQgetvalue(res, n, 0), NULL, 10);
 
-	check_missing(c, MIN(index, MAX(c->folder.size, c->next)));
+	int r = check_missing(c, MIN(index, MAX(c->folder.size, c->next)));
+	if (r)
+		return r;
 	c->next = index + 1;
 	if (index >= c->folder.size) {
 		check_wrong(c, index, "not in the log, which has fewer records", "");
 		return 0;
 	}
-	int r = check_record(c, index, &record);
+	r = check_record(c, index, &record);
 	if (r)
 		return r > 0 ? check_fail("the log", c->folder.why) : r;
 	return check_row(c, res, n, record);
@@ -217,8 +249,8 @@ static int check_all(struct check *c)
 	}
 	(void)dprintf(STDOUT_FILENO,
 		      "good: %" PRIu64 " rows are those of the log, which has %" PRIu64 " signed; %" PRIu64
-		      " of them by hash alone\n",
-		      c->compared, c->folder.size, c->by_hash);
+		      " of them by hash alone; %" PRIu64 " are missing that retention removed from the log\n",
+		      c->compared, c->folder.size, c->by_hash, c->gone);
 	return EXIT_SUCCESS;
 }
 

@@ -45,8 +45,9 @@ static void mirror_tell(struct mirror *m)
 		daemon_set_ready(m->daemon, ready, said);
 	}
 	if (m->opened_once && ready)
-		(void)snprintf(detail, sizeof(detail), "%.200s, %" PRIu64 " of %" PRIu64 " records", said,
-			       MIN(m->next, m->folder->size), m->folder->size);
+		(void)snprintf(detail, sizeof(detail), "%.120s, %" PRIu64 " of %" PRIu64 " records%s", said,
+			       MIN(m->next, m->folder->size), m->folder->size,
+			       m->pruned_total ? "; retention removed some before they were mirrored" : "");
 	else if (m->opened_once)
 		(void)snprintf(detail, sizeof(detail), "%" PRIu64 " records wait: %.200s", mirror_lag(m), said);
 	else
@@ -183,14 +184,35 @@ static void mirror_send_rows(struct mirror *m)
 	pg_send(m->pg, (const char *)buf_span(&m->batch.sql).p, 1 + m->batch.n_columns, parameters);
 }
 
+/* Retention was faster than we, since there was no database for so long: what is gone cannot be mirrored any more. */
+static void mirror_missed(struct mirror *m, uint64_t n)
+{
+	if (m->missed_end != m->next)
+		m->missed_first = m->next;
+	m->missed_end = m->next + n;
+	m->pruned_total += n;
+	m->next += n;
+}
+
+/* Said once for a range, where records begin again. */
+static void mirror_tell_missed(struct mirror *m)
+{
+	char records[48];
+
+	if (m->missed_end == 0)
+		return;
+	(void)snprintf(records, sizeof(records), "%" PRIu64 "-%" PRIu64, m->missed_first, m->missed_end - 1);
+	log_event(&m->daemon->log, LOG_MIRROR_MISSED, LOG_STR("records", records));
+	m->missed_first = m->missed_end = 0;
+}
+
 /* Reads the next batch and sends it. */
 static void mirror_continue(struct mirror *m)
 {
 	int r = folder_read(m->folder, m->next, m->batch_rows, &m->rows);
 
-	if (r == FOLDER_E_PRUNED) { /* retention was faster than we: what is gone cannot be mirrored any more */
-		m->pruned_total += m->rows.n;
-		m->next += m->rows.n;
+	if (r == FOLDER_E_PRUNED) {
+		mirror_missed(m, m->rows.n);
 		(void)uv_timer_start(&m->retry, mirror_on_retry, 0, 0);
 		return;
 	}
@@ -198,6 +220,7 @@ static void mirror_continue(struct mirror *m)
 		mirror_fail(m, m->folder->why);
 		return;
 	}
+	mirror_tell_missed(m);
 	if (!r)
 		r = batch_set(&m->batch, m->rows.rows, m->rows.n);
 	if (r)

@@ -61,8 +61,9 @@ struct mirror {
 	struct mirror_checkpoint waiting[MIRROR_WAITING_MAX], queued; /* oldest first; the one that came in last */
 	size_t n_waiting;
 	char complaint[PG_WHY_BYTES];
-	bool halted;        /* the log is not what was signed before: nothing is mirrored any more */
-	uint64_t behind_ms; /* since when rows are missing; 0: none are */
+	bool halted;                       /* the log is not what was signed before: nothing is mirrored any more */
+	uint64_t behind_ms;                /* since when rows are missing; 0: none are */
+	uint64_t missed_first, missed_end; /* records that retention removed before they were mirrored; end 0: none */
 	uint64_t rows_total, checkpoints_total, errors_total, pruned_total;
 	char why[PG_WHY_BYTES], told[PG_WHY_BYTES]; /* of the last failure, "" while all is well; what was logged */
 };

@@ -26,6 +26,7 @@ MEMCMP_REVIEWED = {
     "auditd/format.c": 1,
     "auditd/producers.c": 3,
     "auditd/proof.c": 1,
+    "auditd/pruner.c": 1,
     "auditd/receipt.c": 1,
     "auditd/recover.c": 1,
     "auditd/verify.c": 3,

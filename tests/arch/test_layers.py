@@ -18,7 +18,8 @@ MAY_INCLUDE = {
     "auditd/shipper": ["auditd/shipper/", "auditd/leaf.h", "auditd/tile.h", "auditd/tree.h", "keyvault/dialer/resolve.h", "common/", "proto/"],
     "classifier": ["classifier/", "common/", "proto/"],
     "cli": ["cli/", "common/", "proto/", "auditd/verify.h", "auditd/leaf.h", "auditd/format.h", "auditd/proof.h",
-            "auditd/entries.h", "auditd/tile.h", "auditd/receipt.h", "auditd/shipper/schema.h"],
+            "auditd/entries.h", "auditd/tile.h", "auditd/receipt.h", "auditd/retained.h",
+            "auditd/shipper/schema.h"],
 }
 
 # Header -> the files that may include it.

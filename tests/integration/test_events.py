@@ -83,12 +83,12 @@ ELSEWHERE = {
     "credential.switch": "integration/test_rotation.py",     # a provider that has retired a key
     "vault.restore": "integration/test_backup.py",           # a second, empty vault
     "log.gap": "integration/test_producers.py",
+    "log.prune": "integration/test_retention.py",            # a day that passes
     "vault.revoke_grants": "integration/test_grants.py",
 }
 # Not seen by any test of real processes, and why.
 UNSEEN = {
     "audit.expire": "takes a day to pass; authd/subjects_test has the effect",
-    "log.prune": "nothing is pruned yet",
     "log.recover": "takes a torn tail: auditd/ledger_test and auditd/fault_test make them",
 }
 

@@ -45,7 +45,7 @@ def both(log, vkey):
     first, second = first_opinion(log, vkey), second_opinion(log, vkey)
     assert first["good"] == second["good"], (first, second)
     if first["good"]:
-        for what in ("first", "entries", "signed", "segments", "gaps", "lost", "root"):
+        for what in ("first", "entries", "signed", "segments", "gaps", "lost", "root", "pruned"):
             assert first[what] == second[what], what
     return first
 
@@ -59,7 +59,7 @@ def superseded(path):
 
 
 def files(log):
-    found = sorted(os.path.join(where, name) for where, _, names in os.walk(log) for name in names if name not in ("vkey", "next", "tmp"))
+    found = sorted(os.path.join(where, name) for where, _, names in os.walk(log) for name in names if name not in ("vkey", "next", "tmp", "retention"))
     return [path for path in found if not superseded(path)]
 
 

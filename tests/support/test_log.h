@@ -28,7 +28,7 @@ struct fixture {
 	uint8_t public[32], secret[64];
 	struct note_key key;
 	uint64_t seq, own_seq; /* the producer's, auditd's */
-	const char *request; /* begins the request ids of events; NULL: "request" */
+	const char *request;   /* begins the request ids of events; NULL: "request" */
 	uint64_t signed_size;
 };
 

@@ -8,6 +8,7 @@ nothing with the C code but the description.
 Read slowly: it keeps the whole log in memory.
 """
 import base64
+import datetime
 import hashlib
 import json
 import os
@@ -161,7 +162,7 @@ class Log:
         self.producers[who] = boot, e["last_seq"]
         if e["code"] == LOG_PRUNE and e["role"] == AUDITD:
             need(0 < e["bytes"] <= index and e["digest"] == root_of(self.hashes[:e["bytes"]]), f"entry {index} prunes what was not there")
-            self.pruned.append((index, e["bytes"]))
+            self.pruned.append((index, e))
         self.gaps += gap
         self.lost += e["last_seq"] - e["seq"] + 1 if gap else 0
         self.leaves.append(leaf)
@@ -267,6 +268,12 @@ def check_unsigned(folder, log, size):
         level += 1
 
 
+def pruned_by(index, e):
+    seconds, ms = divmod(e["recorded_ns"] // 10**6, 1000)
+    time = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    return {"record": index, "time": f"{time}.{ms:03d}Z", "keep_records": e["reason"].decode()}
+
+
 def verify(folder, vkey=None):
     with open(os.path.join(folder, "checkpoint"), encoding="utf-8") as f:
         note = f.read()
@@ -276,13 +283,14 @@ def verify(folder, vkey=None):
     size, root = open_checkpoint(note, vkey)
     log = Log()
     segments = log.read_segments(os.path.join(folder, "seg"))
-    need(not log.first or any(index < size and to >= log.first for index, to in log.pruned), "the beginning is missing, and nothing says why")
+    covering = [(index, e) for index, e in log.pruned if index < size and e["bytes"] >= log.first > 0]
+    need(covering or not log.first, "the beginning is missing, and nothing says why")
     need(size <= len(log.leaves), f"{size} entries were signed, but there are only {len(log.leaves)}")
     need(root_of(log.hashes[:size]) == root, "the entries are not those that were signed")
     check_tiles(folder, log, size)
     check_unsigned(folder, log, size)
     return {"first": log.first, "entries": len(log.leaves), "signed": size, "segments": segments, "gaps": log.gaps, "lost": log.lost,
-            "root": root.hex()}
+            "root": root.hex(), "pruned": pruned_by(*covering[-1]) if covering else None}
 
 
 if __name__ == "__main__":

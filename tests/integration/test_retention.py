@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""L-05: records that are older than auditd.keep_records go, said before, and what is left stays provable; whatever clocks say."""
+import json
+import mmap
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+
+import pytest
+
+from gateway import BIN, BUILD, program_for_all, scratch, wait_for
+import verify_log
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+class Aging:
+    """What auditd's clocks are ahead by; see tests/support/aging.c."""
+
+    def __init__(self, path):
+        with open(path, "wb") as f:
+            f.write(bytes(24))
+        os.chmod(path, 0o666)
+        with open(path, "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), 24)
+
+    def at(self, i, value=None):
+        if value is not None:
+            struct.pack_into("=q", self.map, 8 * i, value)
+        return struct.unpack_from("=q", self.map, 8 * i)[0]
+
+    def passes(self, seconds):
+        """Both clocks go on."""
+        for i in (0, 1):
+            self.at(i, self.at(i) + seconds * 10**9)
+
+    def leaps(self, seconds):
+        """The wall clock alone."""
+        self.at(0, self.at(0) + seconds * 10**9)
+
+    def dies(self, n):
+        self.at(2, n)
+
+
+def aged(new_gateway, folder, **settings):
+    program = program_for_all(folder)
+    shutil.copy(os.path.join(BUILD, "aging_auditd"), os.path.join(folder, "bin", "auditd"))
+    aging = Aging(os.path.join(folder, "bin", "aging"))
+    given = {"keep_records": "24h", "segment_bytes": 65536, "checkpoint_ms": 20, **settings}
+    return new_gateway(workers=1, settings={"auditd": given, "restart_pause_ms": 100}, program=program), aging
+
+
+@pytest.fixture(scope="module")
+def old(new_gateway):
+    with scratch() as folder:
+        yield aged(new_gateway, folder)
+
+
+def busy(gateway, n=300):
+    """More than a segment: each of these makes a record."""
+    conn = gateway.connect()
+    before = retention(gateway)["entries"]
+    for _ in range(n):
+        conn.request("POST", "/v1/chat/completions", b"{}", {"authorization": "Bearer bh_sk_" + "b" * 40})
+        conn.getresponse().read()
+    conn.close()
+    return wait_for("the records", lambda: (now := retention(gateway)["entries"]) >= before + n and now)
+
+
+def retention(gateway):
+    """When auditd is there to be asked."""
+    def asked():
+        done = gateway.cli("audit", "retention", "--json", check=False)
+        said = json.loads(done.stdout) if done.returncode == 0 else {}
+        return said if "entries" in said else None
+    return wait_for("auditd", asked, 20)
+
+
+def removed(gateway):
+    """What went, when nothing is under way any more."""
+    gateway.cli("audit", "retention", "--now")
+    return wait_for("the removal", lambda: (now := retention(gateway))["doing"] == "nothing" and now)
+
+
+def files(gateway, kind):
+    return {os.path.relpath(os.path.join(where, name), gateway.state) for where, _, names in os.walk(os.path.join(gateway.state, "auditd", kind))
+            for name in names}
+
+
+def both(gateway, folder=None):
+    """Two verifiers, and their agreement; the first one's report."""
+    vkey = gateway.cli_json("vault", "status")["vkey"]
+    folder = folder or os.path.join(gateway.state, "auditd")
+
+    def agree():
+        copy = os.path.join(gateway.folder, "copy")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(folder, copy)
+        done = subprocess.run([os.path.join(BIN, "bulkhead-audit"), "verify", "--json", "--vkey", vkey, "--log", copy],
+                              capture_output=True, text=True, timeout=60, check=False)
+        said = json.loads(done.stdout)
+        if not said["good"]:
+            return None  # copied between two commits
+        second = verify_log.verify(copy, vkey)
+        for what in ("first", "entries", "signed", "segments", "root"):
+            assert said[what] == second[what], what
+        return said
+
+    return wait_for("a good copy", agree)
+
+
+def test_it_goes_when_it_is_over_and_not_before(old):
+    gateway, aging = old
+    entries = busy(gateway)
+    checkpoint = wait_for("a checkpoint", lambda: gateway.cli("audit", "prove", str(entries - 1), check=False).returncode == 0
+                          and open(os.path.join(gateway.state, "auditd", "checkpoint"), "rb").read())
+    with open(os.path.join(gateway.folder, "kept"), "wb") as f:
+        f.write(checkpoint)
+    aging.passes(23 * HOUR)
+    young = removed(gateway)
+    assert young["first"] == 0 and young["removed"] is None and young["next"]["first"] == 0
+    assert not gateway.audit(event="log.prune")
+    busy(gateway, 10)
+    aging.passes(2 * HOUR)
+    tiles = files(gateway, "tile/0")
+    said = removed(gateway)
+    assert entries - 300 < said["first"] <= entries + 20, "all of the first day, nothing of the second"
+    assert said["removed"]["first"] == 0 and said["removed"]["last"] == said["first"] - 1 and said["removed"]["keep_records"] == "24h"
+    (event,) = gateway.audit(event="log.prune")
+    assert event["index"] == said["removed"]["record"] and event["bytes"] == said["first"]
+    assert event["resource"] == f"0-{said['first'] - 1}" and event["reason"] == "24h" and event["actor"] == "auditd"
+    assert tiles <= files(gateway, "tile/0"), "hashes stay"
+    assert min(files(gateway, "seg")).endswith(f"{said['first']:020d}.seg")
+    verified = both(gateway)
+    assert verified["first"] == said["first"] and verified["pruned"]["record"] == event["index"]
+    assert verified["pruned"]["keep_records"] == "24h"
+
+
+def test_what_is_left_is_proven(old):
+    gateway, _ = old
+    first, vkey = retention(gateway)["first"], gateway.cli_json("vault", "status")["vkey"]
+    proof = os.path.join(gateway.folder, "proof")
+    for index in (first, first + 1):
+        with open(proof, "wb") as f:
+            f.write(gateway.cli("audit", "prove", str(index)).stdout)
+        assert gateway.cli_json("audit", "check-proof", proof, "--vkey", vkey)["index"] == index
+    said = gateway.cli_json("audit", "consistency", os.path.join(gateway.folder, "kept"), str(first + 1), "--vkey", vkey)
+    assert said["good"]
+
+
+def test_everybody_says_so(old):
+    gateway, _ = old
+    now = retention(gateway)
+    first, record = now["first"], now["removed"]["record"]
+    folder = os.path.join(gateway.state, "auditd")
+    told = f"records 0 to {first - 1} were removed by retention"
+    for where in ((), ("--log", folder)):
+        show = gateway.cli("audit", "show", "0", *where, check=False)
+        assert show.returncode == 1 and told in show.stderr.decode() and f"record {record}" in show.stderr.decode()
+        for command in ("search", "stats", "gaps", "export"):
+            assert told in gateway.cli("audit", command, *where).stderr.decode(), command
+        assert gateway.cli_json("audit", "stats", *where)["first"] == first
+        assert gateway.cli_json("audit", "gaps", *where)["first"] == first
+        lines = gateway.cli("audit", "export", *where).stdout.splitlines()
+        assert json.loads(lines[0])["index"] == first
+        assert gateway.cli_json("audit", "show", str(first), *where)["index"] == first
+    tail = gateway.cli("audit", "tail", "--from", "3", "--json")
+    assert json.loads(tail.stdout.splitlines()[0])["index"] == first and b"retention" in tail.stderr
+    assert "pruned: entries 0 to" in gateway.verify().stdout.decode()
+    unpruned = gateway.cli("audit", "verify", "--unpruned", check=False)
+    assert unpruned.returncode == 1 and b"were pruned" in unpruned.stderr
+    prove = gateway.cli("audit", "prove", "0", check=False)
+    assert prove.returncode == (1 if first >= 256 else 0) and (first < 256 or told in prove.stderr.decode())
+    text = gateway.cli("audit", "retention").stdout.decode()
+    assert "kept for 24h" in text and f"Removed last:    records 0 to {first - 1}" in text and "Goes next:" in text
+
+
+def test_more_than_was_said_is_refused(old, tmp_path):
+    """Who deletes a segment or a bundle by himself is found out, also where retention has been at work."""
+    gateway, _ = old
+    both(gateway)
+    good = os.path.join(gateway.folder, "copy")
+    segments = sorted(os.listdir(os.path.join(good, "seg")))
+    names = [os.path.join("seg", segments[0])]
+    if len([s for s in segments if s.endswith(".seg")]) > 2:
+        names.append(os.path.join("seg", segments[1]))
+    first = retention(gateway)["first"]
+    names.append(f"tile/entries/{first // 256:03d}" if os.path.exists(os.path.join(good, f"tile/entries/{first // 256:03d}"))
+                 else f"tile/entries/{first // 256:03d}.p")
+    names.append("tile/0/000")
+    for name in names:
+        copy = str(tmp_path / "log")
+        shutil.copytree(good, copy)
+        path = os.path.join(copy, name)
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+        assert gateway.cli("audit", "verify", "--log", copy, check=False).returncode == 1, name
+        with pytest.raises(Exception):
+            verify_log.verify(copy)
+        shutil.rmtree(copy)
+
+
+def test_clocks_that_are_wrong(old):
+    gateway, aging = old
+    busy(gateway)
+    before = removed(gateway)["first"]
+    aging.leaps(3650 * DAY)
+    said = removed(gateway)
+    assert said["first"] == before and said["clock_behind_s"] > 3600 * DAY / 3600
+    assert b"ahead of what auditd has seen pass" in gateway.cli("audit", "retention").stdout
+    busy(gateway, 20)
+    aging.leaps(-2 * 3650 * DAY)
+    assert removed(gateway)["first"] == before
+    busy(gateway, 20)
+    aging.leaps(3650 * DAY)
+    assert removed(gateway)["first"] == before and retention(gateway)["clock_behind_s"] < HOUR
+    aging.passes(20 * HOUR)
+    busy(gateway, 400)
+    assert removed(gateway)["first"] == before
+    aging.passes(6 * HOUR)
+    assert removed(gateway)["first"] > before, "the wrong clocks do not keep it for ten years either"
+    both(gateway)
+
+
+def test_time_without_auditd(old):
+    """A stop, a clock that says that ten days have passed, a start: they are not believed at once."""
+    gateway, aging = old
+    busy(gateway)
+    before = removed(gateway)["first"]
+    gateway.stop()
+    aging.leaps(10 * DAY)
+    gateway.start()
+    wait_for("auditd to look", lambda: gateway.cli("audit", "retention", "--now", check=False).returncode == 0)
+    assert removed(gateway)["first"] == before
+    aging.passes(11 * HOUR)
+    assert removed(gateway)["first"] == before
+    for _ in range(11):  # at twice the speed
+        aging.passes(DAY)
+        removed(gateway)
+    assert removed(gateway)["first"] > before and retention(gateway)["clock_behind_s"] < HOUR
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 9, 40, 150])
+def test_death_between_any_two_files(old, at):
+    """auditd dies at the n-th file that it removes, and again soon after its next start; the third one ends it."""
+    gateway, aging = old
+    for _ in range(2):
+        busy(gateway, 200)
+        aging.passes(2 * HOUR)
+        removed(gateway)
+    before = retention(gateway)["first"]
+    aging.passes(25 * HOUR)
+    victim = gateway.pids("auditd")[0]
+    aging.dies(at)
+    gateway.cli("audit", "retention", "--now", check=False)
+    wait_for("its death", lambda: aging.at(2) == 0 and victim not in gateway.pids("auditd"))
+    aging.dies(2)
+    assert gateway.verify().returncode == 0, "as it was left"
+    said = wait_for("the rest", lambda: (now := retention(gateway))["doing"] == "nothing" and now["first"] > before and now, 30)
+    aging.dies(0)
+    assert both(gateway)["first"] == said["first"]
+    assert len(gateway.audit(event="log.prune", bytes=said["first"])) == 1, "once said, it is done"
+    folder = os.path.join(gateway.state, "auditd")
+    left = sorted(f for f in os.listdir(os.path.join(folder, "tile/entries")) if int(f[:3]) < said["first"] // 256)
+    assert not left
+
+
+def test_kill_at_any_time(old):
+    gateway, aging = old
+    rng = random.Random(4)
+    for _ in range(4):
+        busy(gateway, 250)
+        aging.passes(26 * HOUR)
+        victim = gateway.pids("auditd")[0]
+        asking = subprocess.Popen([gateway.program, "audit", "retention", "--now", "-c", gateway.config], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        try:
+            asking.wait(rng.random() / 10)
+        except subprocess.TimeoutExpired:
+            pass
+        os.kill(victim, signal.SIGKILL)
+        asking.wait(20)
+        wait_for("service", lambda: gateway.cli("audit", "retention", "--now", check=False).returncode == 0, 20)
+        said = wait_for("an end", lambda: (now := retention(gateway))["doing"] == "nothing" and now, 30)
+        assert both(gateway)["first"] == said["first"]
+
+
+def test_receipts_of_what_is_gone(old):
+    """Not found, in words that do not deny that there was one."""
+    gateway, aging = old
+    request = gateway.chat("gpt-x").headers["x-request-id"]
+    wait_for("its receipt", lambda: gateway.cli("receipt", "get", request, check=False).returncode == 0)
+    busy(gateway, 500)
+    aging.passes(26 * HOUR)
+    removed(gateway)
+    done = gateway.cli("receipt", "get", request, check=False)
+    assert done.returncode == 1 and b"retention removed it" in done.stderr
+
+
+def test_nothing_goes_unsigned(old):
+    """Without the vault nobody signs log.prune, so nothing is removed; when it is open again, it is."""
+    gateway, aging = old
+    busy(gateway)
+    before = retention(gateway)["first"]
+    aging.passes(26 * HOUR)
+    core = gateway.pids("keyvault")[0]
+    os.kill(core, signal.SIGSTOP)
+    try:
+        asking = subprocess.run([gateway.program, "audit", "retention", "--now", "--json", "-c", gateway.config], capture_output=True,
+                                timeout=60, check=False)
+        said = json.loads(asking.stdout)
+        assert said["first"] == before and "waits to be signed" in said["doing"]
+    finally:
+        os.kill(core, signal.SIGCONT)
+    wait_for("the removal", lambda: retention(gateway)["first"] > before, 20)
+
+
+def test_legal_hold(new_gateway):
+    with scratch() as folder:
+        gateway, aging = aged(new_gateway, folder, legal_hold=True)
+        busy(gateway, 200)
+        aging.passes(300 * DAY)
+        refused = gateway.cli("audit", "retention", "--now", check=False)
+        assert refused.returncode == 1 and b"legal_hold" in refused.stderr
+        said = retention(gateway)
+        assert said["legal_hold"] and said["first"] == 0 and said["next"] is None and said["doing"] == "held"
+        assert "Legal hold" in gateway.cli("audit", "retention").stdout.decode()
+        assert not gateway.audit(event="log.prune")
+
+
+def test_forever(new_gateway):
+    with scratch() as folder:
+        gateway, aging = aged(new_gateway, folder, keep_records="forever")
+        busy(gateway, 200)
+        aging.passes(3000 * DAY)
+        said = removed(gateway)
+        assert said["first"] == 0 and said["next"] is None and said["removed"] is None
+        assert gateway.cli("audit", "verify", "--unpruned").returncode == 0
+        assert "kept for ever" in gateway.cli("audit", "retention").stdout.decode()
