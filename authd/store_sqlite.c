@@ -203,7 +203,10 @@ static int store_prepare(struct store *s)
 	int r = store_exec(s, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
 			      "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;"
 			      "PRAGMA secure_delete = ON;"
-			      "PRAGMA journal_size_limit = 1048576; PRAGMA wal_autocheckpoint = 256;");
+			      "PRAGMA journal_size_limit = 1048576;");
+
+	if (sqlite3_wal_autocheckpoint(s->db, STORE_WAL_PAGES) != SQLITE_OK)
+		return store_failed(s, "wal_autocheckpoint");
 
 	r = r ? r : store_migrate(s);
 	for (size_t i = 0; r == 0 && i < N_STORE_STATEMENTS; i++) {

@@ -6,6 +6,8 @@
 
 #include "authd/store.h"
 
+#define STORE_WAL_PAGES 256 /* then the write-ahead log is folded back */
+
 enum store_statement {
 #define SQL(NAME, text) STORE_##NAME,
 #include "authd/store_sqlite.def"

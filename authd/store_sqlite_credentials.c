@@ -154,12 +154,20 @@ static int credential_swap_all(struct store *s, const struct store_swap *swaps, 
 	return store_end(s, r == STORE_E_GONE ? r : 0);
 }
 
+/*
+ * Batches follow each other without waiting for the disk, until store_credential_sync(): neither is one on disk when it
+ * is committed, nor is the log folded back meanwhile. Rows lie in the order in which they were added, so a batch
+ * changes about as many pages as rows, and folding back every STORE_WAL_PAGES had the disk wait twice for each four
+ * batches.
+ */
 int store_credential_swap(struct store *s, const struct store_swap *swaps, size_t n, uint8_t *done)
 {
 	int r = credential_synchronous(s, "PRAGMA synchronous = NORMAL");
 
+	(void)sqlite3_wal_autocheckpoint(s->db, 0);
 	if (!r)
 		r = credential_swap_all(s, swaps, n, done);
+	(void)sqlite3_wal_autocheckpoint(s->db, STORE_WAL_PAGES);
 	return credential_synchronous(s, "PRAGMA synchronous = FULL") ? STORE_E_GONE : r;
 }
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "authd/store.h"
@@ -190,6 +191,48 @@ static void test_compare_and_swap(void **state)
 	assert_int_equal(seen.version, 1);
 }
 
+static off_t wal_bytes(const struct store_fixture *f)
+{
+	struct stat st;
+	char path[128];
+
+	store_path(f, "authd.db-wal", path);
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+/* The write-ahead log is not folded back between batches of a rotation; it is when they are to be on disk, and when
+ * others' changes are. */
+static void test_batches_do_not_wait_for_the_disk(void **state)
+{
+	struct store_fixture *f = *state;
+	uint8_t blob[STORE_BLOB_BYTES_MAX] = {0}, digest[32], done;
+	struct store_credential c = sample_credential(1, span_of(blob, sizeof(blob)));
+	off_t before = 0;
+
+	assert_int_equal(store_credential_put(f->store, &c), 0);
+	for (uint8_t i = 1; i <= 200; i++) { /* some pages each */
+		(void)crypto_generichash(digest, sizeof(digest), blob, sizeof(blob), NULL, 0);
+		memset(blob, i, sizeof(blob));
+		struct store_swap swap = {.id = SPAN_LIT("openai"),
+					  .version = 1,
+					  .old = span_of(digest, sizeof(digest)),
+					  .part = span_of(blob, sizeof(blob))};
+		assert_int_equal(store_credential_swap(f->store, &swap, 1, &done), 0);
+		assert_int_equal(done, 1);
+		assert_true(wal_bytes(f) > before);
+		before = wal_bytes(f);
+	}
+	assert_true(before > 256 * 4096);
+	c.version = c.since = 2;
+	assert_int_equal(store_credential_put(f->store, &c), 0); /* this one waits, and folds */
+	c.version = c.since = 3;
+	assert_int_equal(store_credential_put(f->store, &c), 0);
+	assert_true(wal_bytes(f) < before && wal_bytes(f) <= 1048576); /* store_prepare() has it cut */
+	assert_int_equal(store_credential_sync(f->store), 0);
+	assert_int_equal(wal_bytes(f), 0);
+}
+
 static void test_a_database_of_the_first_schema(void **state)
 {
 	struct store_fixture *f = *state;
@@ -216,6 +259,7 @@ int main(void)
 		T(test_credentials_are_limited),
 		T(test_two_versions_live_side_by_side),
 		T(test_compare_and_swap),
+		T(test_batches_do_not_wait_for_the_disk),
 		T(test_a_database_of_the_first_schema),
 	};
 

@@ -286,7 +286,7 @@ static bool rotate_concerns(const struct vault *v, const struct store_version *o
 	return true;
 }
 
-static void rotate_count(struct vault *v, size_t *ret_left, size_t *ret_total)
+void rotate_count(const struct vault *v, size_t *ret_left, size_t *ret_total)
 {
 	struct seal_view view;
 	bool left;
@@ -300,20 +300,12 @@ static void rotate_count(struct vault *v, size_t *ret_left, size_t *ret_total)
 			}
 }
 
-size_t rotate_left(struct vault *v)
+size_t rotate_left(const struct vault *v)
 {
 	size_t left, total;
 
 	rotate_count(v, &left, &total);
 	return left;
-}
-
-size_t rotate_total(struct vault *v)
-{
-	size_t left, total;
-
-	rotate_count(v, &left, &total);
-	return total;
 }
 
 static bool rotate_reseal(struct vault *v, const struct store_entry *e, const struct store_version *of,

@@ -63,8 +63,8 @@ MUST_USE int rotate_advance(struct vault *v);
 void rotate_reopen(struct vault *v);
 
 /* Credentials that are sealed under what shall go; and all that the rotation is about. */
-size_t rotate_left(struct vault *v);
-size_t rotate_total(struct vault *v);
+void rotate_count(const struct vault *v, size_t *ret_left, size_t *ret_total);
+size_t rotate_left(const struct vault *v);
 /* The next that is left, from entry *at on, resealed. True, or false when the store is through. One that cannot be
  * resealed is passed over: it stays left. */
 bool rotate_pick(struct vault *v, size_t *at, struct rotate_swap *ret_swap);
