@@ -23,6 +23,8 @@
 
 #define ADMIN_FRAME_BYTES (FRAME_HEAD_BYTES + PROTO_FRAME_BYTES_MAX)
 #define ADMIN_HELLO_MS    2000
+#define ADMIN_LOG_MS      4000
+#define ADMIN_AGAIN_MS    100
 
 struct admin_memory {
 	uint8_t rx[ADMIN_FRAME_BYTES], tx[ADMIN_FRAME_BYTES];
@@ -242,18 +244,43 @@ int admin_call(struct admin *a, enum proto_type type, const void *msg, enum prot
 	return admin_call_fd(a, type, msg, -1, expect, deadline_ms, ret_msg);
 }
 
-int admin_call_fd(struct admin *a, enum proto_type type, const void *msg, int fd, enum proto_type expect,
-		  uint64_t deadline_ms, const union proto_any **ret_msg)
+/* The answer to one message, which may be REFUSED. */
+static int admin_ask(struct admin *a, enum proto_type type, const void *msg, int fd, uint64_t until_ms,
+		     const struct proto_desc **ret_desc)
 {
-	uint64_t until_ms = admin_now_ms() + deadline_ms, id = a->next_id++, got;
-	const struct proto_desc *desc;
+	uint64_t id = a->next_id++, got;
 
 	if (admin_send(a, type, id, msg, fd, until_ms))
 		return cli_fail(a->cli, "%s %s", a->name, a->why);
 	do {
-		if (admin_message(a, until_ms, &got, &desc))
+		if (admin_message(a, until_ms, &got, ret_desc))
 			return cli_fail(a->cli, "%s %s", a->name, a->why);
 	} while (got != id);
+	return CLI_DONE;
+}
+
+static bool admin_log_is_away(const struct admin *a, const struct proto_desc *answer)
+{
+	return answer->type == PROTO_REFUSED && span_eq_str(a->m->msg.refused.reason, "audit_unavailable");
+}
+
+/* What must be recorded first is refused at once by a daemon that has not met the log yet, as in the first moments of
+ * both: so it is asked again for a while. A daemon that has waited for the log itself is not. */
+int admin_call_fd(struct admin *a, enum proto_type type, const void *msg, int fd, enum proto_type expect,
+		  uint64_t deadline_ms, const union proto_any **ret_msg)
+{
+	uint64_t began_ms = admin_now_ms();
+	const struct proto_desc *desc;
+
+	while (true) {
+		int r = admin_ask(a, type, msg, fd, began_ms + deadline_ms, &desc);
+		if (r)
+			return r;
+		if (!admin_log_is_away(a, desc) ||
+		    admin_now_ms() - began_ms >= MIN(deadline_ms, (uint64_t)ADMIN_LOG_MS))
+			break;
+		(void)poll(NULL, 0, ADMIN_AGAIN_MS);
+	}
 	if (desc->type == PROTO_REFUSED)
 		return cli_fail(a->cli, "%s: %.*s (%.*s)", a->name, SPAN_ARG(a->m->msg.refused.text),
 				SPAN_ARG(a->m->msg.refused.reason));

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -84,6 +85,18 @@ def test_without_the_log_requests_go_on(gateway):
     for event in ("request.complete", "egress.use"):
         wait_for(event, lambda event=event: ids <= {e["request_id"] for e in gateway.audit(event=event)})
     assert not gateway.audit(event="log.gap")
+
+
+def test_an_operator_waits_for_the_log(gateway):
+    """Not for long, and only where nothing has happened yet: daemons that have just started meet the log a moment later."""
+    with nobody_restarts(gateway):
+        kill_all(gateway, "auditd")
+        asking = subprocess.Popen([gateway.program, "key", "create", "-c", gateway.config], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, cwd=gateway.folder)
+        with pytest.raises(subprocess.TimeoutExpired):
+            asking.wait(0.5)
+    assert asking.wait(30 * SLOWER) == 0, asking.stderr.read()
+    asking.stderr.close()
 
 
 def waiting(gateway, worker, state):

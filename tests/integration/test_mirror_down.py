@@ -174,4 +174,4 @@ def test_what_is_refused(new_gateway, db, wrong, said):
     says(made, "not ready", said)
     shipper = made.pids("shipper")
     assert shipper and is_alive(shipper[0])
-    assert made.verify().returncode == 0
+    wait_for("a signed log", lambda: made.verify().returncode == 0)
