@@ -13,7 +13,7 @@ import time
 import pytest
 
 from gateway import SLOWER, wait_for
-from ipc import Peer
+from ipc import metrics
 
 SERVICE_SECONDS = 15
 
@@ -100,12 +100,7 @@ def test_an_operator_waits_for_the_log(gateway):
 
 
 def waiting(gateway, worker, state):
-    with Peer(gateway, f"router{worker}", "admin", uid=0, hello=False) as peer:
-        peer.said, peer.client = peer.expect("HELLO"), "cli"
-        peer.hello()
-        peer.send("METRICS", 1)
-        text = peer.expect("METRICS_REP")["text"]
-    return sum(int(line.split()[-1]) for line in text.splitlines() if f'state="{state}"' in line)
+    return sum(n for name, n in metrics(gateway, f"router{worker}").items() if f'state="{state}"' in name)
 
 
 IN_HAND = {"authd": ("gpt-x", "AUTHORIZE", "auth_unavailable"), "classifier": ("gpt-x", "SCAN", "classifier_unavailable"),

@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from gateway import wait_for
+from ipc import metrics
 
 
 # A key of some other gateway: its checksum is right, so that it is not refused for its looks.
@@ -50,6 +51,26 @@ def test_seal_and_unseal(fresh):
     assert fresh.cli_json("vault", "status")["state"] == "sealed"
     fresh.cli("vault", "unseal")
     wait_for("the vault to be open", lambda: fresh.chat("gpt-x").status == 200)
+
+
+def test_a_seal_wipes(new_gateway):
+    """By the arenas' own count, since nobody else can see into them."""
+    gateway = new_gateway(prepare=False, workers=1)
+
+    def core():
+        return metrics(gateway, "keyvault")['bulkhead_vault_arena_bytes{state="used"}']
+
+    def egress():
+        return metrics(gateway, "egress0")["bulkhead_egress_arena_bytes"]
+
+    without_keys = egress()
+    gateway.prepare()
+    assert gateway.chat("gpt-x").status == 200
+    opened = core()
+    assert egress() > without_keys
+    gateway.cli("vault", "seal")
+    assert core() < opened
+    wait_for("the egress to hold no key", lambda: egress() == without_keys)
 
 
 def test_listing_shows_no_key(fresh):
