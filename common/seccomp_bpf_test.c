@@ -238,6 +238,31 @@ static void test_arguments_that_all_roles_must_keep(void **state)
 	}
 }
 
+/* A pointer has two halves. */
+static void test_a_null_pointer_is_null_in_both_halves(void **state)
+{
+	static const struct {
+		enum role role;
+		int nr;
+	} rows[] = {
+		{ROLE_EGRESS, __NR_recvfrom},
+		{ROLE_DIALER, __NR_recvfrom},
+		{ROLE_SHIPPER, __NR_recvfrom},
+		{ROLE_SHIPPER, __NR_sendto},
+	};
+	struct seccomp_bpf p;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_int_equal(sandbox_program(rows[i].role, SELF, KILL, &p), 0);
+		assert_int_equal(VERDICT(&p, rows[i].nr, 3, 0, 1, 0, 0), ALLOW);
+		assert_int_equal(VERDICT(&p, rows[i].nr, 3, 0, 1, 0, 1), KILL);
+		assert_int_equal(VERDICT(&p, rows[i].nr, 3, 0, 1, 0, 1ull << 31), KILL);
+		assert_int_equal(VERDICT(&p, rows[i].nr, 3, 0, 1, 0, 1ull << 32), KILL);
+		assert_int_equal(VERDICT(&p, rows[i].nr, 3, 0, 1, 0, 1ull << 63), KILL);
+	}
+}
+
 static void test_dialer_opens_only_tcp(void **state)
 {
 	struct seccomp_bpf p;
@@ -265,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_what_no_role_may),
 		cmocka_unit_test(test_who_may_open_files_and_sockets),
 		cmocka_unit_test(test_arguments_that_all_roles_must_keep),
+		cmocka_unit_test(test_a_null_pointer_is_null_in_both_halves),
 		cmocka_unit_test(test_dialer_opens_only_tcp),
 	};
 

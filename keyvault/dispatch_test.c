@@ -201,6 +201,31 @@ static void what_was_permitted_is_revoked(void **state)
 	peer_leave(w, admin);
 }
 
+/* It may be captured: whatever it goes on with, it is cut off, and gets no other key before it comes back. */
+static void an_egress_that_does_not_answer_is_lost(void **state)
+{
+	struct world *w = *state;
+	struct peer *admin = peer_meet(w, ADMIN), *silent = peer_meet(w, EGRESS0), *good = peer_meet(w, EGRESS1);
+	time_t until = time(NULL) + 10;
+
+	admin_init(w, admin);
+	peer_expect(w, silent, PROTO_SEALED);
+	peer_expect(w, good, PROTO_SEALED);
+	say_revoke(admin, 1, "acme");
+	(void)hear_void(w, silent, 1, "acme");
+	(void)hear_void(w, good, 1, "acme");
+	peer_say(good, PROTO_GRANTS_VOIDED, good->id, &(struct proto_grants_voided){.ended = 2});
+	peer_expect_silence(w, good);
+	while (w->core.vault.lanes.lane[0].peer && time(NULL) < until)
+		(void)uv_run(&w->core.daemon.loop, UV_RUN_ONCE);
+	hear_revoked(w, admin, 1, 1, 2);
+	assert_false(peer_hear(w, silent));
+	peer_expect_silence(w, good);
+	peer_leave(w, silent);
+	peer_leave(w, good);
+	peer_leave(w, admin);
+}
+
 static void nothing_is_revoked_without_its_record(void **state)
 {
 	struct world *w = *state;
@@ -456,6 +481,7 @@ int main(void)
 		TEST(a_restarted_egress_gets_a_new_epoch_and_a_restarted_authd_all_of_them),
 		TEST(an_egress_gets_its_key_after_authd_has_it),
 		TEST(what_was_permitted_is_revoked),
+		TEST(an_egress_that_does_not_answer_is_lost),
 		TEST(nothing_is_revoked_without_its_record),
 		TEST(a_key_goes_from_the_operator_to_the_egress),
 		TEST(a_forged_blob_is_recorded),

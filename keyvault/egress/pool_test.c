@@ -46,6 +46,37 @@ static void whoever_waits_longest_is_first(void **state)
 	pool_give_back(w[3].upstream, true);
 }
 
+static void as_many_are_dialled_as_wait(void **state)
+{
+	struct env *e = *state;
+	struct upstream *u[POOL_MAX];
+	struct waiter w[POOL_MAX + 1];
+
+	for (size_t i = 0; i < POOL_MAX; i++)
+		u[i] = connect_one(e);
+	wait_in(e, &w[0]);
+	wait_in(e, &w[1]);
+	assert_int_equal(fake.dials, POOL_MAX);
+	pool_give_back(u[0], false); /* room for one */
+	assert_int_equal(fake.dials, POOL_MAX + 1);
+	refused(POOL_MAX + 1, REASON_DIAL_RESOLVE);
+	expect_failed(&w[0], REASON_DIAL_RESOLVE);
+	assert_int_equal(fake.dials, POOL_MAX + 2); /* for the other */
+	wait_in(e, &w[2]);
+	pool_give_back(u[1], false);
+	assert_int_equal(fake.dials, POOL_MAX + 3);
+	fake.call_says = IPC_E_DOWN;
+	wait_in(e, &w[3]);
+	pool_give_back(u[2], false);
+	assert_int_equal(w[3].told, 0); /* two are on their way */
+	refused(POOL_MAX + 2, REASON_DIAL_RESOLVE);
+	expect_failed(&w[1], REASON_DIAL_RESOLVE);
+	assert_int_equal(w[2].told + w[3].told, 0); /* one is */
+	refused(POOL_MAX + 3, REASON_DIAL_RESOLVE);
+	expect_failed(&w[2], REASON_DIAL_RESOLVE);
+	expect_failed(&w[3], REASON_EGRESS_GONE); /* none, and nobody to ask */
+}
+
 static void one_that_cannot_be_kept_makes_room_for_another(void **state)
 {
 	struct env *e = *state;
@@ -230,6 +261,14 @@ static void a_handshake_waits_and_fails_as_tls_says(void **state)
 	shakes(e, TLS_E_WRITE);
 	expect_failed(&w, REASON_INTERNAL);
 	fake.watch_says = 0;
+	wait_in(e, &w);
+	dialed(5);
+	shakes(e, TLS_E_WRITE);
+	fake.watch_says = -1; /* at its end, to wait for the answer to come */
+	shakes(e, 0);
+	expect_failed(&w, REASON_INTERNAL);
+	assert_int_equal(e->pool.n_opening, 0);
+	fake.watch_says = 0;
 }
 
 /* ---- how long ---- */
@@ -237,20 +276,23 @@ static void a_handshake_waits_and_fails_as_tls_says(void **state)
 static void a_handshake_has_its_time(void **state)
 {
 	struct env *e = *state;
-	struct waiter w[2];
+	struct waiter w[3];
 
 	wait_in(e, &w[0]);
-	wait_in(e, &w[1]); /* its dial is not over, and has a deadline of its own */
-	fake.now_ms += 100;
+	wait_in(e, &w[1]);
+	wait_in(e, &w[2]); /* its dial is not over, and has a deadline of its own */
 	dialed(1);
-	pool_tick(&e->pool, fake.now_ms + CONNECT_MS - 101);
+	dialed(2);
+	fake.now_ms += CONNECT_MS - 1;
+	pool_tick(&e->pool, fake.now_ms);
 	assert_int_equal(w[0].told, 0);
-	fake.now_ms += CONNECT_MS;
+	fake.now_ms += 1;
 	pool_tick(&e->pool, fake.now_ms);
 	expect_failed(&w[0], REASON_UPSTREAM_TIMEOUT);
-	assert_int_equal(w[1].told, 0);
+	expect_failed(&w[1], REASON_UPSTREAM_TIMEOUT);
+	assert_int_equal(w[2].told, 0);
 	assert_int_equal(e->pool.n_opening, 1);
-	pool_forget(&e->pool, &w[1].w);
+	pool_forget(&e->pool, &w[2].w);
 }
 
 static void an_idle_one_ends_in_time(void **state)
@@ -363,8 +405,9 @@ static void its_holder_hears_of_it(void **state)
 	assert_int_equal(fake.watched, UV_WRITABLE);
 	upstream_pause(u);
 	assert_int_equal(fake.watched, 0);
+	assert_int_equal(upstream_watch(u, UV_READABLE), 0);
+	assert_int_equal(fake.watched, UV_READABLE);
 	assert_int_equal(upstream_watch(u, UV_WRITABLE), 0);
-	assert_int_equal(fake.watched, UV_WRITABLE);
 	pool_give_back(u, true);
 	assert_int_equal(fake.watched, UV_READABLE);
 	assert_null(u->on_event);
@@ -396,6 +439,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, pool_setup, pool_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(whoever_waits_longest_is_first),
+		TEST(as_many_are_dialled_as_wait),
 		TEST(one_that_cannot_be_kept_makes_room_for_another),
 		TEST(a_fresh_one_was_not_used_before),
 		TEST(who_waits_no_more_gets_none),
