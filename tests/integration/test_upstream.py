@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Providers that misbehave: refused by name, never passed off as an answer; the key never comes back (K-08, K-12, R-03)."""
+import concurrent.futures
+import contextlib
 import http.client
 import json
+import os
+import signal
 
 import pytest
 
 import memscan
-from gateway import INSTRUMENTED
+from gateway import INSTRUMENTED, wait_for
+from ipc import metrics
 
 
 def assert_refused(reply, status, code):
@@ -114,6 +119,49 @@ def test_an_answer_above_the_limit_is_cut(new_gateway):
     except (http.client.IncompleteRead, ConnectionError):
         pass
     assert gateway.chat("gpt-x").status == 200
+
+
+@pytest.fixture(scope="module")
+def one_lane(new_gateway):
+    """With one connection after the other, each of which the next request finds."""
+    return new_gateway(workers=1)
+
+
+@pytest.mark.parametrize("taken, sent", [(0, 5), (65536, 6000000)])
+def test_what_has_left_is_never_sent_again(one_lane, taken, sent):
+    """K-07's other half: what a provider may have acted on is not repeated behind the client's back, on a kept connection either."""
+    provider = one_lane.provider
+    assert one_lane.chat(f"test:trap:{taken}").status == 200
+    trapped = provider.journal()[-1]
+    assert_refused(one_lane.chat("gpt-x", text="x" * sent), 502, "upstream_broken")
+    met = provider.journal()[trapped["n"] + 1:]
+    assert [(e["ended"], e["connection"]) for e in met] == [("reset", trapped["connection"])]
+    assert one_lane.chat("gpt-x").status == 200
+
+
+@contextlib.contextmanager
+def frozen(pid):
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_connection_that_closed_unseen_costs_nothing(one_lane):
+    """The egress finds the close and the next request side by side: of that nothing has left, so it gets another connection."""
+    egress, provider = one_lane.pids("egress")[0], one_lane.provider
+    for _ in range(5):
+        assert one_lane.chat("test:idleclose:300").status == 200
+        last = provider.journal()[-1]
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            with frozen(egress):
+                wait_for("the provider to close it", lambda last=last: last["connection"] not in provider.control("GET", "/")["open"])
+                reply = pool.submit(one_lane.chat, "gpt-x")
+                wait_for("the request to be on its way",
+                         lambda: metrics(one_lane, "router0")['bulkhead_router_requests{state="OPEN"}'] == 1)
+            assert reply.result().status == 200
+        assert len(provider.journal()) == last["n"] + 2, "once"
 
 
 @pytest.mark.skipif(INSTRUMENTED, reason="timing")

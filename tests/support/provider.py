@@ -43,6 +43,7 @@ class Connection:
     def __init__(self, provider, reader, writer):
         self.provider, self.reader, self.writer = provider, reader, writer
         self.buffer, self.more, self.gone = bytearray(), asyncio.Event(), asyncio.Event()
+        self.trap = None
 
     async def pump(self):
         with contextlib.suppress(ConnectionError, ssl.SSLError, OSError):
@@ -242,10 +243,16 @@ class Exchange:
         await self.chunk(body[20:])
         await self.conn.send(f"0\r\nx-echo: {self.key}\r\n\r\n")
 
-    async def mode_idleclose(self):
-        """Says keep-alive, answers, and closes at once."""
+    async def mode_idleclose(self, ms="0"):
+        """Says keep-alive, answers, and closes at once, or a moment later."""
         await self.json_out(200, "OK", self.completion("bye"), "connection: keep-alive")
+        await self.conn.pause(int(ms) / 1000)
         self.keep = False
+
+    async def mode_trap(self, size="0"):
+        """Answers politely; the next request on this connection meets a reset when SIZE bytes of its body have come."""
+        self.conn.trap = int(size)
+        await self.mode_polite()
 
     async def mode_untilclose(self):
         """A body without a length, ended by the close of the connection, as HTTP/1.0 did."""
@@ -403,6 +410,11 @@ class Provider:
             await self.tokens.serve_one(conn, lines[0], first, body)
             return False
         self.journal.append(entry)
+        if conn.trap is not None:
+            await conn.take(conn.trap)
+            entry["ended"] = "reset"
+            conn.abort()
+            return False
         body = await conn.take(min(int(first.get("content-length", "0")), BODY_BYTES_MAX))
         entry["body"] = body.decode("utf-8", "replace")
         entry["authorized"] = self.authorized(lines[0], first, body)
