@@ -240,6 +240,17 @@ static void expect_old_void(struct fixture *f, enum rotate_what what)
 	}
 }
 
+/* The half of the key table that is in use, so that the other one is read next. */
+static void spoil_half(struct fixture *f)
+{
+	off_t at = (off_t)(f->v.vault.keys.count % 2) * KEYS_HALF_EVERY + 400;
+	uint8_t byte;
+
+	assert_int_equal(pread(f->v.vault.keys.fd, &byte, 1, at), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(f->v.vault.keys.fd, &byte, 1, at), 1);
+}
+
 /* The core dies after its `deaths`th thing, for every `deaths` until it comes to the end without. */
 static void dies_everywhere(struct fixture *f, enum rotate_what what)
 {
@@ -262,7 +273,10 @@ static void dies_everywhere(struct fixture *f, enum rotate_what what)
 		assert_false(files_has_next(&f->v.vault.files));
 		assert_int_equal(f->v.vault.keys.n_roots, 1);
 		expect_old_void(f, what);
+		spoil_half(f); /* neither half has the old key */
 		die(f);
+		assert_int_equal(f->v.vault.keys.n_roots, 1);
+		expect_old_void(f, what);
 		expect_all(f);
 	}
 	assert_true(done);
