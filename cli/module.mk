@@ -21,6 +21,7 @@ $(eval $(call unit,cli/launch_control,cli mirror auditlog common proto,libuv yam
 $(eval $(call unit,cli/key_file,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/audit_csv,cli common,))
 $(eval $(call unit,cli/audit_filter,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
+$(eval $(call unit,cli/source_file,cli common,))
 # A child that is none.
 PKG_LIBS_childless := $(foreach c,uv_spawn uv_process_kill uv_close uv_is_active uv_now uv_timer_start,-Wl,--wrap=$(c))
 $(eval $(call unit,cli/launch_source,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle childless))
