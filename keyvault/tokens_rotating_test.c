@@ -15,7 +15,9 @@ static void nobody_has_the_token_before_the_successor_is_stored(void **state)
 	token_take_once(w, 'a');
 	token_take_once(w, 'b');
 	assert_null(tokens_pending(&w->tokens, ID));
+	assert_false(tokens_any_pending(&w->tokens));
 	assert_int_equal(token_put(w, 'a', w->lease, 60000, "t1", "next"), 0);
+	assert_true(tokens_any_pending(&w->tokens));
 	token_expect(w, "a:lease store:next");
 	const struct tokens_entry *e = tokens_pending(&w->tokens, ID);
 	assert_non_null(e);
@@ -32,6 +34,7 @@ static void nobody_has_the_token_before_the_successor_is_stored(void **state)
 	tokens_stored(&w->tokens, ID, w->now_ms);
 	token_expect(w, "c=t1/56000 a=t1/56000 b=t1/56000");
 	assert_null(tokens_pending(&w->tokens, ID));
+	assert_false(tokens_any_pending(&w->tokens));
 	assert_int_equal(e->lease, 0);
 	assert_null(e->holder);
 	assert_false(token_pass(w, TOKENS_RESEND_MS));

@@ -41,6 +41,18 @@ static void a_peer_is_answered_for_what_it_asked_last(void **state)
 	assert_int_equal(token_entry(w)->waiters[0].id, 3);
 }
 
+static void a_peer_that_goes_is_not_answered_and_the_others_are(void **state)
+{
+	struct token_world *w = *state;
+
+	for (char who = 'a'; who <= 'e'; who++)
+		token_take(w, who, 0);
+	tokens_peer_gone(&w->tokens, token_peer('c'), w->now_ms);
+	tokens_peer_gone(&w->tokens, token_peer('b'), w->now_ms);
+	assert_int_equal(token_put(w, 'a', w->lease, 60000, "t1", ""), 0);
+	token_expect(w, "a:lease a=t1/60000 e=t1/60000 d=t1/60000");
+}
+
 static void whoever_waits_longest_is_next_to_call(void **state)
 {
 	struct token_world *w = *state;
@@ -348,6 +360,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(one_makes_the_call_and_all_have_the_token),
 		TEST(a_peer_is_answered_for_what_it_asked_last),
+		TEST(a_peer_that_goes_is_not_answered_and_the_others_are),
 		TEST(whoever_waits_longest_is_next_to_call),
 		TEST(a_token_that_was_refused_is_given_up_by_its_serial),
 		TEST(serials_and_leases_grow_across_a_restart),
