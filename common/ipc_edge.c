@@ -4,8 +4,9 @@
  *
  * A server edge owns the listeners that the launcher bound, one for each instance of the client role; a connection's
  * identity is the listener that it came in on. A client edge asks the launcher for a connected socket (LINK) whenever
- * it has none, with a growing pause. Both sides send HELLO first; a peer is open, and `on_open` runs, when its HELLO
- * names the role and worker that belong on this socket and the schema that we were built with.
+ * it has none, with a growing pause; only after a connection that lasted is the pause short again, since a server may
+ * take us each time and not what we say. Both sides send HELLO first; a peer is open, and `on_open` runs, when its
+ * HELLO names the role and worker that belong on this socket and the schema that we were built with.
  *
  * One slow timer serves every deadline of this module: calls, HELLO, retries. It runs only while there is one, so that
  * an idle daemon sleeps.
@@ -70,7 +71,7 @@ static int edge_hear_hello(struct ipc_conn *c, const struct proto_desc *desc, co
 	memcpy(c->boot, hello->boot.p, sizeof c->boot);
 	c->state = IPC_CONN_OPEN;
 	c->opened = true;
-	c->edge->retry_ms = 0;
+	c->edge->opened_ms = ipc_now_ms(c->ipc);
 	instance_name(c->peer, c->worker, name);
 	if (c->peer != ROLE_CLI)
 		log_event(&c->ipc->d->log, LOG_PEER_UP, LOG_STR("peer", name), LOG_SPAN("build", hello->build));
@@ -242,6 +243,8 @@ void ipc_edge_closed(struct ipc_conn *c)
 		e->n_conns--;
 	} else if (e->link == c) {
 		e->link = NULL;
+		if (c->opened && ipc_now_ms(e->ipc) - e->opened_ms >= IPC_RETRY_MS_MAX)
+			e->retry_ms = 0;
 		edge_retry_later(e);
 	}
 	if (c->opened && e->spec->on_close)

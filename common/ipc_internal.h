@@ -85,7 +85,7 @@ struct ipc_edge {
 	unsigned peer_worker;
 	struct ipc_conn *link; /* NULL while down */
 	bool asked;            /* LINK sent, no answer yet */
-	uint64_t retry_at_ms, retry_ms;
+	uint64_t retry_at_ms, retry_ms, opened_ms;
 };
 
 struct ipc {

@@ -31,7 +31,8 @@ struct world {
 	unsigned opened, closed, drained, calls, replies, timeouts, lost, gathered;
 	struct proto_authorize last;
 	uint64_t seen_id;
-	bool mute; /* authd swallows calls */
+	bool mute;     /* authd swallows calls */
+	bool hangs_up; /* authd drops who comes */
 };
 
 static int handle_authorize(void *ctx, struct ipc_conn *c, uint64_t id, const void *msg, int fd)
@@ -51,8 +52,11 @@ static int handle_authorize(void *ctx, struct ipc_conn *c, uint64_t id, const vo
 
 static void on_open(void *ctx, struct ipc_conn *c)
 {
-	(void)c;
-	((struct world *)ctx)->opened++;
+	struct world *w = ctx;
+
+	w->opened++;
+	if (w->hangs_up && c->edge == w->serves)
+		ipc_drop(c, "test");
 }
 
 static void on_close(void *ctx, struct ipc_conn *c)
@@ -255,6 +259,26 @@ static void test_a_lost_peer_ends_its_calls_and_comes_back(void **state)
 	run_until(w, &w->replies, 1);
 }
 
+/* 20, 40, 80 ms: a peer that is taken and dropped each time, for what it says, does not come back at once for ever. */
+static void test_each_short_life_doubles_the_pause(void **state)
+{
+	struct world *w = *state;
+
+	w->hangs_up = true;
+	ipc_edge_each(w->serves, drop_it, NULL);
+	for (unsigned pause_ms = IPC_TICK_MS, lives = 1; lives <= 4; pause_ms *= 2, lives++) {
+		run_until(w, &w->closed, 2 * lives);
+		assert_int_equal(w->link->retry_ms, pause_ms);
+		run_until(w, &w->opened, 2 + 2 * lives);
+	}
+	w->hangs_up = false;
+	run_until(w, &w->opened, 12);
+	w->link->opened_ms -= IPC_RETRY_MS_MAX; /* this one lasted */
+	ipc_edge_each(w->serves, drop_it, NULL);
+	run_until(w, &w->closed, 12);
+	assert_int_equal(w->link->retry_ms, IPC_TICK_MS);
+}
+
 /* Whatever a hostile peer says on the socket, only its own connection ends. */
 static void test_violations_drop_the_peer_and_nobody_else(void **state)
 {
@@ -299,6 +323,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_silence_becomes_a_timeout_and_the_late_answer_is_dropped, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_lost_peer_ends_its_calls_and_comes_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_each_short_life_doubles_the_pause, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_violations_drop_the_peer_and_nobody_else, setup, teardown),
 	};
 
