@@ -210,9 +210,11 @@ static void audit_client_farewell(void *ctx)
 	uint64_t until = ipc_now_ms(c->ipc) + AUDIT_FAREWELL_MS;
 
 	audit_client_life(c, EVENT_DAEMON_STOP, SPAN_NULL);
-	(void)uv_timer_start(&c->timer, on_audit_timer, AUDIT_FAREWELL_MS, 0);
-	while (c->resumed && c->ring.n > 0 && ipc_now_ms(c->ipc) < until)
+	while (c->resumed && c->ring.n > 0 && ipc_now_ms(c->ipc) < until) {
+		/* Each time: when nobody waits for an answer any more, the timer is stopped. */
+		(void)uv_timer_start(&c->timer, on_audit_timer, until - ipc_now_ms(c->ipc), 0);
 		(void)uv_run(ipc_loop(c->ipc), UV_RUN_ONCE);
+	}
 }
 
 /* ---- what producers call ---- */
