@@ -182,7 +182,8 @@ class Log:
                 need([leaf_hash(leaf) for leaf in read_bundle(path)] == self.hashes[-256:], f"{path} is not what was hashed")
         if first % 256:
             path = os.path.join(folder, "tile/entries", tile_name(first // 256))
-            kept = read_bundle(path if os.path.exists(path) else f"{path}.p/{first % 256}")[:first % 256]
+            partial = f"{path}.p/{first % 256}"  # it was durable before the segment began
+            kept = read_bundle(partial if os.path.exists(partial) else path)[:first % 256]
             need(len(kept) == first % 256, "the bundle of the first entry is not whole")
             self.leaves += kept
             self.hashes += [leaf_hash(leaf) for leaf in kept]
@@ -241,7 +242,7 @@ def check_tiles(folder, log, size):
         part = log.leaves[n:min(n + 256, size)]
         if None in part:
             continue
-        check_file(folder, "entries", n // 256, len(part), b"".join(struct.pack(">H", len(x)) + x for x in part))
+        check_file(folder, "entries", n // 256, len(part), framed(part))
     while nodes:
         for n in range(0, len(nodes), 256):
             part = nodes[n:n + 256]
@@ -258,7 +259,7 @@ def check_unsigned(folder, log, size):
         for n in range(done, len(nodes) // 256):
             wanted = [(str(level), b"".join(nodes[256 * n:256 * n + 256]))]
             if level == 0:
-                wanted.append(("entries", b"".join(struct.pack(">H", len(x)) + x for x in parts[256 * n:256 * n + 256])))
+                wanted.append(("entries", framed(parts[256 * n:256 * n + 256])))
             for where, want in wanted:
                 path = os.path.join(folder, "tile", where, tile_name(n))
                 if os.path.exists(path):
@@ -272,6 +273,48 @@ def pruned_by(index, e):
     seconds, ms = divmod(e["recorded_ns"] // 10**6, 1000)
     time = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
     return {"record": index, "time": f"{time}.{ms:03d}Z", "keep_records": e["reason"].decode()}
+
+
+def framed(leaves):
+    return b"".join(struct.pack(">H", len(x)) + x for x in leaves)
+
+
+def tile_parse(path):
+    """("entries" or the level, the number, the width) of a path below tile/."""
+    match = re.fullmatch(r"(entries|[0-7])/((?:x\d{3}/)*\d{3})(?:\.p/([1-9]\d*))?", path)
+    need(match and int(match[3] or 0) < 256, f"tile/{path} is no file of a log")
+    n = int(match[2].replace("x", "").replace("/", ""))
+    need(tile_name(n) == match[2], f"tile/{path} is no file of a log")
+    return match[1], n, int(match[3] or 256)
+
+
+def check_superseded(folder, log, size):
+    """Partial tiles that earlier checkpoints left: the beginning of what stands there now, as far as they reached the disk. A power
+    failure leaves zeros for sectors, a full disk a short file; a reader would ask for neither, but nothing else may stand there."""
+    levels, root = [log.hashes[:size]], os.path.join(folder, "tile")
+    while levels[-1]:
+        levels.append([root_of(levels[-1][n:n + 256]) for n in range(0, len(levels[-1]) - 255, 256)])
+    for where, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(where, name)
+            kind, n, width = tile_parse(os.path.relpath(path, root))
+            level = 0 if kind == "entries" else int(kind)
+            nodes, begin, end = levels[level] if level < len(levels) else [], n * 256, n * 256 + width
+            if width == min(256, len(nodes) - begin) or end > len(nodes):
+                continue  # was looked at, or is not signed
+            part = nodes[begin:end]
+            if kind == "entries":
+                part, full = log.leaves[begin:end], os.path.join(root, kind, tile_name(n))
+                if None in part and not os.path.exists(full):
+                    continue  # pruned
+                part = read_bundle(full)[:width] if None in part else part
+            want = framed(part) if kind == "entries" else b"".join(part)
+            with open(path, "rb") as f:
+                found = f.read()
+            need(len(found) <= len(want), f"{path} is too long")
+            for at in range(0, len(found), 512):
+                sector = found[at:at + 512]
+                need(sector == want[at:at + len(sector)] or not any(sector), f"{path} differs from the entries")
 
 
 def verify(folder, vkey=None):
@@ -289,6 +332,7 @@ def verify(folder, vkey=None):
     need(root_of(log.hashes[:size]) == root, "the entries are not those that were signed")
     check_tiles(folder, log, size)
     check_unsigned(folder, log, size)
+    check_superseded(folder, log, size)
     return {"first": log.first, "entries": len(log.leaves), "signed": size, "segments": segments, "gaps": log.gaps, "lost": log.lost,
             "root": root.hex(), "pruned": pruned_by(*covering[-1]) if covering else None}
 
