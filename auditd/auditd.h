@@ -114,7 +114,7 @@ MUST_USE int readonly_serve(struct auditd *a);
 void readonly_drain(struct auditd *a);
 void readonly_close(struct auditd *a);
 
-/* main.c. The log is not the one that was signed: stops recording, keeps everything, says so until an operator comes. */
+/* main.c. The log is not the one that was signed: records no more, keeps everything, says so until somebody comes. */
 void auditd_fail(struct auditd *a, const char *why);
 /* Ends the process, to be started again: `r` is what could not be done, 0: it might be done now. Does not return. */
 void auditd_die(struct auditd *a, int r);
