@@ -127,8 +127,7 @@ static int export_run(struct export *e)
 	if (!r && e->csv)
 		export_csv_head(e->to);
 	if (!r)
-		audit_removed_note(&e->reader);
-	r = audit_reader_each(&e->reader, 0, UINT64_MAX, false, on_export_record, e);
+		r = audit_reader_each(&e->reader, 0, UINT64_MAX, false, on_export_record, e);
 	audit_progress_end(&e->progress);
 	r = export_end(e, r);
 	audit_reader_close(&e->reader);

@@ -18,7 +18,7 @@ SIGSYS = 31
 PERMITTED = {
     "router": {"memfd_sealable"},  # large bodies; nothing can execute it
     "authd": {"stat_path"},  # whether a file is there and how long it is; what is in it stays closed
-    "auditd": {"stat_path"},
+    "auditd": {"stat_path", "punch_hole"},  # the unused rest of a segment; it may write zeros over what it has open anyway
     # It has no folder here at all, and no port; of the real one's, test_captured_shipper.py tries what they allow.
     "shipper": {"tcp4", "tcp6", "stat_path"},
     "dialer": {"tcp4", "tcp6"},  # to no port at all here; the real one is given those of its providers and name servers
