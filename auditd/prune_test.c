@@ -88,6 +88,9 @@ static void test_what_is_over(void **state)
 		l.signed_size = firsts[i] - 1;
 		assert_int_equal(prune_look(&l), 0);
 		assert_int_equal(l.end, i > 1 ? firsts[i - 1] : 0);
+		l.signed_size = firsts[i];
+		assert_int_equal(prune_look(&l), 0);
+		assert_int_equal(l.end, firsts[i]);
 	}
 	prune_look_deinit(&l);
 }
@@ -111,26 +114,40 @@ static void test_what_is_remembered_between_looks(void **state)
 	prune_look_deinit(&l);
 }
 
+static void damage(const struct fixture *f, const char *name, off_t at)
+{
+	char path[160];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", f->dir, name);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, "xxxx", 4, at), 4);
+	(void)close(fd);
+}
+
 /* Nothing is said of a log whose tiles or segments are not good. */
-static void test_a_damaged_log_is_let_be(void **state)
+static void test_damaged_tiles(void **state)
 {
 	struct fixture *f = *state;
 	struct prune_look l;
-	char path[160];
 
 	pruned_make_log(f);
-	(void)snprintf(path, sizeof(path), "%s/seg/%020" PRIu64 ".seg", f->dir, f->l->firsts[1]);
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(pwrite(fd, "x", 1, SEGMENT_HEAD_BYTES + 40), 1);
-	(void)close(fd);
+	damage(f, "tile/0/000", 40);
+	assert_int_equal(pruned_look(f, &l, f->l->firsts[1] + KEEP_NS + 1), PRUNE_E_DAMAGED);
+	assert_int_equal(l.end, 0);
+	prune_look_deinit(&l);
+}
+
+static void test_a_damaged_segment(void **state)
+{
+	struct fixture *f = *state;
+	struct prune_look l;
+	char name[64];
+
+	pruned_make_log(f);
+	(void)snprintf(name, sizeof(name), "seg/%020" PRIu64 ".seg", f->l->firsts[1]);
+	damage(f, name, SEGMENT_HEAD_BYTES + 40);
 	assert_int_equal(pruned_look(f, &l, UINT64_MAX / 4), PRUNE_E_DAMAGED);
 	assert_int_equal(l.end, 0);
-	l.now_ns = f->l->firsts[1] + KEEP_NS + 1; /* the one before it is good, but its end is not where it should be */
-	(void)snprintf(path, sizeof(path), "%s/tile/0/000", f->dir);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(pwrite(fd, "xxxx", 4, 40), 4);
-	(void)close(fd);
-	assert_int_equal(prune_look(&l), PRUNE_E_DAMAGED);
 	prune_look_deinit(&l);
 }
 
@@ -333,7 +350,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_what_is_over),
 		CASE(test_what_is_remembered_between_looks),
-		CASE(test_a_damaged_log_is_let_be),
+		CASE(test_damaged_tiles),
+		CASE(test_a_damaged_segment),
 		CASE(test_segments_and_bundles_go_and_hashes_stay),
 		CASE(test_proofs_stay_good),
 		CASE(test_death_before_every_call),

@@ -122,6 +122,15 @@ static void pruner_announce(struct auditd *a)
 		pruner_fail(a, "log.prune", -ENOSPC);
 }
 
+/* The log goes on in another segment where that was due. */
+static void pruner_proceed(struct auditd *a)
+{
+	if (a->pruner.look.end > 0)
+		pruner_announce(a);
+	else
+		pruner_rest(a);
+}
+
 static void pruner_looked(struct auditd *a)
 {
 	struct pruner *p = &a->pruner;
@@ -130,12 +139,10 @@ static void pruner_looked(struct auditd *a)
 		pruner_fail(a, "a segment that is over", p->result);
 	else if (!p->act || !pruner_may(a))
 		pruner_rest(a);
-	else if (p->look.end > 0)
-		pruner_announce(a);
 	else if (pruner_turn_is_due(p) && a->writer.reserved)
 		p->doing = PRUNER_TURNING;
 	else
-		pruner_rest(a);
+		pruner_proceed(a);
 	writer_poke(&a->writer);
 }
 
@@ -272,7 +279,7 @@ static int run_pruner_turn(void *ctx)
 static void on_pruner_turned(void *ctx, int r)
 {
 	(void)r; /* a failure has ended the process */
-	pruner_rest(ctx);
+	pruner_proceed(ctx);
 }
 
 /* Between two jobs of the writer's: the ledger may be read, and its list of segments changed. */

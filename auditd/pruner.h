@@ -3,8 +3,9 @@
  * Retention in the daemon: looks once an hour, or when an operator asks, what is over (retention.h); has log.prune
  * recorded and signed; removes (prune.h), some files at a time with pauses between, by jobs beside the writer's.
  *
- *   IDLE -> LOOKING -> RECORDING -> SIGNING -> BEGINNING -> BEGUN -> REMOVING -> IDLE
- *              \-> TURNING -> IDLE      the segment that is written becomes old: the log goes on in another
+ *   IDLE -> LOOKING -> TURNING -> RECORDING -> SIGNING -> BEGINNING -> BEGUN -> REMOVING -> IDLE
+ *
+ * TURNING when the segment that is written becomes old: the log goes on in another. What is not due is passed over.
  *
  * A removal that a stop interrupted goes on at the next start, if the record that it rests on is in the signed log.
  */

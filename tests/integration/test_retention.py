@@ -11,7 +11,9 @@ import subprocess
 
 import pytest
 
+import postgres
 from gateway import BIN, BUILD, program_for_all, scratch, wait_for
+from postgres import Postgres
 import verify_log
 
 HOUR = 3600
@@ -46,12 +48,13 @@ class Aging:
         self.at(2, n)
 
 
-def aged(new_gateway, folder, **settings):
+def aged(new_gateway, folder, shipper=None, **settings):
     program = program_for_all(folder)
     shutil.copy(os.path.join(BUILD, "aging_auditd"), os.path.join(folder, "bin", "auditd"))
     aging = Aging(os.path.join(folder, "bin", "aging"))
     given = {"keep_records": "24h", "segment_bytes": 65536, "checkpoint_ms": 20, **settings}
-    return new_gateway(workers=1, settings={"auditd": given, "restart_pause_ms": 100}, program=program), aging
+    sections = {"auditd": given, "restart_pause_ms": 100, **({"shipper": shipper} if shipper else {})}
+    return new_gateway(workers=1, settings=sections, program=program), aging
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +234,8 @@ def test_clocks_that_are_wrong(old):
 def test_time_without_auditd(old):
     """A stop, a clock that says that ten days have passed, a start: they are not believed at once."""
     gateway, aging = old
+    aging.passes(26 * HOUR)
+    removed(gateway)
     busy(gateway)
     before = removed(gateway)["first"]
     gateway.stop()
@@ -296,8 +301,10 @@ def test_receipts_of_what_is_gone(old):
     gateway, aging = old
     request = gateway.chat("gpt-x").headers["x-request-id"]
     wait_for("its receipt", lambda: gateway.cli("receipt", "get", request, check=False).returncode == 0)
-    busy(gateway, 500)
-    aging.passes(26 * HOUR)
+    busy(gateway, 500)  # it shares no bundle with what is left
+    aging.passes(2 * HOUR)
+    removed(gateway)
+    aging.passes(25 * HOUR)
     removed(gateway)
     done = gateway.cli("receipt", "get", request, check=False)
     assert done.returncode == 1 and b"retention removed it" in done.stderr
@@ -307,8 +314,9 @@ def test_nothing_goes_unsigned(old):
     """Without the vault nobody signs log.prune, so nothing is removed; when it is open again, it is."""
     gateway, aging = old
     busy(gateway)
-    before = retention(gateway)["first"]
-    aging.passes(26 * HOUR)
+    aging.passes(2 * HOUR)
+    before = removed(gateway)["first"]
+    aging.passes(25 * HOUR)
     core = gateway.pids("keyvault")[0]
     os.kill(core, signal.SIGSTOP)
     try:
@@ -343,3 +351,53 @@ def test_forever(new_gateway):
         assert said["first"] == 0 and said["next"] is None and said["removed"] is None
         assert gateway.cli("audit", "verify", "--unpruned").returncode == 0
         assert "kept for ever" in gateway.cli("audit", "retention").stdout.decode()
+
+
+def test_verify_while_records_go(old):
+    """A verifier that reads the folder while retention removes from it is not led to call it damaged."""
+    gateway, aging = old
+    for _ in range(6):
+        busy(gateway, 150)
+        aging.passes(2 * HOUR)
+        removed(gateway)
+    aging.passes(26 * HOUR)
+    before = retention(gateway)["first"]
+    verifying = [subprocess.Popen([gateway.program, "audit", "verify", "-c", gateway.config], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE) for _ in range(3)]
+    gateway.cli("audit", "retention", "--now")
+    for v in verifying:
+        _, said = v.communicate(timeout=60)
+        assert v.returncode == 0, said
+    wait_for("the removal", lambda: retention(gateway)["first"] > before)
+
+
+@pytest.mark.skipif(postgres.MISSING, reason="needs Debian's postgresql")
+def test_a_mirror_that_was_away(new_gateway):
+    """Its database is down for longer than records are kept: it has a hole then, and everybody says so."""
+    with scratch() as folder, Postgres(folder) as db:
+        password = db.role("mirror")
+        auditor = db.role("auditor")
+        gateway, aging = aged(new_gateway, folder, shipper={"postgres": db.conninfo("mirror"), "password_file": password})
+        db.sql(gateway.cli("audit", "mirror-schema").stdout.decode() + ";GRANT bulkhead_shipper TO mirror; GRANT bulkhead_auditor TO auditor")
+        mirrored = lambda: int(db.sql("SELECT coalesce(max(idx) + 1, 0) FROM bulkhead.records")[0][0])  # noqa: E731
+        wait_for("the mirror", lambda: mirrored() >= retention(gateway)["entries"] - 3, 60, 0.2)
+        db.kill()
+        held = busy(gateway, 600)
+        aging.passes(2 * HOUR)
+        removed(gateway)
+        busy(gateway, 20)
+        aging.passes(25 * HOUR)
+        first = removed(gateway)["first"]
+        assert first >= held
+        db.start()
+        wait_for("the mirror", lambda: mirrored() > held, 60, 0.2)
+        rows = int(db.sql("SELECT count(*) FROM bulkhead.records")[0][0])
+        assert rows < held - 200
+        wait_for("status to say so", lambda: "retention removed some" in
+                 next(d for d in gateway.status_anyway() if d["name"] == "shipper")["detail"], 20, 0.2)
+        assert "mirror.missed" in gateway.log()
+        args = ("audit", "verify-mirror", "--postgres", db.conninfo("auditor"), "--password-file", auditor)
+        done = gateway.cli(*args)
+        assert b"cannot be brought back" in done.stderr and b"are missing that retention removed" in done.stdout
+        db.sql(f"DELETE FROM bulkhead.records WHERE idx = {first + 5}")
+        assert gateway.cli(*args, check=False).returncode == 1, "a row that is missing while its record is there"
