@@ -129,9 +129,12 @@ static void test_damaged_tiles(void **state)
 {
 	struct fixture *f = *state;
 	struct prune_look l;
+	char name[TILE_PATH_MAX];
 
 	pruned_make_log(f);
-	damage(f, "tile/0/000", 40);
+	assert_true(f->l->firsts[1] % TILE_WIDTH > 2);
+	tile_path(name, 0, f->l->firsts[1] / TILE_WIDTH, TILE_WIDTH);
+	damage(f, name, 40);
 	assert_int_equal(pruned_look(f, &l, f->l->firsts[1] + KEEP_NS + 1), PRUNE_E_DAMAGED);
 	assert_int_equal(l.end, 0);
 	prune_look_deinit(&l);
