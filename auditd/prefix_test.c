@@ -94,19 +94,36 @@ static void test_a_hash_tile_is_missing(void **state)
 	assert_true(pruned_refused(f, "hashes in tile/"));
 }
 
+static void put_bundle(const struct fixture *f, struct span bytes)
+{
+	char path[160];
+
+	(void)snprintf(path, sizeof(path), "%s/tile/entries/000", f->dir);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	assert_int_equal(write(fd, bytes.p, bytes.len), bytes.len);
+	(void)close(fd);
+}
+
+/* One that came back must be what was hashed: a whole bundle of other entries is not, nor is half a one. */
 static void test_bundles_that_are_left_must_be_right(void **state)
 {
 	struct fixture *f = *state;
-	char path[160];
+	uint8_t *bytes, *genuine;
+	size_t len, genuine_len;
 
 	pruned_make_log(f);
 	uint64_t end = f->l->firsts[3];
+	assert_int_equal(tile_read_bundle(f->l->dir, 0, TILE_WIDTH, &genuine, &genuine_len), 0);
 	pruned_prune(f, end + KEEP_NS + 1);
-	(void)snprintf(path, sizeof(path), "%s/tile/entries/000", f->dir);
-	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-	assert_int_equal(write(fd, "\0\1x", 3), 3);
-	(void)close(fd);
+	put_bundle(f, span_of("\0\1x", 3));
 	assert_true(pruned_refused(f, "hashes in tile/"));
+	assert_int_equal(tile_read_bundle(f->l->dir, end / TILE_WIDTH, TILE_WIDTH, &bytes, &len), 0);
+	put_bundle(f, span_of(bytes, len));
+	assert_true(pruned_refused(f, "hashes in tile/"));
+	put_bundle(f, span_of(genuine, genuine_len));
+	pruned_good(f, end);
+	free(bytes);
+	free(genuine);
 }
 
 /* Of each file that a pruned log stands on: a bit now and then, and its end. */
