@@ -16,7 +16,6 @@
 
 #include "auditd/pruner.h"
 #include "auditd/receipts.h"
-#include "auditd/writer.h"
 #include "common/config.h"
 #include "common/daemon.h"
 #include "common/ipc.h"
