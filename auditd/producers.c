@@ -79,7 +79,8 @@ static void on_producer_open(void *ctx, struct ipc_conn *conn)
 	}
 	p->conn = conn;
 	ipc_conn_set_ctx(conn, p);
-	if (ipc_send(conn, PROTO_RESUME, 0, &(struct proto_resume){.last_seq = p->recorded_seq}))
+	if (ipc_send(conn, PROTO_RESUME, 0,
+		     &(struct proto_resume){.last_seq = p->recorded_seq, .accepted_seq = p->accepted_seq}))
 		ipc_drop(conn, "RESUME could not be sent");
 }
 
@@ -114,15 +115,20 @@ static int producers_accept(struct auditd *a, struct producer *p, struct proto_l
 	return r;
 }
 
-static int producers_accept_gap(struct auditd *a, struct producer *p, uint64_t last_seq, const char *reason)
+static int producers_accept_gap(struct auditd *a, struct producer *p, uint64_t last_seq, enum gap_cause cause)
 {
+	static const char *const causes[N_GAP_CAUSES] = {
+#define C(NAME, text) [GAP_##NAME] = (text),
+		GAP_CAUSES(C)
+#undef C
+	};
 	struct proto_leaf leaf = {
 		.seq = p->accepted_seq + 1,
 		.last_seq = last_seq,
 		.time_ns = producers_now_ns(),
 		.code = EVENT_LOG_GAP,
 		.actor = SPAN_LIT("auditd"),
-		.reason = span_str(reason),
+		.reason = span_str(causes[cause]),
 	};
 
 	a->gaps++;
@@ -160,7 +166,7 @@ static int handle_event(void *ctx, struct ipc_conn *conn, uint64_t id, const voi
 		return IPC_E_VIOLATION;
 	if (m->seq <= p->accepted_seq)
 		return 0;
-	int r = m->seq > p->accepted_seq + 1 ? producers_accept_gap(a, p, m->seq - 1, "jump") : 0;
+	int r = m->seq > p->accepted_seq + 1 ? producers_accept_gap(a, p, m->seq - 1, GAP_JUMP) : 0;
 	struct proto_leaf leaf = {.last_seq = m->seq};
 #define COPY(kind, field, min, max, class, meaning) leaf.field = m->field;
 	MSG_event(COPY, COPY)
@@ -171,18 +177,17 @@ static int handle_event(void *ctx, struct ipc_conn *conn, uint64_t id, const voi
 
 static int handle_gap(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
-	static const char *const causes[] = {"overflow", "jump", "restart"};
 	struct auditd *a = ((struct producer_edge *)ctx)->a;
 	struct producer *p = producers_speaker(a, conn);
 	const struct proto_gap *m = msg;
 
 	(void)id;
 	(void)fd;
-	if (!p || m->first_seq > m->last_seq || m->cause >= ARRAY_LEN(causes))
+	if (!p || m->first_seq > m->last_seq || m->cause >= N_GAP_CAUSES)
 		return IPC_E_VIOLATION;
 	if (m->last_seq <= p->accepted_seq)
 		return 0;
-	return producers_hold_back(a, conn, producers_accept_gap(a, p, m->last_seq, causes[m->cause]));
+	return producers_hold_back(a, conn, producers_accept_gap(a, p, m->last_seq, (enum gap_cause)m->cause));
 }
 
 static int handle_receipt_find(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)

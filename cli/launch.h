@@ -6,7 +6,7 @@
  *   launch_place.c     folders, the lock, where programs are, who owns what
  *   launch_listen.c    every socket of edges.def, and the HTTP port
  *   launch_config.c    which sections a role is given, as a sealed memfd
- *   launch_key.c, launch_source.c   files with keys (launch_files.h)
+ *   launch_key.c, launch_source.c, launch_tally.c   files with keys; the counts of events that outlive a daemon
  *   launch_exec.c      fork, descriptors, limits, uid, exec: all between fork and exec
  *   launch_control.c   LINK and READY: the switchboard
  *   launch_watch.c     deaths, restarts, draining
@@ -38,6 +38,7 @@ struct launch_child {
 	uint64_t started_ms;
 	uv_timer_t restart;
 	struct launch_control *control;
+	int tally_fd; /* common/tally.h: handed to each process that takes this place; -1: none yet */
 };
 
 struct launch_listener {
@@ -97,12 +98,11 @@ bool launch_optional(enum role role);
 MUST_USE int launch_listen(struct launcher *l);
 void launch_unlisten(struct launcher *l);
 
-/* ---- launch_config.c ---- */
-/* A sealed memfd with the CONFIG frame of this role. 0 or negative; positive: `problem` of the tree. */
+/* ---- launch_config.c: a sealed memfd with the CONFIG frame of this role ---- */
+/* 0 or negative; positive: `problem` of the tree. */
 MUST_USE int launch_config(struct launcher *l, enum role role, int *ret_fd);
 
-/* ---- launch_exec.c ---- */
-/* 0 or negative. */
+/* ---- launch_exec.c: 0 or negative ---- */
 MUST_USE int launch_spawn(struct launch_child *c);
 
 /* ---- launch_control.c ---- */

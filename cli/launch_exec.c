@@ -8,6 +8,7 @@
  * made anew.
  */
 #include "cli/launch_files.h"
+#include "cli/launch_tally.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -54,10 +55,14 @@ static int exec_add(struct exec_plan *p, const char *name, int fd)
 static int exec_collect(struct exec_plan *p, int config_fd, int control_fd, int key_fd)
 {
 	const struct launcher *l = p->child->l;
-	int r = exec_add(p, "config", config_fd);
+	int tally_fd, r = launch_tally(p->child, &tally_fd);
 
 	if (!r)
+		r = exec_add(p, "config", config_fd);
+	if (!r)
 		r = exec_add(p, "control", control_fd);
+	if (!r && tally_fd >= 0)
+		r = exec_add(p, "tally", tally_fd);
 	if (!r && p->child->role == ROLE_ROUTER)
 		r = exec_add(p, "http", l->http_fd);
 	if (!r && key_fd >= 0)

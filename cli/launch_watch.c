@@ -11,6 +11,7 @@
  * is killed.
  */
 #include "cli/launch_files.h"
+#include "cli/launch_tally.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -204,6 +205,7 @@ void launch_close(struct launcher *l)
 {
 	for (size_t i = 0; i < l->n_children; i++)
 		launch_control_close(&l->children[i]);
+	launch_close_tallies(l);
 	uv_walk(&l->loop, watch_close_handle, NULL);
 	uv_run(&l->loop, UV_RUN_DEFAULT);
 	if (uv_loop_close(&l->loop))

@@ -18,7 +18,7 @@ static int up_child(struct launcher *l, enum role role, unsigned worker)
 {
 	struct launch_child *c = &l->children[l->n_children++];
 
-	*c = (struct launch_child){.l = l, .role = role, .worker = worker};
+	*c = (struct launch_child){.l = l, .role = role, .worker = worker, .tally_fd = -1};
 	instance_name(role, worker, c->name);
 	return CLI_DONE;
 }

@@ -24,6 +24,8 @@ struct audit_client {
 	struct ipc *ipc;
 	struct ipc_edge *edge;
 	struct audit_ring ring;
+	uint64_t inherited; /* how far the sequence had come without us */
+	bool met;           /* auditd has heard of us, so it may have more of the sequence than that */
 	size_t sent;
 	bool resumed; /* RESUME was heard on this connection */
 	size_t waiting;
@@ -120,8 +122,14 @@ static int handle_audit_resume(void *ctx, struct ipc_conn *conn, uint64_t id, co
 	(void)conn;
 	(void)id;
 	(void)fd;
-	if (c->resumed || m->last_seq > c->ring.seq)
+	if (c->resumed || m->last_seq > m->accepted_seq)
 		return IPC_E_VIOLATION;
+	if (m->accepted_seq > (c->met ? c->ring.seq : c->inherited)) {
+		if (!c->met)
+			tally_leave(c->ring.tally, ipc_daemon(c->ipc)->boot);
+		return IPC_E_VIOLATION;
+	}
+	c->met = true;
 	c->sent = 0;
 	c->resumed = true;
 	audit_client_recorded(c, m->last_seq);
@@ -240,7 +248,7 @@ int audit_client_new(struct ipc *ipc, size_t events_max, const uint8_t config_di
 	if (!c)
 		return -ENOMEM;
 	c->ipc = ipc;
-	int r = audit_ring_init(&c->ring, events_max);
+	int r = audit_ring_init(&c->ring, events_max, ipc_daemon(ipc)->tally);
 	if (!r)
 		r = ipc_connect(ipc, &audit_client_spec, 0, c, &c->edge);
 	if (r) {
@@ -248,6 +256,7 @@ int audit_client_new(struct ipc *ipc, size_t events_max, const uint8_t config_di
 		free(c);
 		return r;
 	}
+	c->inherited = c->ring.seq;
 	c->timer.data = c;
 	(void)uv_timer_init(ipc_loop(ipc), &c->timer);
 	ipc_daemon(ipc)->on_farewell = audit_client_farewell;
@@ -279,6 +288,22 @@ void audit_record(struct audit_client *c, const struct proto_event *event)
 {
 	(void)audit_client_push(c, event);
 	(void)!audit_client_send(c);
+}
+
+void audit_promise(struct audit_client *c)
+{
+	audit_ring_promise(&c->ring);
+}
+
+void audit_record_promised(struct audit_client *c, const struct proto_event *event)
+{
+	audit_ring_redeem(&c->ring);
+	audit_record(c, event);
+}
+
+void audit_forget_promise(struct audit_client *c)
+{
+	audit_ring_forget(&c->ring);
 }
 
 int audit_record_wait(struct audit_client *c, const struct proto_event *event, uint64_t deadline_ms, audit_done *done,

@@ -3,7 +3,7 @@
  * A producer's side of the audit log. Events get the producer's own sequence number and stay in a bounded ring until
  * auditd says that they are durable. While auditd is away they wait; when the ring is full the newest are counted and
  * later reported as a gap: nothing blocks, and nothing is lost silently. After a reconnect RESUME tells what was kept,
- * and the rest is sent again.
+ * and the rest is sent again. What a killed process had in its ring is counted too: common/tally.h.
  */
 #pragma once
 
@@ -34,6 +34,11 @@ struct ipc_conn *audit_client_conn(struct audit_client *c);
 /* Data plane: takes a copy; seq and time_ns are filled in, and what the event's row has not is left out. Cannot fail
  * visibly. */
 void audit_record(struct audit_client *c, const struct proto_event *event);
+/* An effect is about to be seen outside whose event comes later: audit_record_promised(), or audit_forget_promise() if
+ * there was no effect. Should this process be killed in between, the log will say that an event is missing. */
+void audit_promise(struct audit_client *c);
+void audit_record_promised(struct audit_client *c, const struct proto_event *event);
+void audit_forget_promise(struct audit_client *c);
 /* Must-ack: `done` is called exactly once, within deadline_ms. 0 or AUDIT_E_DOWN (then `done` is not called). */
 MUST_USE int audit_record_wait(struct audit_client *c, const struct proto_event *event, uint64_t deadline_ms,
 			       audit_done *done, void *ctx);

@@ -9,16 +9,20 @@
 /* An event has 350 bytes or so: the places are what runs out first. */
 #define AUDIT_RING_BYTES_EACH 448
 
-int audit_ring_init(struct audit_ring *r, size_t items_max)
+static void audit_ring_inherit(struct audit_ring *r);
+
+int audit_ring_init(struct audit_ring *r, size_t items_max, struct tally *tally)
 {
-	*r = (struct audit_ring){.items_max = items_max};
+	*r = (struct audit_ring){.items_max = items_max, .tally = tally};
 	r->bytes_max = items_max * AUDIT_RING_BYTES_EACH + 2 * AUDIT_MESSAGE_BYTES_MAX;
 	r->items = calloc(items_max, sizeof(*r->items));
 	r->bytes = malloc(r->bytes_max);
-	if (r->items && r->bytes)
-		return 0;
-	audit_ring_deinit(r);
-	return -ENOMEM;
+	if (!r->items || !r->bytes) {
+		audit_ring_deinit(r);
+		return -ENOMEM;
+	}
+	audit_ring_inherit(r);
+	return 0;
 }
 
 void audit_ring_deinit(struct audit_ring *r)
@@ -76,15 +80,52 @@ static struct audit_item *audit_ring_add(struct audit_ring *r, const struct prot
 	return item;
 }
 
+static void audit_ring_add_gap(struct audit_ring *r, uint64_t first_seq, uint64_t last_seq, enum gap_cause cause)
+{
+	const struct proto_gap gap = {.first_seq = first_seq, .last_seq = last_seq, .cause = cause};
+	struct audit_item *item = audit_ring_add(r, &proto_gap_desc, &gap);
+
+	item->is_gap = true;
+	item->last_seq = last_seq;
+}
+
+static void audit_ring_inherit(struct audit_ring *r)
+{
+	r->seq = r->tally->made;
+	if (r->seq > 0)
+		audit_ring_add_gap(r, 1, r->seq, GAP_DIED);
+}
+
 void audit_ring_settle(struct audit_ring *r)
 {
 	if (r->lost_first == 0 || r->n == r->items_max || !audit_ring_room(r))
 		return;
-	const struct proto_gap gap = {.first_seq = r->lost_first, .last_seq = r->lost_last};
-	struct audit_item *item = audit_ring_add(r, &proto_gap_desc, &gap);
-	item->is_gap = true;
-	item->last_seq = r->lost_last;
+	audit_ring_add_gap(r, r->lost_first, r->lost_last, GAP_OVERFLOW);
 	r->lost_first = 0;
+}
+
+static void audit_ring_count(struct audit_ring *r)
+{
+	tally_set(r->tally, r->seq + r->owed);
+}
+
+void audit_ring_promise(struct audit_ring *r)
+{
+	r->owed++;
+	audit_ring_count(r);
+}
+
+/* What is counted does not change: the push takes the number. */
+void audit_ring_redeem(struct audit_ring *r)
+{
+	assert(r->owed > 0);
+	r->owed--;
+}
+
+void audit_ring_forget(struct audit_ring *r)
+{
+	audit_ring_redeem(r);
+	audit_ring_count(r);
 }
 
 /* A producer that says too much is cut short, never refused: numbers to the largest that may be said, strings too. */
@@ -113,6 +154,7 @@ struct audit_item *audit_ring_push(struct audit_ring *r, const struct proto_even
 {
 	audit_ring_settle(r);
 	r->seq++;
+	audit_ring_count(r);
 	if (r->lost_first != 0 || r->n == r->items_max || !audit_ring_room(r))
 		return audit_ring_lose(r);
 	struct proto_event e = *event;

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "common/tally.h"
 #include "proto/events.h"
 
 /* An EVENT or GAP, packed, all its strings at their longest. */
@@ -17,7 +18,7 @@
 struct audit_item {
 	uint64_t last_seq; /* the event's, or the gap's last */
 	size_t begin, len; /* of its message in the ring's bytes */
-	bool is_gap;       /* GAP, cause 0: overflow; else EVENT */
+	bool is_gap;       /* GAP; else EVENT */
 	void (*done)(void *ctx, bool durable);
 	void *ctx;
 	uint64_t deadline_ms; /* with done */
@@ -30,15 +31,23 @@ struct audit_ring {
 	size_t first, n;
 	size_t write_at; /* where the next message goes */
 	uint64_t seq;    /* given out last */
+	uint64_t owed;   /* promises */
+	struct tally *tally;
 	uint64_t lost_first, lost_last;
 };
 
-/* 0 or -ENOMEM. */
-MUST_USE int audit_ring_init(struct audit_ring *r, size_t items_max);
+/* Goes on where the tally ends: its first item is a gap over all that whoever was here before has made, of which auditd
+ * knows which part it has. The tally is not the ring's. 0 or -ENOMEM. */
+MUST_USE int audit_ring_init(struct audit_ring *r, size_t items_max, struct tally *tally);
 void audit_ring_deinit(struct audit_ring *r);
 
 /* Takes a copy and numbers it. NULL: it was lost and counted. The item stays where it is until it is popped. */
 struct audit_item *audit_ring_push(struct audit_ring *r, const struct proto_event *event, uint64_t time_ns);
+/* An event will be pushed: should the process die before that, it is counted as missing. `redeem`: the next push is it.
+ * `forget`: there will be none after all. */
+void audit_ring_promise(struct audit_ring *r);
+void audit_ring_redeem(struct audit_ring *r);
+void audit_ring_forget(struct audit_ring *r);
 /* The i-th oldest, i < n. */
 struct audit_item *audit_ring_at(struct audit_ring *r, size_t i);
 /* Its message: a frame's body, with id 0. Lives as long as the item. */

@@ -13,6 +13,7 @@
 
 struct model {
 	struct audit_ring ring;
+	struct tally tally;
 	uint64_t covered; /* sequence numbers seen so far, in order */
 	uint64_t gaps, events;
 };
@@ -88,7 +89,7 @@ static void test_no_holes(void **state)
 	(void)state;
 	for (unsigned seed = 1; seed <= 200; seed++) {
 		struct model m = {0};
-		assert_int_equal(audit_ring_init(&m.ring, 1 + seed % 40), 0);
+		assert_int_equal(audit_ring_init(&m.ring, 1 + seed % 40, &m.tally), 0);
 		srandom(seed);
 		for (unsigned step = 0; step < 2000; step++) {
 			unsigned favour = step / 100 % 3; /* overrun, drain, even */
@@ -109,14 +110,110 @@ static void test_no_holes(void **state)
 	}
 }
 
+/* ---- lives that end without notice ---- */
+
+struct lives {
+	struct audit_ring ring;
+	struct tally tally;
+	uint64_t made;                        /* all that was pushed, or was owed at a death */
+	uint64_t accepted, recorded, missing; /* as auditd has it */
+	size_t sent;
+};
+
+/* auditd takes what was sent next: as handle_event() and handle_gap() do. */
+static void lives_deliver(struct lives *w)
+{
+	const struct audit_item *item = audit_ring_at(&w->ring, w->sent++);
+	const union proto_any msg = message(&w->ring, item);
+
+	if (!item->is_gap) {
+		assert_int_equal(msg.event.seq, w->accepted + 1);
+		w->accepted++;
+		w->recorded++;
+	} else if (msg.gap.last_seq > w->accepted) {
+		assert_true(msg.gap.first_seq <= w->accepted + 1);
+		assert_true(msg.gap.cause == GAP_DIED || msg.gap.cause == GAP_OVERFLOW);
+		w->missing += msg.gap.last_seq - w->accepted;
+		w->accepted = msg.gap.last_seq;
+	}
+}
+
+static void lives_step(struct lives *w)
+{
+	audit_ring_settle(&w->ring);
+	switch (random() % 10) {
+	case 0:
+	case 1:
+		if (w->sent < w->ring.n)
+			lives_deliver(w);
+		break;
+	case 2:
+		if (w->sent > 0) {
+			audit_ring_pop(&w->ring);
+			w->sent--;
+		}
+		break;
+	case 3:
+		audit_ring_promise(&w->ring);
+		break;
+	case 4:
+		if (w->ring.owed > 0)
+			audit_ring_forget(&w->ring);
+		break;
+	default:
+		if (w->ring.owed > 0)
+			audit_ring_redeem(&w->ring);
+		(void)audit_ring_push(&w->ring, &(struct proto_event){.code = 1}, 0);
+		w->made++;
+	}
+	assert_int_equal(w->tally.made, w->ring.seq + w->ring.owed);
+}
+
+static void test_lives_that_end_without_notice(void **state)
+{
+	(void)state;
+	for (unsigned seed = 1; seed <= 200; seed++) {
+		struct lives w = {0};
+		srandom(seed);
+		for (unsigned life = 0; life < 20; life++) {
+			assert_int_equal(audit_ring_init(&w.ring, 1 + (size_t)random() % 40, &w.tally), 0);
+			assert_int_equal(w.ring.seq, w.made);
+			w.sent = 0;
+			for (long steps = random() % 200; steps > 0; steps--)
+				lives_step(&w);
+			w.made += w.ring.owed;
+			audit_ring_deinit(&w.ring);
+		}
+		assert_int_equal(audit_ring_init(&w.ring, 1, &w.tally), 0);
+		for (w.sent = 0; w.sent < w.ring.n;)
+			lives_deliver(&w);
+		assert_int_equal(w.recorded + w.missing, w.made);
+		assert_true(w.recorded > 100 && w.missing > 100);
+		audit_ring_deinit(&w.ring);
+	}
+}
+
+static void test_a_first_life_has_no_gap(void **state)
+{
+	struct tally tally = {0};
+	struct audit_ring ring;
+
+	(void)state;
+	assert_int_equal(audit_ring_init(&ring, 4, &tally), 0);
+	assert_int_equal(ring.n, 0);
+	assert_int_equal(ring.seq, 0);
+	audit_ring_deinit(&ring);
+}
+
 static void test_empty_and_overlong_strings(void **state)
 {
 	struct audit_ring ring;
+	struct tally tally = {0};
 	static char big[4096];
 
 	(void)state;
 	memset(big, 'x', sizeof(big));
-	assert_int_equal(audit_ring_init(&ring, 8), 0);
+	assert_int_equal(audit_ring_init(&ring, 8, &tally), 0);
 	for (int i = 0; i < 8; i++)
 		assert_non_null(audit_ring_push(&ring, &(struct proto_event){.code = 2}, 0));
 	assert_null(audit_ring_push(&ring, &(struct proto_event){.code = 2}, 0));
@@ -159,6 +256,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_holes),
+		cmocka_unit_test(test_lives_that_end_without_notice),
+		cmocka_unit_test(test_a_first_life_has_no_gap),
 		cmocka_unit_test(test_empty_and_overlong_strings),
 	};
 

@@ -110,6 +110,9 @@ int daemon_init(struct daemon *d, enum role role, int argc, char **argv)
 	d->log.worker = d->worker;
 	if (getrandom(d->boot, sizeof d->boot, 0) != sizeof d->boot)
 		return err_origin(-EIO);
+	r = tally_open(daemon_take_fd(d, "tally"), d->boot, &d->tally);
+	if (r)
+		return r;
 	r = uv_loop_init(&d->loop);
 	if (r)
 		return err_origin(r);
@@ -171,6 +174,7 @@ void daemon_deinit(struct daemon *d)
 	int r = uv_loop_close(&d->loop);
 	assert(r == 0); /* a handle that nobody closed */
 	d->ipc = ipc_free(d->ipc);
+	tally_close(d->tally);
 	for (size_t i = 0; i < d->n_fds; i++)
 		if (d->fds[i].fd >= 0)
 			(void)close(d->fds[i].fd);

@@ -10,14 +10,15 @@
  *   daemon_run       until SIGTERM (drain) or a fatal error
  *
  * argv is `<program> --worker N`; descriptors come as in sd_listen_fds(3): LISTEN_FDS and LISTEN_FDNAMES name them from
- * 3 on: "config", "control", "http", and one listener for each edge, by edge name. Nothing secret is in argv or
- * environment.
+ * 3 on: "config", "control", "tally", "http", and one listener for each edge, by edge name. Nothing secret is in argv
+ * or environment.
  */
 #pragma once
 
 #include <uv.h>
 
 #include "common/log.h"
+#include "common/tally.h"
 #include "proto/proto.h"
 
 struct ipc;
@@ -29,7 +30,8 @@ struct daemon {
 	struct log log;
 	enum role role;
 	unsigned worker;
-	uint8_t boot[16];
+	uint8_t boot[16];    /* of this process */
+	struct tally *tally; /* of its events, and those of who was here before it */
 	struct ipc *ipc;
 	uint64_t started_ms;
 	int config_fd, control_fd;

@@ -54,7 +54,7 @@ static int edge_say_hello(struct ipc_conn *c)
 	struct daemon *d = c->ipc->d;
 	struct proto_hello hello = {.role = (uint64_t)d->role,
 				    .worker = d->worker,
-				    .boot = span_of(d->boot, sizeof d->boot),
+				    .boot = span_of(d->tally->sequence, sizeof d->tally->sequence),
 				    .build = span_str(BULKHEAD_VERSION),
 				    .schema = proto_schema_hash()};
 

@@ -44,6 +44,19 @@ struct event_row {
 	const char *doc;
 };
 
+/* Why events are missing: what GAP says in `cause`, and log.gap in `reason`. */
+#define GAP_CAUSES(C)           \
+	C(OVERFLOW, "overflow") \
+	C(JUMP, "jump")         \
+	C(DIED, "died")
+
+enum gap_cause {
+#define C(NAME, text) GAP_##NAME,
+	GAP_CAUSES(C)
+#undef C
+		N_GAP_CAUSES,
+};
+
 /* NULL for an unknown code. */
 const struct event_row *event_row(uint64_t code);
 const struct event_row *event_rows(size_t *ret_n);

@@ -112,6 +112,7 @@ static enum request_state authorize(struct request *r, const struct event *ev)
 
 	switch (ev->kind) {
 	case EV_ENTER:
+		record_promise(r);
 		reason = plan_ask(r);
 		return reason ? refuse(r, reason) : REQUEST_AUTHORIZE;
 	case EV_PERMIT:
@@ -275,6 +276,7 @@ static enum request_state flush(struct request *r, const struct event *ev)
 {
 	switch (ev->kind) {
 	case EV_ENTER:
+		record_promise(r);
 		client_flush(r->client);
 		return reply_pending(&r->reply) ? REQUEST_FLUSH : REQUEST_SETTLE;
 	case EV_SENT:

@@ -54,6 +54,7 @@ struct request_record {
 	uint64_t price_in, price_out; /* common/price.h */
 	uint8_t digest[32];
 	bool has_digest;
+	bool promised; /* to the log: audit_promise() */
 };
 
 struct request {

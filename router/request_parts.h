@@ -53,6 +53,8 @@ void answer_begin(struct request *r, unsigned status, struct http_write *ret_w);
 /* ---- request_record.c: who must know ---- */
 void record_whose(struct request *r, struct span tenant, struct span principal, struct span subject,
 		  struct span sealed);
+/* From here on somebody may see an effect: the log hears of it, were it that a record is missing. */
+void record_promise(struct request *r);
 void record_settle(struct request *r);
 /* Cut to what fits, with NUL. */
 void record_text(char *to, size_t cap, struct span from);

@@ -40,9 +40,23 @@ static unsigned record_status(const struct request *r)
 	return r->reply.begun ? r->record.status : 0;
 }
 
-static void record_audit(const struct request *r)
+/* A page that was given leaves no record. */
+static bool record_wanted(const struct request *r)
 {
-	const struct request_record *rec = &r->record;
+	return !r->ask.has_endpoint || r->ask.endpoint.kind == ENDPOINT_KIND_API || r->record.reason != REASON_NONE;
+}
+
+void record_promise(struct request *r)
+{
+	if (record_wanted(r) && !r->record.promised) {
+		audit_promise(r->all->audit);
+		r->record.promised = true;
+	}
+}
+
+static void record_audit(struct request *r)
+{
+	struct request_record *rec = &r->record;
 	const char *reason = rec->reason ? reason_row(rec->reason)->code : rec->note ? rec->note : "";
 	const struct proto_event event = {
 		.code = record_code(r),
@@ -66,14 +80,15 @@ static void record_audit(const struct request *r)
 		.digest = span_of(rec->digest, rec->has_digest ? sizeof(rec->digest) : 0),
 	};
 
-	audit_record(r->all->audit, &event);
+	record_promise(r);
+	rec->promised = false;
+	audit_record_promised(r->all->audit, &event);
 }
 
 void record_settle(struct request *r)
 {
 	const struct request_record *rec = &r->record;
 	struct requests *all = r->all;
-	bool page = r->ask.has_endpoint && r->ask.endpoint.kind != ENDPOINT_KIND_API && rec->reason == REASON_NONE;
 
 	if (r->plan.permitted) {
 		const struct proto_settle settle = {
@@ -85,7 +100,7 @@ void record_settle(struct request *r)
 		};
 		peers_settle(all->peers, &settle);
 	}
-	if (!page)
+	if (record_wanted(r))
 		record_audit(r);
 	all->by_status[MIN(record_status(r), (unsigned)ARRAY_LEN(all->by_status) - 1)]++;
 	all->cut += r->reply.cut;

@@ -101,6 +101,8 @@ void spare_free(struct egress *eg);
 
 /* record.c: the second witness, and what it needs to know. */
 void egress_note_grant(struct exchange *x, const struct proto_grant *g, const struct proto_grant_route *route);
+/* Before the credential may leave; then, when the exchange is over, what came of it, if anything left. */
+void egress_record_promise(struct exchange *x);
 void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32]);
 void egress_record_token(struct egress *eg, const struct credential *c, unsigned status, enum reason why,
 			 uint64_t began_us);

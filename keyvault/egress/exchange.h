@@ -72,8 +72,8 @@ struct exchange {
 	size_t first_len;    /* head and beginning of the body */
 	size_t sent;         /* of head and body together */
 	size_t head_len;
-	bool retried, sent_any;
-	unsigned turns;      /* how often its credential was replaced meanwhile */
+	bool retried, promised, sent_any; /* promised: to the log, before sent_any */
+	unsigned turns;                   /* how often its credential was replaced meanwhile */
 	bool spare, refused; /* the grant has another try; the provider answered 401, which is not passed on then */
 
 	struct reply reply;

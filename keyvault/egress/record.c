@@ -39,8 +39,20 @@ static struct proto_event record_of(const struct exchange *x, enum event_code co
 	};
 }
 
+void egress_record_promise(struct exchange *x)
+{
+	if (!x->promised)
+		audit_promise(x->eg->audit);
+	x->promised = true;
+}
+
 void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32])
 {
+	if (!x->sent_any) {
+		if (x->promised)
+			audit_forget_promise(eg->audit);
+		return;
+	}
 	struct proto_event e = record_of(x, EVENT_EGRESS_USE);
 
 	e.bytes = x->body_bytes;
@@ -49,7 +61,7 @@ void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_
 		e.head_digest = span_of(x->head_digest, sizeof(x->head_digest));
 	}
 	e.scrubbed = x->scrub.found;
-	audit_record(eg->audit, &e);
+	audit_record_promised(eg->audit, &e);
 	if (x->scrub.found == 0)
 		return;
 	e = record_of(x, EVENT_EGRESS_SCRUB);

@@ -58,6 +58,7 @@ int send_write(struct exchange *x)
 	const uint8_t *first = x->first.p ? x->first.p : x->eg->record.p;
 	size_t total = x->head_len + x->request.body.len;
 
+	egress_record_promise(x);
 	while (x->sent < total) {
 		size_t n;
 		struct span part = x->sent < x->first_len

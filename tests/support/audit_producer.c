@@ -3,13 +3,16 @@
  * A producer of events and nothing else, started by the real launcher in an egress worker's place: the real
  * audit_client over the real edge to the real auditd. What it shall do it reads from a file `order` beside the program:
  *
- *   ID EVENTS RATE EACH
+ *   ID EVENTS RATE EACH DIE
  *
  * A new ID begins a run: EVENTS data-plane events, RATE a second (0: all at once), after each EACH (0: never) one that
  * must be acknowledged, and at the end one more. When all are given it makes `given.WORKER.ID`; when the last one is
- * durable it writes `result.WORKER.ID`, a line of JSON.
+ * durable it writes `result.WORKER.ID`, a line of JSON. With DIE it kills itself instead, when so many are given, and
+ * `died.WORKER.ID` says how many events it had made in its life. An order is not for who was started after it: from
+ * `alive.WORKER.PID` on it can be given.
  */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -32,7 +35,8 @@ struct producer {
 	struct audit_client *audit;
 	uv_timer_t tick;
 	char folder[4000];
-	uint64_t id, events, rate, each; /* the order */
+	uint64_t id, events, rate, each, die; /* the order */
+	uint64_t made;                        /* in this life, its start included */
 	uint64_t given, tries, refused, began_ns, cpu_us, ticks;
 	bool running, last_asked;
 	uint32_t *waits_us;
@@ -77,21 +81,22 @@ static uint32_t percentile(const struct producer *p, size_t of_1000)
 static void report(struct producer *p)
 {
 	char path[4096], tmp[4096], boot[PRODUCER_BOOT_HEX];
+	const uint8_t *sequence = p->daemon.tally->sequence;
 
-	for (size_t i = 0; i < sizeof(p->daemon.boot); i++)
-		(void)snprintf(boot + 2 * i, 3, "%02x", p->daemon.boot[i]);
+	for (size_t i = 0; i < sizeof(p->daemon.tally->sequence); i++)
+		(void)snprintf(boot + 2 * i, 3, "%02x", sequence[i]);
 	qsort(p->waits_us, p->n_waits, sizeof(*p->waits_us), compare);
 	(void)snprintf(path, sizeof(path), "%s/result.%u.%" PRIu64, p->folder, p->daemon.worker, p->id);
 	(void)snprintf(tmp, sizeof(tmp), "%s/tmp.%u", p->folder, p->daemon.worker);
 	FILE *f = fopen(tmp, "w");
 	if (!f)
 		abort();
-	(void)fprintf(f,
-		      "{\"boot\":\"%s\",\"given\":%" PRIu64 ",\"tries\":%" PRIu64 ",\"refused\":%" PRIu64
-		      ",\"seconds\":%.3f,\"waits\":%zu,\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u,\"cpu_us\":%" PRIu64
-		      "}\n",
-		      boot, p->given, p->tries, p->refused, (double)(now_ns() - p->began_ns) / 1e9, p->n_waits,
-		      percentile(p, 500), percentile(p, 990), percentile(p, 1000), cpu_us() - p->cpu_us);
+	(void)fprintf(
+		f,
+		"{\"boot\":\"%s\",\"made\":%" PRIu64 ",\"given\":%" PRIu64 ",\"tries\":%" PRIu64 ",\"refused\":%" PRIu64
+		",\"seconds\":%.3f,\"waits\":%zu,\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u,\"cpu_us\":%" PRIu64 "}\n",
+		boot, p->made, p->given, p->tries, p->refused, (double)(now_ns() - p->began_ns) / 1e9, p->n_waits,
+		percentile(p, 500), percentile(p, 990), percentile(p, 1000), cpu_us() - p->cpu_us);
 	if (fclose(f) || rename(tmp, path))
 		abort();
 	p->running = false;
@@ -142,20 +147,36 @@ static bool ask(struct producer *p, bool last)
 		abort();
 	e.code = EVENT_EGRESS_BEGIN; /* of the class that must be acknowledged */
 	*w = (struct wait){p, now_ns(), last};
-	if (audit_record_wait(p->audit, &e, PRODUCER_WAIT_MS, on_durable, w) == 0)
+	if (audit_record_wait(p->audit, &e, PRODUCER_WAIT_MS, on_durable, w) == 0) {
+		p->made++;
 		return true;
+	}
 	free(w);
 	return false;
 }
 
-static void say_given(const struct producer *p)
+static void say(const struct producer *p, const char *what, uint64_t number)
 {
 	char path[4096];
 
-	(void)snprintf(path, sizeof(path), "%s/given.%u.%" PRIu64, p->folder, p->daemon.worker, p->id);
+	(void)snprintf(path, sizeof(path), "%s/%s.%u.%" PRIu64, p->folder, what, p->daemon.worker, number);
 	FILE *f = fopen(path, "w");
 	if (!f || fclose(f))
 		abort();
+}
+
+/* No more, whatever is under way. */
+static _Noreturn void die(const struct producer *p)
+{
+	char path[4096], tmp[4096];
+
+	(void)snprintf(path, sizeof(path), "%s/died.%u.%" PRIu64, p->folder, p->daemon.worker, p->id);
+	(void)snprintf(tmp, sizeof(tmp), "%s/tmp.%u", p->folder, p->daemon.worker);
+	FILE *f = fopen(tmp, "w");
+	if (!f || fprintf(f, "%" PRIu64 "\n", p->made) < 0 || fclose(f) || rename(tmp, path))
+		abort();
+	(void)kill(getpid(), SIGKILL);
+	abort();
 }
 
 static void give(struct producer *p, uint64_t until)
@@ -164,38 +185,44 @@ static void give(struct producer *p, uint64_t until)
 
 	while (p->given < until) {
 		p->given++;
+		if (p->given == p->die)
+			die(p);
 		if (p->each > 0 && p->given % p->each == 0) {
 			p->refused += !ask(p, false);
 			continue;
 		}
 		struct proto_event e = event(p, request_id);
 		audit_record(p->audit, &e);
+		p->made++;
 	}
 	if (p->given < p->events || p->last_asked)
 		return;
 	if (p->tries++ == 0)
-		say_given(p);
+		say(p, "given", p->id);
 	p->last_asked = ask(p, true);
 }
 
 static void look(struct producer *p)
 {
 	char path[4096];
-	uint64_t id, events, rate, each;
+	uint64_t id, events, rate, each, last_words;
 
 	(void)snprintf(path, sizeof(path), "%s/order", p->folder);
 	FILE *f = fopen(path, "r");
 	if (!f)
 		return;
-	if (fscanf(f, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &id, &events, &rate, &each) == 4 && id != p->id) {
+	if (fscanf(f, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &id, &events, &rate, &each,
+		   &last_words) == 5 &&
+	    id != p->id) {
 		p->id = id;
 		p->events = events;
 		p->rate = rate;
 		p->each = each;
+		p->die = last_words;
 		p->given = p->tries = p->refused = p->n_waits = 0;
 		p->began_ns = now_ns();
 		p->cpu_us = cpu_us();
-		p->running = true;
+		p->running = p->ticks > 0;
 	}
 	(void)fclose(f);
 }
@@ -204,8 +231,10 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct producer *p = timer->data;
 
-	if (!p->running && p->ticks++ % PRODUCER_LOOK == 0)
+	if (!p->running && p->ticks % PRODUCER_LOOK == 0)
 		look(p);
+	if (p->ticks++ == 0)
+		say(p, "alive", (uint64_t)getpid());
 	if (!p->running)
 		return;
 	uint64_t due = p->rate ? (now_ns() - p->began_ns) / 1000 * p->rate / 1000000 : p->events;
@@ -235,6 +264,7 @@ int main(int argc, char **argv)
 	    audit_client_new(p->daemon.ipc, PRODUCER_RING, digest, &p->audit))
 		return EXIT_FAILURE;
 	*slash = '\0';
+	p->made = 1; /* daemon.start */
 	p->tick.data = p;
 	(void)uv_timer_init(&p->daemon.loop, &p->tick);
 	(void)uv_timer_start(&p->tick, on_tick, PRODUCER_TICK_MS, PRODUCER_TICK_MS);

@@ -191,9 +191,16 @@ void upstream_cancel(struct upstream *u)
 	u->id = 0;
 }
 
-void audit_record(struct audit_client *a, const struct proto_event *event)
+void audit_promise(struct audit_client *a)
 {
 	(void)a;
+	sim.promises++;
+}
+
+void audit_record_promised(struct audit_client *a, const struct proto_event *event)
+{
+	(void)a;
+	assert(sim.promises-- > 0);
 	assert(event->request_id.len > 0);
 	sim.records++;
 	sim.completes += event->code == EVENT_REQUEST_COMPLETE;

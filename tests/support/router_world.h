@@ -45,7 +45,7 @@ struct sim {
 	uint64_t seed;
 	struct requests all;
 	struct client clients[SIM_TOGETHER];
-	size_t begun, closed, records, settles, completes, cuts, refusals, renewals;
+	size_t begun, closed, records, promises, settles, completes, cuts, refusals, renewals;
 	uint8_t routes[512], events[64], json[64];
 	size_t routes_len, events_len, json_len;
 	uint64_t stream_id, epoch; /* epoch: of the egress */
