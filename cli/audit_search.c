@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `bulkhead audit search|show|gaps`: what is in the log, as it is read; nothing of it is kept. */
+/* `bulkhead audit search|show`: what is in the log, as it is read; nothing of it is kept. */
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -113,82 +113,5 @@ int cmd_audit_show(struct cli *cli)
 	if (!r)
 		r = audit_reader_each(&reader, index, index + 1, false, on_show_record, cli);
 	audit_reader_close(&reader);
-	return r;
-}
-
-/* ---- gaps ---- */
-
-struct gaps {
-	struct cli *cli;
-	struct table table;
-	json_t *list;
-	uint64_t first, n, lost;
-};
-
-static int on_gap_record(void *ctx, const struct audit_record *record)
-{
-	static const enum audit_column columns[] = {AUDIT_INDEX, AUDIT_TIME,     AUDIT_SOURCE,
-						    AUDIT_seq,   AUDIT_LAST_SEQ, AUDIT_reason};
-	const struct proto_leaf *leaf = &record->leaf;
-	char scratch[AUDIT_SCRATCH_BYTES];
-	struct gaps *g = ctx;
-	struct audit_value v;
-
-	if (leaf->code != EVENT_LOG_GAP)
-		return CLI_DONE;
-	uint64_t lost = leaf->last_seq - leaf->seq + 1;
-	g->n++;
-	g->lost += lost;
-	if (g->cli->json) {
-		json_t *doc = audit_record_json(record, false);
-		if (!doc || json_object_set_new(doc, "lost", json_integer((json_int_t)lost)) ||
-		    json_object_set_new(doc, "last_seq", json_integer((json_int_t)leaf->last_seq)))
-			return cli_fail(g->cli, "out of memory");
-		return json_array_append_new(g->list, doc) ? cli_fail(g->cli, "out of memory") : CLI_DONE;
-	}
-	for (size_t i = 0; i < ARRAY_LEN(columns); i++) {
-		audit_value(record, columns[i], scratch, &v);
-		if (columns[i] == AUDIT_LAST_SEQ)
-			table_cell_u64(&g->table, leaf->last_seq);
-		else
-			table_cell(&g->table, v.text);
-	}
-	table_cell_u64(&g->table, lost);
-	return CLI_DONE;
-}
-
-static int gaps_report(struct gaps *g)
-{
-	if (g->cli->json)
-		return cli_print_json(g->cli,
-				      json_pack("{s:I,s:I,s:I,s:O}", "first", (json_int_t)g->first, "gaps",
-						(json_int_t)g->n, "lost", (json_int_t)g->lost, "records", g->list));
-	if (g->n > 0)
-		table_print(&g->table, g->cli->out);
-	if (g->n > 0)
-		fprintf(g->cli->out, "%" PRIu64 " events are missing, in %" PRIu64 " gaps\n", g->lost, g->n);
-	else
-		fprintf(g->cli->out, "no gaps\n");
-	return CLI_DONE;
-}
-
-int cmd_audit_gaps(struct cli *cli)
-{
-	static const char *const headings[] = {"INDEX", "NOTICED", "SOURCE", "FROM", "TO", "CAUSE", "LOST"};
-	struct gaps g = {.cli = cli, .list = json_array()};
-	struct audit_reader reader;
-
-	table_init(&g.table, ARRAY_LEN(headings), headings);
-	int r = audit_reader_open(cli, &reader);
-	if (!r) {
-		g.first = reader.first;
-		audit_removed_note(&reader);
-		r = audit_reader_each(&reader, 0, UINT64_MAX, false, on_gap_record, &g);
-	}
-	if (!r)
-		r = gaps_report(&g);
-	audit_reader_close(&reader);
-	table_deinit(&g.table);
-	json_decref(g.list);
 	return r;
 }

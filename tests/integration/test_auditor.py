@@ -113,6 +113,22 @@ def test_gaps(made):
     assert f"{said['lost']} events are missing" in auditor("gaps", log=made.folder)
 
 
+def test_sequences_that_end_without_a_word(made):
+    last, wanted = {}, []
+    for r in made.records:
+        before = last.get(r["source"])
+        if r["source"] == "auditd":
+            if r["event"] == "daemon.stop" and "keyvault" in last:
+                last["keyvault"] = {**last["keyvault"], "event": "daemon.stop"}
+            continue
+        if before and before["boot"] != r["boot"] and before["event"] != "daemon.stop":
+            wanted.append({"source": r["source"], "after_seq": before.get("last_seq", before["seq"]), "noticed_at": r["index"]})
+        last[r["source"]] = r
+    said = json.loads(auditor("gaps", "--json", log=made.folder))
+    assert said["ends_without_a_word"] == wanted and wanted
+    assert f"{len(wanted)} sequences end without a word" in auditor("gaps", log=made.folder)
+
+
 def test_stats(made):
     said = json.loads(auditor("stats", "--json", "--since", "2026-01-01T00:01", log=made.folder))
     mine = [r for r in made.records if r["time"] >= "2026-01-01T00:01"]
