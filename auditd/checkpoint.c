@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Checkpoints: prepare (worker: partial tiles, root, proof) -> SIGN_CHECKPOINT -> verify -> publish (worker: one
- * durable file). One at a time, at most every checkpoint_ms; sooner when an entry was urgent, but not twice in a row.
+ * durable file, beside the commits). One at a time, at most every checkpoint_ms; sooner when an entry was urgent, but
+ * not twice in a row.
  *
  * The signer remembers what it signed last, and so is the judge: if that is more than we have, or if it says that our
  * tree is not a continuation, this log was rolled back or forked, and recording stops. Its key is remembered in
@@ -35,6 +36,8 @@ static void on_published(void *ctx, int r)
 	c->working = false;
 	if (r) /* what came is not what was asked for: the signer or its key is not what it was */
 		auditd_fail(a, "the signer's checkpoint does not verify");
+	else
+		ledger_published(a->ledger, c->size, &c->root);
 	c->signed_size = MAX(c->signed_size, c->size);
 }
 
@@ -70,7 +73,7 @@ static void checkpoint_answered(struct auditd *a, const struct proto_desc *desc,
 	memcpy(c->note, m->note.p, m->note.len);
 	c->note_len = m->note.len;
 	c->working = true;
-	writer_run(&a->writer, &c->publish);
+	writer_run_beside(&a->writer, &c->publish);
 }
 
 static void on_signed(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd)
@@ -201,8 +204,7 @@ void checkpoint_consider(struct auditd *a)
 	}
 	if (a->ledger->has_checkpoint && a->ledger->published.size == size)
 		return;
-	/* Two fsyncs that no commit overtakes: were each urgent entry to bring one, urgent entries would wait for them.
-	 */
+	/* Files and fsyncs: were each urgent entry to bring its own, urgent entries would wait for the disk. */
 	if (now < c->next_ms && (!c->urgent || c->hurried) && !a->daemon.draining) {
 		if (!uv_is_active((uv_handle_t *)&c->timer))
 			(void)uv_timer_start(&c->timer, on_checkpoint_timer, c->next_ms - now, 0);

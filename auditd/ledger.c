@@ -30,7 +30,7 @@ void ledger_batch_deinit(struct ledger_batch *b)
 
 void ledger_batch_clear(struct ledger_batch *b)
 {
-	b->len = b->n = 0;
+	b->len = b->n = b->told = b->durable = 0;
 	b->urgent = false;
 }
 
@@ -105,18 +105,54 @@ int ledger_turn(struct ledger *l)
 	return ledger_rotate(l);
 }
 
-/* Items [from, to), one commit. */
-static int ledger_commit(struct ledger *l, struct ledger_batch *b, size_t from, size_t to)
+/* How many entries from `from` on the segment has room for. */
+static size_t ledger_fitting(const struct ledger *l, const struct ledger_batch *b, size_t from, uint64_t *ret_bytes)
 {
-	uint64_t index = ledger_size(l);
-	size_t begin = b->items[from].at, end = begin;
+	size_t to = from;
 
-	for (size_t i = from; i < to; i++)
-		end += entry_seal(b->bytes + b->items[i].at, b->items[i].leaf_bytes, index + (i - from),
-				  (uint32_t)(i - from));
-	int r = segment_commit(&l->segment, span_of(b->bytes + begin, end - begin));
-	for (size_t i = from; i < to && !r; i++) {
-		const struct ledger_item *item = &b->items[i];
+	*ret_bytes = 0;
+	for (; to < b->n; to++) {
+		uint64_t bytes = entry_bytes(b->items[to].leaf_bytes);
+		if (*ret_bytes + bytes > segment_room(&l->segment))
+			break;
+		*ret_bytes += bytes;
+	}
+	return to - from;
+}
+
+int ledger_commit(struct ledger *l, struct ledger_batch *b)
+{
+	size_t from = b->durable;
+	uint64_t bytes, index = ledger_size(l);
+	int r = l->unwritable;
+
+	assert(b->told == from && from < b->n);
+	if (r)
+		return r;
+	size_t n = ledger_fitting(l, b, from, &bytes);
+	if (n == 0) {
+		r = ledger_rotate(l);
+		n = ledger_fitting(l, b, from, &bytes);
+	}
+	for (size_t i = 0; i < n; i++)
+		(void)entry_seal(b->bytes + b->items[from + i].at, b->items[from + i].leaf_bytes, index + i,
+				 (uint32_t)i);
+	if (!r)
+		r = segment_commit(&l->segment, span_of(b->bytes + b->items[from].at, bytes));
+	if (r)
+		return r;
+	if (from == 0)
+		b->first_index = index;
+	b->durable = from + n;
+	return 0;
+}
+
+int ledger_grow(struct ledger *l, struct ledger_batch *b)
+{
+	int r = 0;
+
+	for (; b->told < b->durable && !r; b->told++) {
+		const struct ledger_item *item = &b->items[b->told];
 		r = tree_append(&l->tree, span_of(b->bytes + item->at + ENTRY_HEAD_BYTES, item->leaf_bytes));
 		if (!r)
 			r = err_fold(sources_set(&l->sources, &item->source));
@@ -128,18 +164,17 @@ int ledger_append(struct ledger *l, struct ledger_batch *b)
 {
 	int r = l->unwritable;
 
-	b->first_index = ledger_size(l);
-	for (size_t from = 0, to; from < b->n && !r; from = to) {
-		uint64_t used = 0;
-		for (to = from; to < b->n; to++) {
-			uint64_t bytes = entry_bytes(b->items[to].leaf_bytes);
-			if (used + bytes > segment_room(&l->segment))
-				break;
-			used += bytes;
-		}
-		r = to > from ? ledger_commit(l, b, from, to) : ledger_rotate(l);
+	while (b->durable < b->n && !r) {
+		r = ledger_commit(l, b);
+		if (!r)
+			r = ledger_grow(l, b);
 	}
 	return r;
+}
+
+int ledger_sync_tree(const struct ledger *l)
+{
+	return l->unwritable ? l->unwritable : tree_sync(&l->tree);
 }
 
 int ledger_try(const struct ledger *l)
@@ -152,11 +187,6 @@ int ledger_try(const struct ledger *l)
 	if (!r && unlinkat(l->dir, "try", 0) < 0)
 		r = err_origin(-errno);
 	return r;
-}
-
-bool ledger_wants_reserve(const struct ledger *l)
-{
-	return segment_room(&l->segment) < l->segment.size / 2;
 }
 
 /* ---- checkpoints ---- */
@@ -179,7 +209,7 @@ int ledger_prepare(struct ledger *l, uint64_t old_size, struct merkle_hash *ret_
 	return r;
 }
 
-int ledger_publish(struct ledger *l, struct span note, const struct note_key *key, uint64_t size,
+int ledger_publish(const struct ledger *l, struct span note, const struct note_key *key, uint64_t size,
 		   const struct merkle_hash *root)
 {
 	struct span text;
@@ -188,13 +218,13 @@ int ledger_publish(struct ledger *l, struct span note, const struct note_key *ke
 	if (note_verify(note, key, &text) || checkpoint_parse(text, &cp) || !span_eq_str(cp.origin, key->name) ||
 	    cp.size != size || !merkle_hash_eq(&cp.root, root))
 		return LEDGER_E_INVALID;
-	int r = l->unwritable ? l->unwritable : tree_write_durable(l->dir, "checkpoint", note);
-	if (r)
-		return r;
-	cp.origin = SPAN_NULL;
-	l->published = cp;
+	return l->unwritable ? l->unwritable : tree_write_durable(l->dir, "checkpoint", note);
+}
+
+void ledger_published(struct ledger *l, uint64_t size, const struct merkle_hash *root)
+{
+	l->published = (struct checkpoint){.size = size, .root = *root};
 	l->has_checkpoint = true;
-	return 0;
 }
 
 int ledger_read_key(struct ledger *l, struct note_key *ret)

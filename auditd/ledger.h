@@ -10,10 +10,8 @@
  *
  * ledger_open() recovers. It refuses, and leaves everything as it is, when an entry that was once durable cannot be
  * read, when the log is shorter than its own checkpoint, or when the tree has another root than the checkpoint says.
- * Only the remains of a commit that was never acknowledged are removed.
- *
- * A log that is good but cannot be written is open for reading: `unwritable` says why, and everything that would write
- * answers with it.
+ * Only the remains of a commit that was never acknowledged are removed. A log that is good but cannot be written is
+ * open for reading: `unwritable` says why, and everything that would write answers with it.
  */
 #pragma once
 
@@ -41,7 +39,8 @@ struct ledger_batch {
 	struct ledger_item *items;
 	size_t len, cap, n, n_max;
 	bool urgent;          /* somebody waits for it */
-	uint64_t first_index; /* filled in by ledger_append() */
+	uint64_t first_index; /* of its first entry, once one is durable */
+	size_t told, durable; /* entries [0, told) were known to be durable before, [told, durable) are new */
 };
 
 struct ledger {
@@ -88,10 +87,16 @@ static inline uint64_t ledger_first(const struct ledger *l)
 }
 
 /*
- * Makes the batch durable and part of the tree. 0 or negative; after a failure the process must exit: what is on disk
- * is known only to the next ledger_open().
+ * First an entry is on the disk; who waits for it need not wait for more. Then it is in the tree, whose files can be
+ * slow. ledger_commit() makes entries durable, one at least, as many as the segment has room for: [told, durable).
+ * ledger_grow() adds them to the tree, before the next ledger_commit(). ledger_append(): the whole batch, both. 0 or
+ * negative; after a failure the process must exit: what is on disk is known only to the next ledger_open().
  */
+MUST_USE int ledger_commit(struct ledger *l, struct ledger_batch *b);
+MUST_USE int ledger_grow(struct ledger *l, struct ledger_batch *b);
 MUST_USE int ledger_append(struct ledger *l, struct ledger_batch *b);
+/* Syncs the tree's files, so that the next segment has less to wait for. Beside ledger_commit() and ledger_grow(). */
+MUST_USE int ledger_sync_tree(const struct ledger *l);
 /* Goes on in a new segment, unless this one is empty, so that retention can remove this one as a whole; what room it
  * had is given back. 0 or negative, as above. */
 MUST_USE int ledger_turn(struct ledger *l);
@@ -100,16 +105,16 @@ void ledger_forget(struct ledger *l, uint64_t first);
 /* Whether a log that was unwritable might be written after all, as far as that can be said without touching it; then a
  * new ledger_open() will tell. Reads nothing of `l` that changes. 0 or negative. */
 MUST_USE int ledger_try(const struct ledger *l);
-/* True when the next one is not sure to fit into the segment with what follows it: time for segment_reserve(). */
-bool ledger_wants_reserve(const struct ledger *l);
 
 /* What the signer needs: root of the present tree and the proof that it grew from `old_size` (empty for 0), which must
  * not exceed it. Writes the partial tiles that belong to this size. 0, LEDGER_E_DAMAGED (tiles) or negative. */
 MUST_USE int ledger_prepare(struct ledger *l, uint64_t old_size, struct merkle_hash *ret_root,
 			    struct merkle_proof *ret_proof);
-/* Publishes a signed checkpoint, durably. 0, LEDGER_E_INVALID (not `key`'s, not this size and root) or negative. */
-MUST_USE int ledger_publish(struct ledger *l, struct span note, const struct note_key *key, uint64_t size,
+/* Publishes a signed checkpoint, durably; beside the others too. ledger_published() then tells `l`. 0, LEDGER_E_INVALID
+ * (not `key`'s, not this size and root) or negative. */
+MUST_USE int ledger_publish(const struct ledger *l, struct span note, const struct note_key *key, uint64_t size,
 			    const struct merkle_hash *root);
+void ledger_published(struct ledger *l, uint64_t size, const struct merkle_hash *root);
 /* The key in <dir>/vkey. 0, LEDGER_E_INVALID (none, or not a key) or negative. */
 MUST_USE int ledger_read_key(struct ledger *l, struct note_key *ret);
 MUST_USE int ledger_write_key(struct ledger *l, const struct note_key *key);

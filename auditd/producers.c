@@ -218,7 +218,7 @@ static const struct ipc_edge_spec producer_specs[] = {
 
 void producers_recorded(struct auditd *a, const struct ledger_batch *batch)
 {
-	for (size_t i = 0; i < batch->n; i++) {
+	for (size_t i = batch->told; i < batch->durable; i++) {
 		const struct source *s = &batch->items[i].source;
 		struct producer *p = producers_find(a, s->role, s->worker);
 		if (!p || memcmp(p->boot, s->boot, sizeof(p->boot)) != 0)

@@ -154,7 +154,7 @@ void pruner_recorded(struct auditd *a, const struct ledger_batch *batch)
 
 	if (p->doing != PRUNER_RECORDING)
 		return;
-	for (size_t i = 0; i < batch->n; i++) {
+	for (size_t i = batch->told; i < batch->durable; i++) {
 		const struct source *s = &batch->items[i].source;
 		if (s->role != ROLE_AUDITD || s->last_seq != p->seq ||
 		    memcmp(s->boot, a->daemon.boot, sizeof(s->boot)) != 0)

@@ -228,7 +228,7 @@ int tree_flush(struct tree *t)
 	return r;
 }
 
-int tree_sync(struct tree *t)
+int tree_sync(const struct tree *t)
 {
 	return syncfs(t->dir) < 0 ? err_origin(-errno) : 0;
 }

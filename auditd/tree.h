@@ -55,7 +55,7 @@ MUST_USE int tree_append_hash(struct tree *t, const struct merkle_hash *hash);
 /* Writes the partial tiles and the partial bundle of the present size. 0 or negative. */
 MUST_USE int tree_flush(struct tree *t);
 /* Everything written so far is durable. 0 or negative. */
-MUST_USE int tree_sync(struct tree *t);
+MUST_USE int tree_sync(const struct tree *t);
 
 /* A merkle_source for the present tree: 0, TILE_E_* or negative. */
 int tree_node(void *ctx, unsigned level, uint64_t index, struct merkle_hash *ret);

@@ -10,6 +10,8 @@
 #define WRITER_ENTRIES_MAX      16384
 #define WRITER_BYTES_MAX        (8U << 20)
 #define WRITER_RESERVE_AGAIN_MS 5000
+/* With so much of a segment left, the tree's files are synced: all must be when the next one begins. */
+#define WRITER_SYNC_PART 16
 
 static void writer_step(struct writer *w);
 static void on_commit_timer(uv_timer_t *timer);
@@ -20,7 +22,14 @@ static void on_reserve(uv_work_t *work)
 {
 	struct writer *w = work->data;
 
-	w->reserve_result = segment_reserve(&w->ledger->segment);
+	w->reserve_result = w->syncing ? ledger_sync_tree(w->ledger) : segment_reserve(&w->ledger->segment);
+}
+
+static void on_tree_synced(struct writer *w)
+{
+	w->syncing = false;
+	if (w->reserve_result)
+		w->spec.on_failed(w->spec.ctx, w->reserve_result);
 }
 
 static void on_reserved(uv_work_t *work, int status)
@@ -29,7 +38,10 @@ static void on_reserved(uv_work_t *work, int status)
 
 	(void)status;
 	w->reserving = false;
-	w->reserved = w->reserve_result == 0;
+	if (w->syncing)
+		on_tree_synced(w);
+	else
+		w->reserved = w->reserve_result == 0;
 	if (!w->reserved) {
 		w->reserve_again_ms = uv_now(w->loop) + WRITER_RESERVE_AGAIN_MS;
 		w->spec.on_no_room(w->spec.ctx, w->reserve_result);
@@ -42,9 +54,13 @@ static void writer_reserve(struct writer *w)
 {
 	if (w->reserved_for != w->ledger->segments) {
 		w->reserved_for = w->ledger->segments;
-		w->reserved = false;
+		w->reserved = w->synced = false;
 	}
-	if (w->reserved || w->reserving || w->ledger->unwritable || uv_now(w->loop) < w->reserve_again_ms)
+	if (w->reserving || w->ledger->unwritable)
+		return;
+	if (w->reserved && !w->synced && segment_room(&w->ledger->segment) < w->ledger->segment.size / WRITER_SYNC_PART)
+		w->syncing = w->synced = true;
+	else if (w->reserved || uv_now(w->loop) < w->reserve_again_ms)
 		return;
 	w->reserving = uv_queue_work(w->loop, &w->reserve, on_reserve, on_reserved) == 0;
 }
@@ -55,7 +71,38 @@ static void on_job(uv_work_t *work)
 {
 	struct writer *w = work->data;
 
-	w->job_result = w->running ? w->running->run(w->running->ctx) : ledger_append(w->ledger, w->writing);
+	if (w->running)
+		w->job_result = w->running->run(w->running->ctx);
+	else if (w->growing)
+		w->job_result = ledger_grow(w->ledger, w->writing);
+	else
+		w->job_result = ledger_commit(w->ledger, w->writing);
+}
+
+static void on_job_done(uv_work_t *work, int status);
+
+static void writer_start(struct writer *w)
+{
+	w->busy = true;
+	int r = uv_queue_work(w->loop, &w->job, on_job, on_job_done);
+	if (r)
+		w->spec.on_failed(w->spec.ctx, r);
+}
+
+/* True when all of the batch is durable and in the tree; else the next job of it runs. */
+static bool writer_batch_done(struct writer *w)
+{
+	w->growing = !w->growing;
+	if (w->growing)
+		w->spec.on_recorded(w->spec.ctx, w->writing);
+	if (!w->growing && w->writing->durable == w->writing->n) {
+		w->commits++;
+		w->entries += w->writing->n;
+		ledger_batch_clear(w->writing);
+		return true;
+	}
+	writer_start(w);
+	return false;
 }
 
 static void on_job_done(uv_work_t *work, int status)
@@ -72,23 +119,13 @@ static void on_job_done(uv_work_t *work, int status)
 	} else {
 		if (w->job_result)
 			w->spec.on_failed(w->spec.ctx, w->job_result);
-		w->commits++;
-		w->entries += w->writing->n;
-		w->spec.on_recorded(w->spec.ctx, w->writing);
-		ledger_batch_clear(w->writing);
+		if (!writer_batch_done(w))
+			return;
 	}
 	if (w->filling->n > 0)
 		(void)uv_timer_start(&w->timer, on_commit_timer, w->spec.commit_ms, 0);
 	w->poked = true;
 	writer_step(w);
-}
-
-static void writer_start(struct writer *w)
-{
-	w->busy = true;
-	int r = uv_queue_work(w->loop, &w->job, on_job, on_job_done);
-	if (r)
-		w->spec.on_failed(w->spec.ctx, r);
 }
 
 static bool writer_wants_commit(const struct writer *w)
@@ -158,6 +195,34 @@ void writer_run(struct writer *w, const struct writer_task *task)
 	writer_step(w);
 }
 
+static void on_beside(uv_work_t *work)
+{
+	struct writer *w = work->data;
+
+	w->beside_result = w->besides->run(w->besides->ctx);
+}
+
+static void on_beside_done(uv_work_t *work, int status)
+{
+	struct writer *w = work->data;
+	const struct writer_task *task = TAKE(w->besides);
+
+	(void)status;
+	if (w->beside_result < 0)
+		w->spec.on_failed(w->spec.ctx, w->beside_result);
+	task->done(task->ctx, w->beside_result);
+	writer_poke(w);
+}
+
+void writer_run_beside(struct writer *w, const struct writer_task *task)
+{
+	assert(!w->besides);
+	w->besides = task;
+	int r = uv_queue_work(w->loop, &w->beside, on_beside, on_beside_done);
+	if (r)
+		w->spec.on_failed(w->spec.ctx, r);
+}
+
 void writer_poke(struct writer *w)
 {
 	w->poked = true;
@@ -166,7 +231,7 @@ void writer_poke(struct writer *w)
 
 bool writer_quiet(const struct writer *w)
 {
-	return !w->busy && !w->reserving && !w->task && w->filling->n == 0;
+	return !w->busy && !w->reserving && !w->task && !w->besides && w->filling->n == 0;
 }
 
 void writer_hurry(struct writer *w)
@@ -189,7 +254,7 @@ static int writer_start_pool(struct writer *w)
 int writer_init(struct writer *w, uv_loop_t *loop, struct ledger *ledger, const struct writer_spec *spec)
 {
 	*w = (struct writer){.spec = *spec, .ledger = ledger, .loop = loop};
-	w->job.data = w->reserve.data = w->timer.data = w;
+	w->job.data = w->reserve.data = w->beside.data = w->timer.data = w;
 	w->filling = &w->batches[0];
 	w->writing = &w->batches[1];
 	int r = ledger_batch_init(w->filling, WRITER_ENTRIES_MAX, WRITER_BYTES_MAX);

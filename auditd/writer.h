@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Group commit: entries are collected by the loop while a worker thread makes the previous batch durable. One job at a
- * time touches the ledger; between jobs, and only then, the loop's thread may read it (on_idle). The next segment is
- * made by a job of its own beside the others, since it touches nothing that they touch.
+ * time touches the ledger; between jobs, and only then, the loop's thread may read it (on_idle). What touches nothing
+ * that they touch runs beside them, because a commit shall wait for no disk but its own: the making of the next
+ * segment, the syncing of the tree's files before it is begun, and whatever writer_run_beside() is given.
+ *
+ * A batch takes two jobs. After the first its entries are durable, and whoever waits for them is told; the second makes
+ * them part of the tree.
  *
  * A batch leaves when it is urgent, when it has `commit_records`, or `commit_ms` after its first entry or after the job
  * that ran then: a commit costs the same for one entry as for many. A failed write is never tried again: on_failed must
@@ -39,13 +43,13 @@ struct writer {
 	struct writer_spec spec;
 	struct ledger *ledger;
 	uv_loop_t *loop;
-	uv_work_t job, reserve;
+	uv_work_t job, reserve, beside;
 	uv_timer_t timer;
 	struct ledger_batch batches[2];
 	struct ledger_batch *filling, *writing;
-	const struct writer_task *task, *running; /* the one that waits, the one that runs */
-	int job_result, reserve_result;
-	bool busy, due, poked, reserving, reserved;
+	const struct writer_task *task, *running, *besides; /* the one that waits, the ones that run */
+	int job_result, reserve_result, beside_result;
+	bool busy, growing, due, poked, reserving, reserved, syncing, synced;
 	uint64_t reserved_for, reserve_again_ms;
 	uint64_t commits, entries;
 };
@@ -61,6 +65,8 @@ void writer_deinit(struct writer *w);
 MUST_USE int writer_add(struct writer *w, const struct proto_leaf *leaf, bool urgent);
 /* One at a time; kept by reference until done. */
 void writer_run(struct writer *w, const struct writer_task *task);
+/* The same for what touches nothing of the ledger that changes: runs at once. */
+void writer_run_beside(struct writer *w, const struct writer_task *task);
 /* Calls on_idle now, or after the job that runs. */
 void writer_poke(struct writer *w);
 /* Nothing waits and nothing runs. */

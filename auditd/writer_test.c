@@ -38,7 +38,7 @@ static void on_recorded(void *ctx, const struct ledger_batch *batch)
 {
 	struct world *w = ctx;
 
-	w->recorded += (unsigned)batch->n;
+	w->recorded += (unsigned)(batch->durable - batch->told);
 	uv_stop(&w->loop);
 }
 

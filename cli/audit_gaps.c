@@ -9,7 +9,7 @@
 
 #include "auditd/format.h"
 #include "cli/audit.h"
-#include "cli/audit_reader.h"
+#include "cli/audit_removed.h"
 #include "cli/output.h"
 
 struct gaps_sequence {

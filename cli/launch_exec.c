@@ -161,7 +161,8 @@ static _Noreturn void exec_program(struct exec_plan *p)
 	env[n++] = fds;
 	env[n++] = pid;
 	env[n++] = names;
-	env[n++] = (char[]){"HOME=/nonexistent"}; /* libraries then do not look for one */
+	env[n++] = (char[]){"HOME=/nonexistent"};    /* libraries then do not look for one */
+	env[n++] = (char[]){"UV_THREADPOOL_SIZE=6"}; /* auditd: a commit waits for none of the jobs beside it */
 	execve(p->program, argv, env);
 	if (errno == EACCES)
 		(void)syscall(SYS_execveat, p->program_fd, "", argv, env, AT_EMPTY_PATH);

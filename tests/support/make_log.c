@@ -207,6 +207,7 @@ static void make_sign(struct make *m)
 	need(note_format(span_of(text, len), &m->key, sig, note, sizeof note, &note_len), "note_format");
 	note_len = make_cosign(m, span_of(text, len), note, sizeof note, note_len);
 	need(ledger_publish(m->ledger, span_of(note, note_len), &m->key, cp.size, &cp.root), "ledger_publish");
+	ledger_published(m->ledger, cp.size, &cp.root);
 	m->signed_size = cp.size;
 }
 
