@@ -297,7 +297,7 @@ static void test_a_signer_that_comes_back_while_its_note_is_published(void **sta
 	AWAIT(w, w->asked == 1);
 	gate.shut = true;
 	answer(w);
-	AWAIT(w, w->a.writer.running == &w->a.checkpointer.publish);
+	AWAIT(w, w->a.writer.besides == &w->a.checkpointer.publish);
 	ipc_drop(w->conn, "it starts anew");
 	AWAIT(w, w->opened == 2 && ipc_edge_conn(w->a.checkpointer.edge));
 	AWAIT(w, w->a.checkpointer.told);

@@ -110,7 +110,8 @@ int daemon_init(struct daemon *d, enum role role, int argc, char **argv)
 	d->log.worker = d->worker;
 	if (getrandom(d->boot, sizeof d->boot, 0) != sizeof d->boot)
 		return err_origin(-EIO);
-	r = tally_open(daemon_take_fd(d, "tally"), d->boot, &d->tally);
+	if (edge_row(ROLE_AUDITD, role))
+		r = tally_open(daemon_take_fd(d, "tally"), d->boot, &d->tally);
 	if (r)
 		return r;
 	r = uv_loop_init(&d->loop);

@@ -31,7 +31,7 @@ struct daemon {
 	enum role role;
 	unsigned worker;
 	uint8_t boot[16];    /* of this process */
-	struct tally *tally; /* of its events, and those of who was here before it */
+	struct tally *tally; /* of its events, and of who was here before it; NULL: records none */
 	struct ipc *ipc;
 	uint64_t started_ms;
 	int config_fd, control_fd;

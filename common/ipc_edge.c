@@ -52,9 +52,10 @@ void ipc_edge_each(struct ipc_edge *edge, void (*each)(void *arg, struct ipc_con
 static int edge_say_hello(struct ipc_conn *c)
 {
 	struct daemon *d = c->ipc->d;
+	const uint8_t *sequence = d->tally ? d->tally->sequence : d->boot;
 	struct proto_hello hello = {.role = (uint64_t)d->role,
 				    .worker = d->worker,
-				    .boot = span_of(d->tally->sequence, sizeof d->tally->sequence),
+				    .boot = span_of(sequence, sizeof d->boot),
 				    .build = span_str(BULKHEAD_VERSION),
 				    .schema = proto_schema_hash()};
 

@@ -154,8 +154,6 @@ static int setup(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 	w->router.control_fd = pair[0];
 	w->router_control = pair[1];
-	assert_int_equal(tally_open(-1, w->authd.boot, &w->authd.tally), 0);
-	assert_int_equal(tally_open(-1, w->router.boot, &w->router.tally), 0);
 	assert_int_equal(ipc_new(&w->authd, &w->authd.ipc), 0);
 	assert_int_equal(ipc_new(&w->router, &w->router.ipc), 0);
 	assert_int_equal(ipc_serve(w->authd.ipc, &authd_spec, w, &w->serves), 0);

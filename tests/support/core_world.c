@@ -196,7 +196,6 @@ int world_setup(void **state)
 	uv_signal_init(&c->daemon.loop, &c->daemon.on_int);
 	for (enum peer_name i = 0; i < N_PEERS; i++)
 		world_listen(w, i);
-	assert_int_equal(tally_open(-1, c->daemon.boot, &c->daemon.tally), 0);
 	assert_int_equal(ipc_new(&c->daemon, &c->daemon.ipc), 0);
 	assert_int_equal(secret_arena_new(1 << 20, &c->arena), 0);
 	ipc_set_arena(c->daemon.ipc, c->arena);
