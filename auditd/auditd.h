@@ -53,9 +53,8 @@ struct checkpointer {
 	struct note_key told_key, key;   /* with told; with open */
 	uint64_t told_size, signed_size; /* the same */
 	bool working, urgent; /* between the decision and the publication; somebody should not wait for the interval */
-	uint64_t next_ms;     /* not before */
 	bool hurried;         /* the last one came before its time */
-	uint64_t size;        /* that is being signed */
+	uint64_t next_ms, size; /* not before; that is being signed */
 	struct merkle_hash root;
 	struct merkle_proof proof;
 	char note[LEDGER_NOTE_MAX];
