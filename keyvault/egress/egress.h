@@ -57,7 +57,6 @@ struct egress {
 	struct secret record;   /* where requests are composed, one at a time */
 	struct secret auth;     /* where schemes work */
 	struct secret edge_key; /* null: no grant can be checked */
-	bool strict;            /* no exchange without its record */
 	bool sealed;            /* so said the core: none will come */
 	uint64_t epoch;         /* of the key, or of the last one that was; 0: there was none */
 	struct replay replay;
@@ -107,6 +106,8 @@ void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_
 void egress_record_token(struct egress *eg, const struct credential *c, unsigned status, enum reason why,
 			 uint64_t began_us);
 void egress_record_count(struct egress *eg, const struct exchange *x);
+/* No exchange for a key of this tenant without its record. The tenant is the grant's: authd's word, not the router's. */
+bool egress_is_strict(const struct egress *eg, const char *tenant);
 /* Strict mode: `done` hears once whether the record of what is about to happen is durable, unless *ret_intent is told
  * with egress_forget_intent() that nobody listens any more. False: there is no log; `done` is not called. */
 struct intent;

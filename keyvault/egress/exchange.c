@@ -149,7 +149,7 @@ static enum exchange_state exchange_bound(struct exchange *x)
 	if (why != REASON_NONE)
 		return exchange_refuse(x, why);
 	x->key = credential_key_ref(x->credential);
-	return x->eg->strict ? EXCHANGE_RECORD : EXCHANGE_CONNECT;
+	return egress_is_strict(x->eg, x->tenant) ? EXCHANGE_RECORD : EXCHANGE_CONNECT;
 }
 
 static enum exchange_state exchange_credential(struct exchange *x, const struct exchange_event *ev)

@@ -31,7 +31,6 @@ static int egress_read_config(struct egress *eg)
 
 	if (r)
 		return r;
-	eg->strict = eg->config.auditd.mode == EGRESS_MODE_STRICT;
 	eg->origins = calloc(eg->config.n_providers + 1, sizeof(*eg->origins));
 	eg->token_origins = calloc(eg->config.n_providers + 1, sizeof(*eg->token_origins));
 	eg->trust = calloc(eg->config.n_providers + 1, sizeof(struct tls_ctx *));

@@ -106,6 +106,19 @@ void egress_record_count(struct egress *eg, const struct exchange *x)
 
 /* ---- strict mode: before, not after ---- */
 
+bool egress_is_strict(const struct egress *eg, const char *tenant)
+{
+	const char *at = eg->config.auditd.strict_tenants;
+	struct span name;
+
+	if (eg->config.auditd.mode == EGRESS_MODE_STRICT)
+		return true;
+	while (config_list_next(&at, &name))
+		if (span_eq_str(name, tenant))
+			return true;
+	return false;
+}
+
 /* The exchange may be over before the answer comes; nothing can take the question back. */
 struct intent {
 	struct exchange *x; /* NULL: over */

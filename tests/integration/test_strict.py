@@ -77,6 +77,30 @@ def test_a_client_that_does_not_wait_strict(strict):
     wait_for("service", lambda: steady(strict), 15, 0.2)
 
 
+@pytest.fixture(scope="module")
+def some(new_gateway):
+    return new_gateway(settings={"auditd": {"strict_tenants": ["bank", "clinic"]}})
+
+
+def test_strict_for_some_tenants(some):
+    """The tenant is the grant's, so no router can choose it. A name that only begins like one of them is another."""
+    keys = {tenant: some.make_key(tenant=tenant)["key"] for tenant in ("bank", "clinic", "ban", "clinics", "bank,clinic", "shop")}
+    ids = {tenant: some.chat("gpt-x", key=key).headers["x-request-id"] for tenant, key in keys.items()}
+    strict = {"bank", "clinic"}
+    wait_for("the records", lambda: {e["request_id"] for e in some.audit(event="egress.use")} >= set(ids.values()))
+    assert {e["request_id"] for e in some.audit(event="egress.begin")} == {ids[tenant] for tenant in strict}
+    pid = frozen(some)
+    try:
+        before = provider_saw(some)
+        for tenant, key in keys.items():
+            reply = some.chat("gpt-x", key=key, timeout=15)
+            assert reply.status == (503 if tenant in strict else 200), tenant
+            assert reply.status == 200 or reply.json()["error"]["code"] == "audit_unavailable"
+        assert provider_saw(some) - before == len(keys) - len(strict), "no key of theirs was used"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_kill_under_load_default(default):
     """Nobody notices, and every record comes later."""
     with Load(default) as load:
