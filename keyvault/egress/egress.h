@@ -100,13 +100,15 @@ void spare_free(struct egress *eg);
 
 /* record.c: the second witness, and what it needs to know. */
 void egress_note_grant(struct exchange *x, const struct proto_grant *g, const struct proto_grant_route *route);
-/* Before the credential may leave; then, when the exchange is over, what came of it, if anything left. */
+/* Before the credential may leave; then, when the exchange is over, what came of it, or that nothing left. */
 void egress_record_promise(struct exchange *x);
+void egress_forget_promise(struct exchange *x);
 void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32]);
 void egress_record_token(struct egress *eg, const struct credential *c, unsigned status, enum reason why,
 			 uint64_t began_us);
 void egress_record_count(struct egress *eg, const struct exchange *x);
-/* No exchange for a key of this tenant without its record. The tenant is the grant's: authd's word, not the router's. */
+/* No exchange for a key of this tenant without its record. The tenant is the grant's: authd's word, not the router's.
+ */
 bool egress_is_strict(const struct egress *eg, const char *tenant);
 /* Strict mode: `done` hears once whether the record of what is about to happen is durable, unless *ret_intent is told
  * with egress_forget_intent() that nobody listens any more. False: there is no log; `done` is not called. */

@@ -333,7 +333,10 @@ static void exchange_end(struct exchange *x)
 	if (x->state >= EXCHANGE_HEAD)
 		sha256_end(&x->digest, digest);
 	exchange_answer(x, digest);
-	egress_record_use(eg, x, digest);
+	if (x->sent_any)
+		egress_record_use(eg, x, digest);
+	else
+		egress_forget_promise(x);
 	egress_record_count(eg, x);
 	if (x->refused)
 		credential_reject(x->credential);

@@ -46,13 +46,15 @@ void egress_record_promise(struct exchange *x)
 	x->promised = true;
 }
 
+void egress_forget_promise(struct exchange *x)
+{
+	if (x->promised)
+		audit_forget_promise(x->eg->audit);
+	x->promised = false;
+}
+
 void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32])
 {
-	if (!x->sent_any) {
-		if (x->promised)
-			audit_forget_promise(eg->audit);
-		return;
-	}
 	struct proto_event e = record_of(x, EVENT_EGRESS_USE);
 
 	e.bytes = x->body_bytes;

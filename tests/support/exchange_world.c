@@ -233,6 +233,11 @@ void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_
 	fake.uses++;
 }
 
+void egress_forget_promise(struct exchange *x)
+{
+	(void)x;
+}
+
 void egress_record_count(struct egress *eg, const struct exchange *x)
 {
 	(void)eg;
@@ -245,6 +250,12 @@ void egress_record_refusal(struct egress *eg, const struct exchange *x)
 	(void)eg;
 	(void)x;
 	fake.refusals++;
+}
+
+bool egress_is_strict(const struct egress *eg, const char *tenant)
+{
+	(void)tenant;
+	return eg->config.auditd.mode == EGRESS_MODE_STRICT;
 }
 
 bool egress_record_intent(struct egress *eg, struct exchange *x, void (*done)(struct exchange *x, bool durable))
@@ -350,7 +361,7 @@ struct exchange *begin_in(struct exchange_world *w, enum exchange_state state)
 	fake.permit = state == EXCHANGE_GRANT ? REASON_GRANT_STALE : REASON_NONE;
 	fake.early = state == EXCHANGE_GRANT;
 	fake.get = state == EXCHANGE_CREDENTIAL ? CREDENTIAL_E_WAIT : 0;
-	w->eg.strict = state == EXCHANGE_RECORD;
+	w->eg.config.auditd.mode = state == EXCHANGE_RECORD ? EGRESS_MODE_STRICT : 0;
 	fake.take = state == EXCHANGE_CONNECT ? POOL_E_WAIT : 0;
 	fake.send_says = state == EXCHANGE_SEND ? TLS_E_WRITE : 0;
 	fake.pending = state == EXCHANGE_BODY;
