@@ -361,6 +361,39 @@ static void a_lease_of_no_credential_is_none(void **state)
 	end(w, &p);
 }
 
+static const struct tokens_entry *entry(const struct world *w)
+{
+	assert_int_equal(w->core.tokens.n, 1);
+	return container_of(w->core.tokens.all.next, struct tokens_entry, in_tokens);
+}
+
+/* Which secrets are replaced by use is the binding's to say, and whatever has begun is looked after. */
+static void each_is_treated_as_what_it_is(void **state)
+{
+	struct world *w = *state;
+	struct peers p = begin(w);
+	uv_timer_t *tick = &w->core.tokens_tick;
+
+	(void)lease(w, p.egress[0], "client");
+	assert_false(entry(w)->rotating);
+	assert_true(uv_is_active((uv_handle_t *)tick));
+	tokens_drop(&w->core.tokens, SPAN_LIT("client"));
+	struct proto_token_put put = put_of("refresh", lease(w, p.egress[0], "refresh"));
+	assert_true(entry(w)->rotating);
+	(void)uv_timer_stop(tick);
+	put.secret = SPAN_LIT("x");
+	peer_say(p.egress[0], PROTO_TOKEN_PUT, 13, &put);
+	peer_expect(w, p.authd, PROTO_CREDENTIAL_RESEAL);
+	assert_true(uv_is_active((uv_handle_t *)tick));
+	tokens_drop(&w->core.tokens, SPAN_LIT("refresh"));
+	peer_expect(w, p.egress[0], PROTO_TOKEN_NONE);
+	peer_say(p.egress[0], PROTO_TOKEN_HOLD, 0,
+		 &(struct proto_token_hold){.credential = SPAN_LIT("refresh"), .lease = 5, .version = 1});
+	peer_expect_silence(w, p.egress[0]);
+	assert_true(entry(w)->rotating);
+	end(w, &p);
+}
+
 /* The timer runs while something is waited for, and not longer: an idle core sleeps. */
 static void time_passes_only_while_it_must(void **state)
 {
@@ -401,6 +434,7 @@ int main(void)
 		TEST(a_worker_that_dies_leaves_its_lease),
 		TEST(a_lease_of_before_is_held),
 		TEST(a_lease_of_no_credential_is_none),
+		TEST(each_is_treated_as_what_it_is),
 		TEST(time_passes_only_while_it_must),
 	};
 	/* clang-format on */

@@ -22,6 +22,10 @@ extern struct pool_fake {
 		ipc_reply *reply;
 		void *ctx;
 	} calls[16];
+	struct pool_fake_close {
+		uv_handle_t *handle;
+		uv_close_cb cb;
+	} closing[16];
 	struct tls *tls; /* the last one */
 	unsigned n_tls;
 	int watched;
