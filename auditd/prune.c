@@ -12,6 +12,9 @@
 #include "auditd/finder.h"
 #include "common/err.h"
 
+/* To give back a segment's blocks costs as much as so many small files. */
+#define PRUNE_SEGMENT_FILES 64
+
 /* ---- what is over ---- */
 
 int prune_look_init(struct prune_look *l, int dir)
@@ -220,7 +223,7 @@ static int prune_unlink(int dir, const char *path, int flags)
 }
 
 /* The oldest goes first, and is gone for good before the next: what is left begins at one place. */
-static int prune_segment(struct prune *p)
+static int prune_segment(struct prune *p, unsigned *files)
 {
 	char path[SEGMENT_NAME_BYTES + 8];
 
@@ -232,6 +235,7 @@ static int prune_segment(struct prune *p)
 	if (seg >= 0)
 		(void)close(seg);
 	p->at += r == 0;
+	*files += PRUNE_SEGMENT_FILES;
 	return r;
 }
 
@@ -285,7 +289,7 @@ int prune_step(struct prune *p, unsigned files)
 
 	for (unsigned done = 0; done < files && !r; done++) {
 		if (p->at < p->n)
-			r = prune_segment(p);
+			r = prune_segment(p, &done);
 		else if (p->bundle < p->what->end / TILE_WIDTH)
 			r = prune_bundle(p, &done);
 		else if (p->block < p->what->end / FINDER_BLOCK)

@@ -48,6 +48,8 @@ static int reveal_read_one(struct reveal *v, struct admin *auditd, uint64_t inde
 	if (r)
 		return r;
 	struct proto_list list = answer->audit_read_rep.records;
+	if (answer->audit_read_rep.from > index)
+		return cli_fail(v->cli, "retention removed record %" PRIu64 "; see `bulkhead audit retention`", index);
 	if (answer->audit_read_rep.from != index || !proto_audit_record_next(&list, &record))
 		return cli_fail(v->cli, "there is no record %" PRIu64, index);
 	if (leaf_unpack(record.leaf, &leaf))

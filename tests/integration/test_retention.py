@@ -171,6 +171,8 @@ def test_everybody_says_so(old):
         lines = gateway.cli("audit", "export", *where).stdout.splitlines()
         assert json.loads(lines[0])["index"] == first
         assert gateway.cli_json("audit", "show", str(first), *where)["index"] == first
+    reveal = gateway.cli("audit", "reveal", "0", check=False)
+    assert reveal.returncode == 1 and b"retention removed record 0" in reveal.stderr
     tail = gateway.cli("audit", "tail", "--from", "3", "--json")
     assert json.loads(tail.stdout.splitlines()[0])["index"] == first and b"retention" in tail.stderr
     assert "pruned: entries 0 to" in gateway.verify().stdout.decode()
