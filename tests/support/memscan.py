@@ -13,7 +13,8 @@ import os
 import sys
 import urllib.parse
 
-PIECE_BYTES = 4 << 20
+PIECE_BYTES = 256 << 10
+ZEROS = bytes(PIECE_BYTES)  # as most of what is mapped: it was never touched
 ARENA_FLAGS = {"lo", "dd", "dc"}  # locked, not dumped, not inherited: proc(5), VmFlags; nothing but common/secret.c asks for all three
 
 
@@ -69,9 +70,9 @@ def search(memory, low, high, needles):
         if not data:
             break
         low, read = low + len(data), read + len(data)
-        window = tail + data
+        window = tail + (data[:keep] if data == ZEROS[:len(data)] else data)
         names |= {name for name, needle in needles.items() if needle in window}
-        tail = window[-keep:]
+        tail = (tail + data)[-keep:] if len(data) < keep else data[-keep:]
     return names, read
 
 
