@@ -106,6 +106,10 @@ static int strays_compare(const struct strays *v, const struct stray *s, unsigne
 	if (r)
 		return r < 0 ? r : 0;
 	r = tile_slurp(v->dir, v->path, BUNDLE_BYTES_MAX, &found, &found_len);
+	if (r == TILE_E_MISSING) { /* retention, just now */
+		free(good);
+		return 0;
+	}
 	size_t len = strays_prefix(s, span_of(good, good_len));
 	if (r == 0 && (len == 0 || found_len > MIN(len, good_len) ||
 		       !strays_begins(span_of(good, good_len), span_of(found, found_len))))
@@ -144,9 +148,10 @@ static int strays_folder(struct strays *v)
 	for (const struct dirent *e = readdir(folder); e && !r; e = r ? NULL : readdir(folder)) {
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
-		if ((size_t)snprintf(v->path + len, sizeof(v->path) - len, "/%s", e->d_name) >= sizeof(v->path) - len ||
-		    fstatat(v->dir, v->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if ((size_t)snprintf(v->path + len, sizeof(v->path) - len, "/%s", e->d_name) >= sizeof(v->path) - len)
 			r = STRAYS_E_FOUND;
+		else if (fstatat(v->dir, v->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			r = errno == ENOENT ? 0 : STRAYS_E_FOUND; /* retention removed it just now */
 		else
 			r = S_ISDIR(st.st_mode) ? strays_folder(v) : strays_file(v);
 		if (!r)
