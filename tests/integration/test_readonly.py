@@ -74,3 +74,39 @@ def test_a_damaged_log_is_left_as_it_is(failing):
     gateway.start()
     wait_for("auditd to go on", lambda: admin_works(gateway))
     assert gateway.verify().returncode == 0
+
+
+def segment_of(gateway):
+    return max(pathlib.Path(gateway.state, "auditd", "seg").glob("*.seg"))
+
+
+def test_a_torn_tail_is_cut_and_recorded(failing):
+    """As a power failure in the middle of a write leaves it: the beginning of a record that nobody was told of."""
+    gateway, _ = failing
+    gateway.stop()
+    segment = segment_of(gateway)
+    data = bytearray(segment.read_bytes())
+    last = data.rindex(b"BBE1")
+    end = -(-(last + 24 + int.from_bytes(data[last + 4:last + 8], "little")) // 8) * 8
+    data[end:end + 40] = data[8192:8192 + 40]  # the head of the first record, and some of it
+    segment.write_bytes(data)
+    gateway.start()
+    wait_for("auditd to go on", lambda: admin_works(gateway))
+    recovered = gateway.audit(event="log.recover")
+    assert len(recovered) == 1 and recovered[0]["bytes"] > 0, recovered
+    assert gateway.verify().returncode == 0
+
+
+def test_a_log_that_is_taken_away_is_missed_at_once(failing):
+    """The file is still open and takes every byte; but nobody would find them. So the next record is not acknowledged."""
+    gateway, _ = failing
+    segment = segment_of(gateway)
+    away = segment.with_suffix(".away")
+    segment.rename(away)
+    assert gateway.cli("key", "create", check=False).returncode == 1, "no administration without its record"
+    wait_for("auditd to say so", lambda: auditd_of(gateway).get("detail", "").startswith("the log is damaged"))
+    away.rename(segment)
+    gateway.stop()
+    gateway.start()
+    wait_for("auditd to go on", lambda: admin_works(gateway))
+    assert gateway.verify().returncode == 0
