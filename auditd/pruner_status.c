@@ -98,6 +98,7 @@ int pruner_handle_operator(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 		p->asks[i] = (struct pruner_ask){.conn = conn, .id = id, .now = m->now};
 		p->wanted = true;
 		p->act |= m->now != 0;
+		p->answer |= p->doing == PRUNER_REMOVING; /* which may take long, or be tried again in a minute */
 		writer_poke(&a->writer);
 		return 0;
 	}
