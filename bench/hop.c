@@ -340,6 +340,11 @@ static void run_direct(uint16_t port, const char *ca, uint64_t requests, uint64_
 	report(requests, clock_us(CLOCK_MONOTONIC) - begin, clock_us(CLOCK_PROCESS_CPUTIME_ID) - cpu);
 }
 
+static int number(const char *text)
+{
+	return (int)strtol(text, NULL, 10);
+}
+
 int main(int argc, char **argv)
 {
 	need(argc == 6 || argc == 7, "see the top of bench/hop.c");
@@ -347,9 +352,9 @@ int main(int argc, char **argv)
 	need(requests >= concurrency && requests <= REQUESTS_MAX && concurrency > 0 && concurrency <= CONCURRENCY_MAX,
 	     "numbers");
 	if (strcmp(argv[1], "direct") == 0 && argc == 6)
-		run_direct((uint16_t)atoi(argv[2]), argv[3], requests, concurrency);
+		run_direct((uint16_t)number(argv[2]), argv[3], requests, concurrency);
 	else if (strcmp(argv[1], "vault") == 0 && argc == 7)
-		run_vault(atoi(argv[2]), atoi(argv[3]), argv[4], requests, concurrency);
+		run_vault(number(argv[2]), number(argv[3]), argv[4], requests, concurrency);
 	else
 		need(false, "see the top of bench/hop.c");
 	return EXIT_SUCCESS;

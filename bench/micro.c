@@ -276,7 +276,8 @@ static double p99_us(struct bench *b, void (*run)(struct bench *b))
 		took[i] = now_ns() - begin;
 	}
 	qsort(took, SAMPLES, sizeof(took[0]), compare_ns);
-	return (double)took[SAMPLES * 99 / 100] / 1000;
+	uint64_t p99_ns = took[SAMPLES * 99 / 100];
+	return (double)p99_ns / 1000;
 }
 
 static char *make_body(size_t *ret_len)

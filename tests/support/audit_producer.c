@@ -202,23 +202,38 @@ static void give(struct producer *p, uint64_t until)
 	p->last_asked = ask(p, true);
 }
 
+#define ORDER_NUMBERS 5
+
+/* A line of so many. */
+static bool read_numbers(FILE *f, uint64_t to[ORDER_NUMBERS])
+{
+	char line[128], *at = line;
+	size_t n = 0;
+
+	for (char *end = fgets(line, sizeof(line), f); end && n < ORDER_NUMBERS; at = end) {
+		to[n] = strtoull(at, &end, 10);
+		if (end == at)
+			break;
+		n++;
+	}
+	return n == ORDER_NUMBERS;
+}
+
 static void look(struct producer *p)
 {
 	char path[4096];
-	uint64_t id, events, rate, each, last_words;
+	uint64_t order[ORDER_NUMBERS] = {0};
 
 	(void)snprintf(path, sizeof(path), "%s/order", p->folder);
 	FILE *f = fopen(path, "r");
 	if (!f)
 		return;
-	if (fscanf(f, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &id, &events, &rate, &each,
-		   &last_words) == 5 &&
-	    id != p->id) {
-		p->id = id;
-		p->events = events;
-		p->rate = rate;
-		p->each = each;
-		p->die = last_words;
+	if (read_numbers(f, order) && order[0] != p->id) {
+		p->id = order[0];
+		p->events = order[1];
+		p->rate = order[2];
+		p->each = order[3];
+		p->die = order[4];
 		p->given = p->tries = p->refused = p->n_waits = 0;
 		p->began_ns = now_ns();
 		p->cpu_us = cpu_us();

@@ -205,7 +205,7 @@ void power_unsynced_all(void)
 		changes[i].lost |= changes[i].kind == POWER_BYTES;
 }
 
-static void power_undo(struct change *c)
+static void power_undo_kind(const struct change *c)
 {
 	switch (c->kind) {
 	case POWER_BYTES:
@@ -222,6 +222,11 @@ static void power_undo(struct change *c)
 		(void)CALL(renameat)(c->fd, c->name, c->fd, c->from);
 		break;
 	}
+}
+
+static void power_undo(struct change *c)
+{
+	power_undo_kind(c);
 	if (c->kept[0] && CALL(renameat)(c->fd, c->kept, c->fd, c->name) == 0)
 		c->kept[0] = 0;
 	power_forget(c);
