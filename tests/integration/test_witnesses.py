@@ -102,12 +102,13 @@ def test_the_policy_is_met_by_the_file(gateway, witnesses, tmp_path):
 def test_a_witness_that_knows_the_log_already(gateway, witnesses):
     """The shipper starts anew and remembers nothing: 409 tells it where to go on."""
     newly_witnessed(gateway, *witnesses)
-    restart(gateway, witnesses, "group enough 3 w0 w1 w2\nquorum enough\n")
     for witness in witnesses:
         witness.answers.clear()
+    restart(gateway, witnesses, "group enough 3 w0 w1 w2\nquorum enough\n")
     newly_witnessed(gateway, *witnesses)
     for witness in witnesses:
-        assert witness.answers[:2] == [409, 200], witness.answers
+        told = witness.answers.index(409)
+        assert witness.answers[told:told + 2] == [409, 200], witness.answers
 
 
 @pytest.mark.parametrize("wrong", ["unreachable", "silent", "refusing", "422", "404", "nonsense", "forged", "another key", "endless",
