@@ -113,16 +113,8 @@ static void end(struct world *w)
 
 static void say(struct world *w)
 {
-	static const uint8_t boot[16] = {1};
-	const struct proto_leaf leaf = {.version = LEAF_VERSION,
-					.role = ROLE_AUDITD,
-					.boot = span_of(boot, sizeof(boot)),
-					.seq = w->f->seq + 1,
-					.last_seq = w->f->seq + 1,
-					.code = EVENT_DAEMON_STOP,
-					.actor = SPAN_LIT("auditd")};
+	const struct proto_leaf leaf = own_leaf(w->f);
 
-	w->f->seq++;
 	assert_int_equal(writer_add(&w->writer, &leaf, true), 0);
 }
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gateway import BUILD, DAEMONS, SLOWER, is_alive, program_for_all, scratch, wait_for
+from gateway import BUILD, DAEMONS, SLOWER, frozen, is_alive, program_for_all, scratch, wait_for
 from ipc import metrics
 from load import Load
 
@@ -76,16 +76,13 @@ def test_what_was_permitted_before_an_egress_died_is_renewed(one_lane):
     key = one_lane.make_key(rpm=100)["key"]
     assert one_lane.chat("gpt-x", key=key).headers["x-ratelimit-remaining"] == "99"
     core, replies = one_lane.pids("keyvault")[0], []
-    os.kill(core, signal.SIGSTOP)
-    try:
+    with frozen(core):
         kill_one(one_lane, "egress")
         wait_for("the lane", lambda: one_lane.request("GET", "/readyz", key="").status == 200)
         threads = [threading.Thread(target=lambda: replies.append(one_lane.chat("gpt-x", key=key))) for _ in range(8)]
         for thread in threads:
             thread.start()
         wait_for("all to wait for a key", lambda: metrics(one_lane, "egress0")["bulkhead_egress_exchanges"] == 8, step=0.005)
-    finally:
-        os.kill(core, signal.SIGCONT)
     for thread in threads:
         thread.join()
     assert [reply.status for reply in replies] == [200] * 8, [reply.body for reply in replies]
@@ -95,16 +92,13 @@ def test_what_was_permitted_before_an_egress_died_is_renewed(one_lane):
 
 def test_a_key_for_grants_that_does_not_come_is_not_waited_for_without_end(one_lane):
     core = one_lane.pids("keyvault")[0]
-    os.kill(core, signal.SIGSTOP)
-    try:
+    with frozen(core):
         kill_one(one_lane, "egress")
         wait_for("the lane", lambda: one_lane.request("GET", "/readyz", key="").status == 200)
         began = time.monotonic()
         reply = one_lane.chat("gpt-x")
         assert reply.status == 503 and reply.json()["error"]["code"] == "grant_stale" and "retry-after" in reply.headers
         assert time.monotonic() - began < 5 * SLOWER
-    finally:
-        os.kill(core, signal.SIGCONT)
     wait_for("service", lambda: one_lane.chat("gpt-x").status == 200, SERVICE_SECONDS)
 
 
@@ -151,14 +145,11 @@ def test_all_at_once(gateway):
 def test_a_frozen_daemon_is_not_waited_for_without_end(gateway):
     """SIGSTOP is worse than death: the socket stays. Every wait has a deadline."""
     pid = gateway.pids("authd")[0]
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(pid):
         began = time.monotonic()
         reply = gateway.chat("gpt-x", timeout=30)
         assert reply.status == 503 and "retry-after" in reply.headers
         assert time.monotonic() - began < 10
-    finally:
-        os.kill(pid, signal.SIGCONT)
     wait_for("service", lambda: steady(gateway), SERVICE_SECONDS, 0.2)
 
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from gateway import proc_read, wait_for
+from gateway import frozen, proc_read, wait_for
 from ipc import Peer, read_record, reason_code
 from lane import mint, monotonic_ms, open_exchange, permit, refused, renew, send_open
 
@@ -259,15 +259,6 @@ def kill_egress1(gateway):
     victim = next(pid for pid in gateway.pids("egress") if proc_read(pid, "cmdline").split(b"\0")[-2] == b"1")
     os.kill(victim, signal.SIGKILL)
     wait_for("it to be back", lambda: len(gateway.pids("egress")) == 2 and victim not in gateway.pids("egress"))
-
-
-@contextlib.contextmanager
-def frozen(pid):
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def silent(peer, seconds):

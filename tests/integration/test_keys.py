@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from gateway import wait_for
+from gateway import frozen, wait_for
 from ipc import Peer
 
 
@@ -169,15 +169,12 @@ def test_without_the_log_nothing_changes(gateway):
     made = gateway.make_key()
     before = gateway.cli_json("key", "list")
     pid = gateway.pids("auditd")[0]
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(pid):
         for args in (("key", "create"), ("key", "revoke", made["id"]), ("vault", "rm", "local")):
             done = gateway.cli(*args, check=False)
             assert done.returncode == 1 and b"audit_unavailable" in done.stderr, args
         assert gateway.cli_json("key", "list") == before
         assert gateway.chat("gpt-x", key=made["key"]).status == 200
-    finally:
-        os.kill(pid, signal.SIGCONT)
     wait_for("the log", lambda: gateway.cli("key", "revoke", made["id"], check=False).returncode == 0)
 
 

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """L-05: a mirror that is dead, slow, full, wrong or killed delays its rows, and never anything else; afterwards none is missing."""
-import contextlib
 import os
 import signal
 
 import pytest
 
 import postgres
-from gateway import is_alive, scratch, wait_for
+from gateway import frozen, is_alive, scratch, wait_for
 from load import Load
 from postgres import Postgres
 
@@ -109,17 +108,11 @@ def test_a_database_that_hangs(gateway, db):
     """Stopped, not dead: connections stay open and say nothing."""
     backends = [int(row[0]) for row in db.sql("SELECT pid FROM pg_stat_activity WHERE usename = 'mirror'")]
     assert backends
-    for pid in [*backends, db.process.pid]:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(*backends, db.process.pid):
         for _ in range(3):
             assert gateway.chat("gpt-x").status == 200
         assert "records" in detail(gateway), "it still answers"
         gateway.make_key()
-    finally:
-        for pid in [*backends, db.process.pid]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
     whole(gateway, db)
 
 

@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 import postgres
-from gateway import BIN, BUILD, program_for_all, scratch, wait_for
+from gateway import BIN, BUILD, frozen, program_for_all, scratch, wait_for
 from postgres import Postgres
 import verify_log
 
@@ -320,14 +320,11 @@ def test_nothing_goes_unsigned(old):
     before = removed(gateway)["first"]
     aging.passes(25 * HOUR)
     core = gateway.pids("keyvault")[0]
-    os.kill(core, signal.SIGSTOP)
-    try:
+    with frozen(core):
         asking = subprocess.run([gateway.program, "audit", "retention", "--now", "--json", "-c", gateway.config], capture_output=True,
                                 timeout=60, check=False)
         said = json.loads(asking.stdout)
         assert said["first"] == before and "waits to be signed" in said["doing"]
-    finally:
-        os.kill(core, signal.SIGCONT)
     wait_for("the removal", lambda: retention(gateway)["first"] > before, 20)
 
 

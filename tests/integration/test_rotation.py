@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from gateway import BUILD, wait_for
+from gateway import BUILD, frozen, wait_for
 from load import Load
 
 STEPS = ["pending", "acknowledged", "active", "rewrapped", "verified", "retired"]
@@ -190,12 +190,9 @@ def test_one_tenant_only(many):
 
 
 def test_without_the_log_nothing_is_rotated(many):
-    os.kill(many.pids("auditd")[0], signal.SIGSTOP)
-    try:
+    with frozen(many.pids("auditd")[0]):
         refused = many.cli("vault", "rotate", "--what", "tenant", check=False)
         assert refused.returncode == 1 and b"audit_unavailable" in refused.stderr
-    finally:
-        os.kill(many.pids("auditd")[0], signal.SIGCONT)
     wait_for("the log", lambda: many.cli("vault", "rotate", check=False).returncode == 0)
 
 

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Providers that misbehave: refused by name, never passed off as an answer; the key never comes back (K-08, K-12, R-03)."""
 import concurrent.futures
-import contextlib
 import http.client
 import json
-import os
-import signal
 
 import pytest
 
 import memscan
-from gateway import INSTRUMENTED, wait_for
+from gateway import INSTRUMENTED, frozen, wait_for
 from ipc import metrics
 
 
@@ -135,15 +132,6 @@ def test_what_has_left_is_never_sent_again(one_lane, taken, sent):
     met = provider.journal()[trapped["n"] + 1:]
     assert [(e["ended"], e["connection"]) for e in met] == [("reset", trapped["connection"])]
     assert one_lane.chat("gpt-x").status == 200
-
-
-@contextlib.contextmanager
-def frozen(pid):
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_connection_that_closed_unseen_costs_nothing(one_lane):

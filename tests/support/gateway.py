@@ -39,6 +39,19 @@ class Late(AssertionError):
     """A deadline passed."""
 
 
+@contextlib.contextmanager
+def frozen(*pids):
+    """Processes that stand still meanwhile; some may be gone at the end."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
 def wait_for(what, condition, seconds=10.0, step=0.02):
     """The first true value of condition(), polled; Late when there is none in time."""
     deadline = time.monotonic() + seconds * SLOWER

@@ -48,6 +48,20 @@ int reopen(struct fixture *f)
 	return ledger_open(f->dir, TEST_SEGMENT_BYTES, 0, &f->l);
 }
 
+struct proto_leaf own_leaf(struct fixture *f)
+{
+	static const uint8_t boot[16] = {1};
+
+	f->seq++;
+	return (struct proto_leaf){.version = LEAF_VERSION,
+				   .role = ROLE_AUDITD,
+				   .boot = span_of(boot, sizeof(boot)),
+				   .seq = f->seq,
+				   .last_seq = f->seq,
+				   .code = EVENT_DAEMON_STOP,
+				   .actor = SPAN_LIT("auditd")};
+}
+
 void add(struct fixture *f)
 {
 	static const uint8_t boot[16] = {7};

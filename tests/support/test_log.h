@@ -38,6 +38,8 @@ int setup(void **state);
 int teardown(void **state);
 /* Closes and opens the log. What ledger_open() says. */
 int reopen(struct fixture *f);
+/* An event of auditd's own, with the producer's next number. */
+struct proto_leaf own_leaf(struct fixture *f);
 /* Puts the producer's next event into the batch. */
 void add(struct fixture *f);
 /* A batch of n events; must succeed, as must sign(). */
