@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 import postgres
-from gateway import BIN, BUILD, frozen, program_for_all, scratch, wait_for
+from gateway import BIN, BUILD, Late, frozen, program_for_all, scratch, wait_for
 from postgres import Postgres
 import verify_log
 
@@ -76,11 +76,18 @@ def busy(gateway, n=300):
 
 def retention(gateway):
     """When auditd is there to be asked."""
+    last = []
+
     def asked():
         done = gateway.cli("audit", "retention", "--json", check=False)
         said = json.loads(done.stdout) if done.returncode == 0 else {}
+        last[:] = [done.stderr.decode(), said]
         return said if "entries" in said else None
-    return wait_for("auditd", asked, 20)
+
+    try:
+        return wait_for("auditd", asked, 20)
+    except Late as e:
+        raise Late(f"{e}, which said {last}\n{gateway.log()[-3000:]}") from None
 
 
 def removed(gateway):
