@@ -72,7 +72,7 @@ def test_a_guesser_has_to_wait(guarded):
     assert hasty.returncode == 1 and b"too_many_tries" in hasty.stderr
     wait_for("the wait to be over", lambda: guarded.cli("vault", "unseal", stdin=PASSPHRASE, check=False).returncode == 0, step=0.3)
     wait_for("service", lambda: guarded.chat("gpt-x").status == 200)
-    assert len(guarded.audit(event="vault.unseal_fail")) >= 5
+    wait_for("the records", lambda: len(guarded.audit(event="vault.unseal_fail")) >= 5)
 
 
 def test_a_row_that_was_edited_is_refused_and_recorded(guarded):
