@@ -65,7 +65,8 @@ static size_t backup_group(struct span share, uint8_t *to)
 	return len;
 }
 
-static bool backup_wait_for_enter(void)
+/* The prompt comes after the flush: who answers at once would be flushed with what was typed before. */
+static bool backup_wait_for_enter(const struct cli *cli, const char *prompt)
 {
 	struct termios before, quiet;
 	char c = 0;
@@ -75,6 +76,8 @@ static bool backup_wait_for_enter(void)
 	quiet = before;
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
 	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	fputs(prompt, cli->out);
+	fflush(cli->out);
 	while (c != '\n' && read(STDIN_FILENO, &c, 1) == 1)
 		continue;
 	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
@@ -89,9 +92,8 @@ static int backup_show(struct cli *cli, struct span text, unsigned index, uint64
 	fflush(cli->out);
 	if (write(STDOUT_FILENO, text.p, text.len) != (ssize_t)text.len)
 		return cli_fail(cli, "the share could not be shown: %s", strerror(errno));
-	fprintf(cli->out, "\nEnter clears the screen%s.", index < n ? " for the next one" : "");
-	fflush(cli->out);
-	bool more = backup_wait_for_enter();
+	bool more = backup_wait_for_enter(cli, index < n ? "\nEnter clears the screen for the next one."
+							 : "\nEnter clears the screen.");
 	fputs("\033[H\033[2J\033[3J", cli->out);
 	fflush(cli->out);
 	return more ? CLI_DONE : cli_fail(cli, "not all shares were shown: make another backup, these do not count");
