@@ -27,10 +27,10 @@ $(eval $(call fuzz,segment_recovery,auditlog common proto,libsodium nettle msgpa
 PKG_LIBS_faults := $(foreach c,fsync fdatasync syncfs fstat fstatat renameat mkdirat ftruncate fallocate openat pwrite,-Wl,--wrap=$(c))
 $(eval $(call library,power,tests/support/power.c))
 $(eval $(call unit,auditd/fault,testlog power auditd auditlog common proto,libuv libsodium nettle msgpack faults))
-PKG_LIBS_gate_fallocate := -Wl,--wrap=fallocate
+PKG_LIBS_gate_segments := -Wl,--wrap=fallocate -Wl,--wrap=syncfs
 PKG_LIBS_gate_renameat := -Wl,--wrap=renameat
 $(eval $(call unit,auditd/checkpoint,testlog auditd auditlog common proto,libuv libsodium nettle msgpack gate_renameat))
-$(eval $(call unit,auditd/writer,testlog auditd auditlog common proto,libuv libsodium nettle msgpack gate_fallocate))
+$(eval $(call unit,auditd/writer,testlog auditd auditlog common proto,libuv libsodium nettle msgpack gate_segments))
 $(eval $(call fuzz,bundle,auditlog common proto,libsodium nettle msgpack))
 $(eval $(call fuzz,log_proof,auditlog common proto,libsodium nettle msgpack))
 $(eval $(call fuzz,receipt,auditlog common proto,libsodium nettle msgpack))

@@ -292,7 +292,8 @@ void pruner_consider(struct auditd *a)
 	} else if (p->doing == PRUNER_IDLE && p->wanted) {
 		p->wanted = false;
 		p->answer = true;
-	} else if (p->doing == PRUNER_TURNING && !a->writer.task && a->writer.running != &p->turn) {
+	} else if (p->doing == PRUNER_TURNING && !a->writer.task && a->writer.running != &p->turn &&
+		   writer_may_turn(&a->writer)) {
 		writer_run(&a->writer, &p->turn);
 	} else if (p->doing == PRUNER_SIGNING && a->ledger->has_checkpoint && a->ledger->published.size > p->index) {
 		pruner_begin(a);

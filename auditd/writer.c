@@ -10,7 +10,8 @@
 #define WRITER_ENTRIES_MAX      16384
 #define WRITER_BYTES_MAX        (8U << 20)
 #define WRITER_RESERVE_AGAIN_MS 5000
-/* With so much of a segment left, the tree's files are synced: all must be when the next one begins. */
+/* With so much of a segment left, the tree's files are synced: all must be when the next one begins, and that may take
+ * as long as the whole file system has something to write. */
 #define WRITER_SYNC_PART 16
 
 static void writer_step(struct writer *w);
@@ -50,19 +51,31 @@ static void on_reserved(uv_work_t *work, int status)
 	writer_step(w);
 }
 
+static bool writer_turns_soon(const struct writer *w)
+{
+	return w->turning || segment_room(&w->ledger->segment) < w->ledger->segment.size / WRITER_SYNC_PART;
+}
+
 static void writer_reserve(struct writer *w)
 {
 	if (w->reserved_for != w->ledger->segments) {
 		w->reserved_for = w->ledger->segments;
-		w->reserved = w->synced = false;
+		w->reserved = w->turning = w->synced = false;
 	}
 	if (w->reserving || w->ledger->unwritable)
 		return;
-	if (w->reserved && !w->synced && segment_room(&w->ledger->segment) < w->ledger->segment.size / WRITER_SYNC_PART)
+	if (w->reserved && !w->synced && writer_turns_soon(w))
 		w->syncing = w->synced = true;
 	else if (w->reserved || uv_now(w->loop) < w->reserve_again_ms)
 		return;
 	w->reserving = uv_queue_work(w->loop, &w->reserve, on_reserve, on_reserved) == 0;
+}
+
+bool writer_may_turn(struct writer *w)
+{
+	w->turning = true;
+	writer_reserve(w);
+	return w->synced && !w->reserving;
 }
 
 /* ---- jobs ---- */

@@ -49,7 +49,7 @@ struct writer {
 	struct ledger_batch *filling, *writing;
 	const struct writer_task *task, *running, *besides; /* the one that waits, the ones that run */
 	int job_result, reserve_result, beside_result;
-	bool busy, growing, due, poked, reserving, reserved, syncing, synced;
+	bool busy, growing, due, poked, reserving, reserved, turning, syncing, synced;
 	uint64_t reserved_for, reserve_again_ms;
 	uint64_t commits, entries;
 };
@@ -67,6 +67,9 @@ MUST_USE int writer_add(struct writer *w, const struct proto_leaf *leaf, bool ur
 void writer_run(struct writer *w, const struct writer_task *task);
 /* The same for what touches nothing of the ledger that changes: runs at once. */
 void writer_run_beside(struct writer *w, const struct writer_task *task);
+/* The segment is to end before it is full. False while the tree's files are synced beside the commits, as they are
+ * before an end for want of room; on_idle is called when they are. */
+MUST_USE bool writer_may_turn(struct writer *w);
 /* Calls on_idle now, or after the job that runs. */
 void writer_poke(struct writer *w);
 /* Nothing waits and nothing runs. */

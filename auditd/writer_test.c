@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The writer on a real loop and a real log, on a disk that takes its time: fallocate(), with which the next segment
- * begins, waits at a gate that the test opens.
+ * begins, and syncfs(), without which none begins, wait at gates that the test opens.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,8 +14,8 @@
 
 #define DEADLINE_MS 10000
 
-/* The wrapper has no context to be given. */
-static uv_sem_t gate;
+/* The wrappers have no context to be given. */
+static uv_sem_t gate, sync_gate;
 
 int __real_fallocate(int fd, int mode, off_t at, off_t len);
 int __wrap_fallocate(int fd, int mode, off_t at, off_t len);
@@ -23,6 +23,14 @@ int __wrap_fallocate(int fd, int mode, off_t at, off_t len)
 {
 	uv_sem_wait(&gate);
 	return __real_fallocate(fd, mode, at, len);
+}
+
+int __real_syncfs(int fd);
+int __wrap_syncfs(int fd);
+int __wrap_syncfs(int fd)
+{
+	uv_sem_wait(&sync_gate);
+	return __real_syncfs(fd);
 }
 
 struct world {
@@ -81,6 +89,17 @@ static void run(struct world *w)
 	(void)uv_run(&w->loop, UV_RUN_DEFAULT);
 }
 
+/* Until the pool's thread is done with what waited at a gate. */
+static void run_reserve(struct world *w, uv_sem_t *of)
+{
+	uv_sem_post(of);
+	w->late = false;
+	assert_return_code(uv_timer_start(&w->deadline, on_deadline, DEADLINE_MS, 0), 0);
+	while (w->writer.reserving && !w->late)
+		(void)uv_run(&w->loop, UV_RUN_ONCE);
+	assert_false(w->late);
+}
+
 static void begin(struct world *w, struct fixture *f)
 {
 	const struct writer_spec spec = {
@@ -94,6 +113,7 @@ static void begin(struct world *w, struct fixture *f)
 
 	*w = (struct world){.f = f};
 	assert_return_code(uv_sem_init(&gate, 1), 0); /* the first segment */
+	assert_return_code(uv_sem_init(&sync_gate, 0), 0);
 	assert_int_equal(reopen(f), 0);
 	assert_return_code(uv_loop_init(&w->loop), 0);
 	assert_return_code(uv_timer_init(&w->loop, &w->deadline), 0);
@@ -109,6 +129,7 @@ static void end(struct world *w)
 	assert_return_code(uv_loop_close(&w->loop), 0);
 	writer_deinit(&w->writer);
 	uv_sem_destroy(&gate);
+	uv_sem_destroy(&sync_gate);
 }
 
 static void say(struct world *w)
@@ -137,10 +158,32 @@ static void test_a_reservation_that_ends_last(void **state)
 	end(&w);
 }
 
+/* A segment that ends by its age: a sync of the whole file system may take seconds, and no commit waits for it. */
+static void test_a_turn_syncs_beside_the_commits(void **state)
+{
+	struct world w;
+
+	begin(&w, *state);
+	say(&w);
+	run(&w);
+	assert_int_equal(w.recorded, 1);
+	run_reserve(&w, &gate);
+	assert_false(writer_may_turn(&w.writer));
+	say(&w);
+	run(&w);
+	assert_int_equal(w.recorded, 2);
+	assert_true(w.writer.reserving);
+	assert_false(writer_may_turn(&w.writer));
+	run_reserve(&w, &sync_gate);
+	assert_true(writer_may_turn(&w.writer));
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_a_reservation_that_ends_last, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_turn_syncs_beside_the_commits, setup, teardown),
 	};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
