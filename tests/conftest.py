@@ -10,6 +10,7 @@ import pytest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 from gateway import Gateway, Provider, SLOWER, scratch  # noqa: E402  pylint: disable=wrong-import-position
+from schemes import started  # noqa: E402  pylint: disable=wrong-import-position
 
 TEST_SECONDS_MAX = 120
 
@@ -57,3 +58,16 @@ def gateway(new_gateway):
 def provider(gateway):
     gateway.provider.reset()
     return gateway.provider
+
+
+@pytest.fixture(scope="module", name="shared_auth")
+def started_auth():
+    with started(workers=2) as running:
+        yield running
+
+
+@pytest.fixture
+def auth(shared_auth):
+    """A gateway with a provider for each scheme of tests/support/schemes.py, as if nothing had happened yet."""
+    shared_auth.begin()
+    return shared_auth

@@ -10,19 +10,7 @@ import pytest
 
 import memscan
 from gateway import INSTRUMENTED, wait_for
-from schemes import AWS, BASIC, CLIENT, ROBOT, started
-
-
-@pytest.fixture(scope="module", name="shared")
-def shared_auth():
-    with started(workers=2) as auth:
-        yield auth
-
-
-@pytest.fixture(name="auth")
-def fresh_auth(shared):
-    shared.begin()
-    return shared
+from schemes import AWS, BASIC, CLIENT, ROBOT
 
 
 def expect_good(auth, name):

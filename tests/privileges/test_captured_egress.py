@@ -10,21 +10,8 @@ import pytest
 from gateway import proc_read, wait_for
 from ipc import Peer
 from lane import open_exchange, permit
-from schemes import started
 
 TOKENS_MAX = 1024  # keyvault/tokens.h
-
-
-@pytest.fixture(scope="module", name="shared")
-def shared_schemes():
-    with started(workers=2) as auth:
-        yield auth
-
-
-@pytest.fixture(name="auth")
-def fresh_schemes(shared):
-    shared.begin()
-    return shared
 
 
 @pytest.fixture(name="captured")
