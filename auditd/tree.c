@@ -14,7 +14,6 @@
 #define TREE_TMP "tmp"
 
 static int tree_write_tile(int dir, const char *path, struct span bytes);
-static int tree_write_again(int dir, const char *path, struct span bytes);
 static int tree_find(int dir, const char *path, struct span bytes);
 
 int tree_init(struct tree *t, int dir)
@@ -27,7 +26,7 @@ int tree_init(struct tree *t, int dir)
 void tree_set_recovering(struct tree *t, bool recovering)
 {
 	t->recovering = recovering;
-	t->emit = recovering ? tree_write_again : tree_write_tile;
+	t->emit = tree_write_tile;
 }
 
 void tree_set_unwritable(struct tree *t)
@@ -68,12 +67,6 @@ static int tree_make_parents(int dir, const char *path)
 	return 0;
 }
 
-/* A new or emptied file; like openat(). */
-static int tree_create(int dir, const char *path)
-{
-	return openat(dir, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-}
-
 static int tree_fill(int fd, struct span bytes)
 {
 	for (size_t done = 0; done < bytes.len;) {
@@ -87,18 +80,37 @@ static int tree_fill(int fd, struct span bytes)
 	return 0;
 }
 
-/* Under its own name at once: nobody asks for it before a checkpoint covers it, and recovery looks at what it finds. */
+static int tree_create_tile(int dir, const char *path)
+{
+	return openat(dir, path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+}
+
+/*
+ * Under its own name at once: nobody asks for it before a checkpoint covers it, and recovery looks at what it finds.
+ *
+ * And never emptied first. The upper tiles' partial ones are written again, with the same bytes, at checkpoints that
+ * come soon after one another, while readers and the next recovery rely on the earlier one: at no moment, whoever dies
+ * and whatever fails, may they be less than they were. Nor may recovery leave out what reads as it should: if a sync
+ * failed in the life before this one, the kernel may show what it has not written and will never write by itself.
+ */
 static int tree_write_tile(int dir, const char *path, struct span bytes)
 {
-	CLEANUP(tree_close) int fd = tree_create(dir, path);
+	CLEANUP(tree_close) int fd = tree_create_tile(dir, path);
+	struct stat st;
 
 	if (fd < 0 && errno == ENOENT) {
 		int r = tree_make_parents(dir, path);
 		if (r)
 			return r;
-		fd = tree_create(dir, path);
+		fd = tree_create_tile(dir, path);
 	}
-	return fd < 0 ? err_origin(-errno) : tree_fill(fd, bytes);
+	if (fd < 0)
+		return err_origin(-errno);
+	int r = tree_fill(fd, bytes);
+	/* Longer: what a crash left of entries that were lost with it. */
+	if (!r && (fstat(fd, &st) < 0 || (st.st_size > (off_t)bytes.len && ftruncate(fd, (off_t)bytes.len) < 0)))
+		r = err_origin(-errno);
+	return r;
 }
 
 /* 0 when it is there, as it should be; -EROFS when it would have to be written. */
@@ -113,24 +125,9 @@ static int tree_find(int dir, const char *path, struct span bytes)
 	return r < 0 ? r : same ? 0 : -EROFS;
 }
 
-/*
- * What recovery does. A tile that reads as it should need not be on the disk: if a sync failed in the life before this
- * one, the kernel may show what it has not written and will never write by itself. The same bytes are written over it,
- * which no reader notices and the next tree_sync() makes durable.
- */
-static int tree_write_again(int dir, const char *path, struct span bytes)
-{
-	int r = tree_find(dir, path, bytes);
-
-	if (r)
-		return r == -EROFS ? tree_write_tile(dir, path, bytes) : r;
-	CLEANUP(tree_close) int fd = openat(dir, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-	return fd < 0 ? err_origin(-errno) : tree_fill(fd, bytes);
-}
-
 int tree_write_durable_by(int dir, const char *tmp, const char *name, struct span bytes)
 {
-	CLEANUP(tree_close) int fd = tree_create(dir, tmp);
+	CLEANUP(tree_close) int fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 
 	if (fd < 0)
 		return err_origin(-errno);
