@@ -93,7 +93,7 @@ int operation_start(struct operation *op, const struct proto_event *what)
 {
 	struct world *w = (struct world *)op->authd;
 
-	w->code = what->code;
+	w->code = (enum event_code)what->code;
 	(void)snprintf(w->reason, sizeof(w->reason), "%.*s", SPAN_ARG(what->reason));
 	assert_true(span_eq_str(what->credential, op->credential.id));
 	assert_true(span_eq_str(what->tenant, "*"));
