@@ -37,7 +37,8 @@ static void fill(const struct proto_desc *d, bool upper, const uint8_t *block, v
 				fill(f->item, false, block, NULL, (uint8_t *)items + k * f->item->size);
 			memcpy(at, &l, sizeof l);
 			at += sizeof l;
-			items = (uint8_t *)items + l.count * f->item->size; /* the next list has its own */
+			if (l.count) /* the next list has its own */
+				items = (uint8_t *)items + l.count * f->item->size;
 		} else {
 			struct span s = {block, v};
 			memcpy(at, &s, sizeof s);

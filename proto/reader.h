@@ -19,7 +19,7 @@ struct reader {
 
 static inline struct reader reader_of(struct span s)
 {
-	return (struct reader){s.p, s.p + s.len};
+	return (struct reader){s.p, s.len ? s.p + s.len : s.p}; /* NULL + 0 is undefined; this compiles to the same */
 }
 
 static inline bool reader_empty(const struct reader *r)
