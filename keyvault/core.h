@@ -12,7 +12,7 @@
 struct core {
 	struct daemon daemon;
 	struct config config;
-	struct secret_arena *arena;
+	struct secret_arena *arena, *token_arena;
 	struct vault vault;
 	struct tokens tokens;
 	uv_timer_t tokens_tick; /* while one is waited for */

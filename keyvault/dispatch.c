@@ -376,7 +376,8 @@ static int handle_vault_status(void *ctx, struct ipc_conn *conn, uint64_t id, co
 	struct proto_vault_status_rep rep = {.state = span_str(vault_state(&c->vault)),
 					     .unseal = span_str(unseal[c->config.keyvault.unseal]),
 					     .credentials = store_count(&c->vault.store),
-					     .arena_bytes = secret_arena_used(c->arena),
+					     .arena_bytes =
+						     secret_arena_used(c->arena) + secret_arena_used(c->token_arena),
 					     .arena = span_str(secret_arena_protection(c->arena)),
 					     .vkey = span_str(vkey),
 					     .witness_vkey = span_str(cosigner)};
@@ -478,7 +479,8 @@ void core_metrics(void *ctx, char *to, size_t cap)
 		       "# TYPE bulkhead_vault_unseals_total counter\nbulkhead_vault_unseals_total %llu\n"
 		       "# TYPE bulkhead_vault_rejects_total counter\nbulkhead_vault_rejects_total %llu\n"
 		       "# TYPE bulkhead_vault_signatures_total counter\nbulkhead_vault_signatures_total %llu\n",
-		       vault_is_open(&c->vault), store_count(&c->vault.store), secret_arena_used(c->arena),
-		       secret_arena_size(c->arena), (unsigned long long)c->unseals, (unsigned long long)c->rejects,
-		       (unsigned long long)c->signatures);
+		       vault_is_open(&c->vault), store_count(&c->vault.store),
+		       secret_arena_used(c->arena) + secret_arena_used(c->token_arena),
+		       secret_arena_size(c->arena) + secret_arena_size(c->token_arena), (unsigned long long)c->unseals,
+		       (unsigned long long)c->rejects, (unsigned long long)c->signatures);
 }

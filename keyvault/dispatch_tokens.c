@@ -24,12 +24,12 @@ static void core_tell_token(void *ctx, struct tokens_waiter w, const struct toke
 {
 	struct core *c = ctx;
 
-	secret_open(c->arena);
+	secret_open(c->token_arena);
 	if (core_send(w.peer, PROTO_TOKEN, w.id,
 		      &(struct proto_token){
 			      .serial = e->serial, .life_ms = life_ms, .token = span_of(e->token.p, e->token.len)}))
 		ipc_drop(w.peer, "could not be answered");
-	secret_close(c->arena);
+	secret_close(c->token_arena);
 }
 
 static void core_tell_none(void *ctx, struct tokens_waiter w, enum reason why)
@@ -97,7 +97,7 @@ static void core_tokens_wake(struct core *c)
 
 int core_tokens_start(struct core *c)
 {
-	tokens_init(&c->tokens, c->arena, &core_tokens_out, c);
+	tokens_init(&c->tokens, c->token_arena, &core_tokens_out, c);
 	c->tokens_tick.data = c;
 	return uv_timer_init(&c->daemon.loop, &c->tokens_tick) ? err_origin(-EIO) : 0;
 }

@@ -13,9 +13,11 @@
 #include "keyvault/core.h"
 
 #define CORE_AUDIT_EVENTS_MAX 4096
-/* Keys, a credential in passing, authd's and four operators' buffers; then two buffers and a key for each lane. */
+/* Keys, a credential in passing, authd's and four operators' buffers; then two buffers and a key for each lane. Access
+ * tokens, which egress workers make as they like, are apart from that. */
 #define CORE_ARENA_BYTES_MIN        ((size_t)224 << 10)
 #define CORE_ARENA_BYTES_PER_EGRESS ((size_t)36 << 10)
+#define CORE_TOKENS_BYTES_MIN       ((size_t)64 << 10)
 
 /* What must not be there, or must be and is not: named for the operator. */
 static int core_fatal(struct core *c, const char *what, const char *why)
@@ -24,7 +26,7 @@ static int core_fatal(struct core *c, const char *what, const char *why)
 	return -EINVAL;
 }
 
-/* What is configured, or more where there are many egress workers: each connection has a buffer in the arena. */
+/* Half of what is configured, or more where there are many egress workers: each connection has a buffer there. */
 static size_t core_arena_bytes(const struct core *c)
 {
 	size_t needed = CORE_ARENA_BYTES_MIN;
@@ -34,16 +36,17 @@ static size_t core_arena_bytes(const struct core *c)
 	for (size_t i = 0; i < c->daemon.n_fds; i++)
 		if (edge_parse(c->daemon.fds[i].name, &server, &worker, &client, &worker) && client == ROLE_EGRESS)
 			needed += CORE_ARENA_BYTES_PER_EGRESS;
-	return MAX(needed, c->config.keyvault.arena_bytes);
+	return MAX(needed, c->config.keyvault.arena_bytes / 2);
 }
 
-static int core_make_arena(struct core *c)
+static int core_make_arenas(struct core *c)
 {
 	size_t bytes = core_arena_bytes(c);
+	size_t token_bytes = MAX(CORE_TOKENS_BYTES_MIN, c->config.keyvault.arena_bytes / 2);
 	char why[320];
 
-	if (secret_arena_new(bytes, &c->arena)) {
-		secret_arena_explain(bytes, why, sizeof(why));
+	if (secret_arena_new(bytes, &c->arena) || secret_arena_new(token_bytes, &c->token_arena)) {
+		secret_arena_explain(bytes + token_bytes, why, sizeof(why));
 		return core_fatal(c, "keyvault.arena_bytes", why);
 	}
 	ipc_set_arena(c->daemon.ipc, c->arena);
@@ -78,7 +81,7 @@ static int core_start(struct core *c, int argc, char **argv)
 		r = err_fold(config_read(c->daemon.config_fd, ROLE_KEYVAULT,
 					 BIT(CONFIG_BULKHEAD) | BIT(CONFIG_KEYVAULT), &c->config));
 	if (!r)
-		r = core_make_arena(c);
+		r = core_make_arenas(c);
 	if (!r)
 		r = core_start_vault(c);
 	if (!r)
@@ -106,6 +109,7 @@ int main(int argc, char **argv)
 	daemon_deinit(&c.daemon);
 	vault_deinit(&c.vault);
 	c.arena = secret_arena_free(c.arena);
+	c.token_arena = secret_arena_free(c.token_arena);
 	config_deinit(&c.config);
 	return code;
 }

@@ -142,6 +142,43 @@ static void tokens_make_room(struct tokens *t)
 		tokens_remove(t, first, REASON_NONE);
 }
 
+static bool tokens_is_mostly(const struct tokens *t, const void *from)
+{
+	size_t all = 0, theirs = 0;
+
+	list_for_each (it, &t->all) {
+		const struct tokens_entry *e = container_of(it, struct tokens_entry, in_tokens);
+		all += e->token.len;
+		theirs += e->from == from ? e->token.len : 0;
+	}
+	return theirs > all / 2;
+}
+
+/* What a worker left behind that is gone goes before all else: else one could have more by coming anew. */
+static bool tokens_goes_before(const struct tokens_entry *a, const struct tokens_entry *b)
+{
+	return !a->from == !b->from ? a->until_ms < b->until_ms : !a->from;
+}
+
+/* For a token that `from` puts, others go. False: there are none that could. */
+static bool tokens_room(struct tokens *t, size_t len, const void *from, struct secret *ret)
+{
+	while (secret_alloc(t->arena, len, ret)) {
+		struct tokens_entry *first = NULL;
+		bool own = tokens_is_mostly(t, from);
+		list_for_each (it, &t->all) {
+			struct tokens_entry *e = container_of(it, struct tokens_entry, in_tokens);
+			if (e->token.p && !e->blob && (!own || e->from == from || !e->from) &&
+			    (!first || tokens_goes_before(e, first)))
+				first = e;
+		}
+		if (!first)
+			return false;
+		tokens_wipe_token(t, first);
+	}
+	return true;
+}
+
 /* Found or made, for a peer that is to have part in it. NULL: no room, or none for this peer. */
 static struct tokens_entry *tokens_make(struct tokens *t, struct span id, bool rotating, const void *peer)
 {
@@ -196,18 +233,21 @@ bool tokens_holds(const struct tokens *t, struct span id, uint64_t lease, const 
 	return !e || tokens_is_holder(e, lease, peer);
 }
 
-static bool tokens_keep(struct tokens *t, struct tokens_entry *e, struct span token, struct span blob)
+static bool tokens_keep(struct tokens *t, struct tokens_entry *e, struct span token, struct span blob, const void *from)
 {
 	struct secret copy = SECRET_NULL;
 	uint8_t *pending = blob.len > 0 ? malloc(blob.len) : NULL;
 
-	if ((blob.len > 0 && !pending) || secret_alloc(t->arena, token.len, &copy)) {
+	if ((blob.len > 0 && !pending) || !tokens_room(t, token.len, from, &copy)) {
 		free(pending);
 		return false;
 	}
+	secret_open(t->arena);
 	memcpy(copy.p, token.p, token.len);
+	secret_close(t->arena);
 	tokens_wipe_token(t, e);
 	e->token = copy;
+	e->from = from;
 	e->blob = pending;
 	e->blob_len = blob.len;
 	if (pending)
@@ -225,7 +265,7 @@ int tokens_put(struct tokens *t, struct span id, uint64_t lease, uint64_t life_m
 	if (!tokens_is_holder(e, lease, w.peer))
 		return TOKENS_E_LEASE;
 	if (!e->blob) { /* else it is put once more, because it waits for long */
-		if (!tokens_keep(t, e, token, blob))
+		if (!tokens_keep(t, e, token, blob, w.peer))
 			return TOKENS_E_FULL;
 		tokens_note_time(t, unix_ms);
 		e->serial = ++t->last_serial;
@@ -275,6 +315,8 @@ void tokens_peer_gone(struct tokens *t, const void *peer, uint64_t now_ms)
 			if (e->waiters[i].peer != peer)
 				e->waiters[n++] = e->waiters[i];
 		e->n_waiters = n;
+		if (e->from == peer)
+			e->from = NULL;
 		if (e->holder != peer || !e->lease)
 			continue;
 		e->holder = NULL;

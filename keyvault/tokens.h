@@ -15,6 +15,9 @@
  * A worker may be captured. It can do what a lease lets it do, and use it up: the next in turn waits for one lease. It
  * has its part of the table and no more, what it left behind when it went is gone unless somebody may yet report, and
  * it can hold a lease that this core did not give only as long after the start as there can be one.
+ *
+ * Tokens lie in an arena of their own, so that they take no room from anything else. When it is full, the one that ends
+ * first goes, for it can be got again: one that the same worker has put, where that has put more than half.
  */
 #pragma once
 
@@ -46,6 +49,7 @@ struct tokens_entry {
 	uint64_t lease, lease_until_ms; /* 0: nobody has it */
 	uint64_t lease_end_ms;          /* however often it is lost and held anew */
 	void *holder;                   /* NULL with a lease: was lost just now */
+	const void *from;               /* who has put the token; NULL: is gone */
 	uint8_t *blob;                  /* pending; NULL: nothing is */
 	size_t blob_len;
 	uint64_t blob_version, resend_at_ms;
@@ -65,7 +69,7 @@ struct tokens_out {
 };
 
 struct tokens {
-	struct secret_arena *arena;
+	struct secret_arena *arena; /* of tokens alone */
 	const struct tokens_out *out;
 	void *ctx;
 	struct list all;
@@ -91,8 +95,8 @@ MUST_USE int tokens_take(struct tokens *t, struct span id, bool rotating, uint64
 			 uint64_t unix_ms, uint64_t now_ms);
 /* Is `lease` in force for this peer, or may be taken for it (after a restart of the core)? */
 bool tokens_holds(const struct tokens *t, struct span id, uint64_t lease, const void *peer);
-/* What came of it. `blob` of `version`: the secret that replaces the one used; empty: none does. It is copied. The
- * arena is open. 0 (w is or will be answered), TOKENS_E_FULL, TOKENS_E_LEASE. */
+/* What came of it. `blob` of `version`: the secret that replaces the one used; empty: none does. Both are copied; the
+ * arena that `token` lies in is open. 0 (w is or will be answered), TOKENS_E_FULL, TOKENS_E_LEASE. */
 MUST_USE int tokens_put(struct tokens *t, struct span id, uint64_t lease, uint64_t life_ms, struct span token,
 			struct span blob, uint64_t version, struct tokens_waiter w, uint64_t unix_ms, uint64_t now_ms);
 void tokens_fail(struct tokens *t, struct span id, uint64_t lease, enum reason why, const void *peer, uint64_t now_ms);

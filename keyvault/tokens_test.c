@@ -333,6 +333,109 @@ static void the_token_that_ends_first_makes_room(void **state)
 	assert_int_equal(secret_arena_used(w->arena), 0);
 }
 
+/* A token of this size, of NAME, put by `who`. Whether it found room. */
+static bool put_sized(struct token_world *w, const char *name, char who, size_t bytes, uint64_t life_ms,
+		      const char *blob)
+{
+	static const uint8_t big[ARENA_BYTES];
+
+	int r = tokens_put(&w->tokens, span_str(name), 1, life_ms, span_of(big, bytes), span_str(blob), 1,
+			   (struct tokens_waiter){token_peer(who), 1}, w->unix_ms, w->now_ms);
+	w->said[0] = 0;
+	assert_true(r == 0 || r == TOKENS_E_FULL);
+	return r == 0;
+}
+
+/* The names of which there are tokens. */
+static void expect_kept(const struct token_world *w, const char *names)
+{
+	char kept[256] = "";
+
+	list_for_each (it, &w->tokens.all) {
+		const struct tokens_entry *e = container_of(it, struct tokens_entry, in_tokens);
+		if (e->token.p)
+			(void)strcat(kept, e->id);
+	}
+	assert_string_equal(kept, names);
+}
+
+#define QUARTER (ARENA_BYTES / 4 - 32) /* with its canaries */
+
+static void what_ends_first_makes_room_for_a_token(void **state)
+{
+	struct token_world *w = *state;
+
+	assert_true(put_sized(w, "1", 'a', QUARTER, 300, ""));
+	assert_true(put_sized(w, "2", 'b', QUARTER, 100, ""));
+	assert_true(put_sized(w, "3", 'c', QUARTER, 200, ""));
+	assert_true(put_sized(w, "4", 'd', QUARTER, 400, ""));
+	expect_kept(w, "1234");
+	assert_true(put_sized(w, "5", 'e', QUARTER, 50, ""));
+	expect_kept(w, "1345");
+	assert_true(put_sized(w, "6", 'e', 2 * QUARTER, 500, "")); /* as many as it takes */
+	expect_kept(w, "146");
+	assert_int_equal(token_take_of(w, SPAN_LIT("3"), false, 'b', 0), 0);
+	token_expect(w, "b:lease");
+}
+
+static void who_has_most_makes_room_of_its_own(void **state)
+{
+	struct token_world *w = *state;
+
+	assert_true(put_sized(w, "1", 'a', QUARTER, 1, ""));
+	assert_true(put_sized(w, "2", 'b', QUARTER, 200, ""));
+	assert_true(put_sized(w, "3", 'b', QUARTER, 300, ""));
+	assert_true(put_sized(w, "4", 'b', QUARTER, 400, ""));
+	assert_true(put_sized(w, "5", 'b', QUARTER, 500, ""));
+	expect_kept(w, "1345");
+	assert_true(put_sized(w, "2", 'a', QUARTER, 2, ""));
+	expect_kept(w, "2345"); /* one that has less takes what ends first, here its own */
+	assert_true(put_sized(w, "6", 'c', QUARTER, 600, ""));
+	expect_kept(w, "3456");
+	assert_true(put_sized(w, "1", 'a', QUARTER, 700, ""));
+	expect_kept(w, "1456");
+	assert_true(put_sized(w, "2", 'a', QUARTER, 800, ""));
+	expect_kept(w, "1256");
+	assert_true(put_sized(w, "3", 'a', QUARTER, 900, "")); /* half of all is not most */
+	expect_kept(w, "1236");
+}
+
+static void what_a_worker_left_behind_goes_first(void **state)
+{
+	struct token_world *w = *state;
+
+	assert_true(put_sized(w, "1", 'a', QUARTER, 100, ""));
+	assert_true(put_sized(w, "2", 'b', QUARTER, 900, ""));
+	assert_true(put_sized(w, "3", 'b', QUARTER, 800, ""));
+	assert_true(put_sized(w, "4", 'b', QUARTER, 700, ""));
+	tokens_peer_gone(&w->tokens, token_peer('b'), w->now_ms);
+	assert_true(put_sized(w, "5", 'c', QUARTER, 1000, "")); /* who comes anew has nothing */
+	expect_kept(w, "1235");
+	assert_true(put_sized(w, "6", 'c', QUARTER, 1000, ""));
+	assert_true(put_sized(w, "7", 'c', QUARTER, 1000, ""));
+	expect_kept(w, "1567");
+	tokens_peer_gone(&w->tokens, token_peer('a'), w->now_ms);
+	assert_true(put_sized(w, "8", 'c', QUARTER, 1000, "")); /* also for who has most */
+	expect_kept(w, "5678");
+}
+
+static void what_waits_for_authd_keeps_its_room(void **state)
+{
+	struct token_world *w = *state;
+
+	assert_true(put_sized(w, "1", 'a', QUARTER, 1, "next"));
+	assert_true(put_sized(w, "2", 'a', QUARTER, 1, "next"));
+	assert_true(put_sized(w, "3", 'a', QUARTER, 1, "next"));
+	assert_true(put_sized(w, "4", 'b', QUARTER, 900, ""));
+	assert_false(put_sized(w, "5", 'a', QUARTER, 1, "next")); /* of its own there is none that could go */
+	expect_kept(w, "1234");
+	assert_true(put_sized(w, "5", 'b', QUARTER, 1, ""));
+	expect_kept(w, "1235");
+	tokens_stored(&w->tokens, SPAN_LIT("2"), w->now_ms);
+	assert_true(put_sized(w, "5", 'a', QUARTER, 1, ""));
+	expect_kept(w, "135");
+}
+
 static bool is_google(void *ctx, struct span id)
 {
 	assert_ptr_equal(ctx, id.p ? ctx : NULL);
@@ -374,6 +477,10 @@ int main(void)
 		TEST(a_peer_has_its_part_and_no_more),
 		TEST(the_number_of_entries_is_bounded),
 		TEST(the_token_that_ends_first_makes_room),
+		TEST(what_ends_first_makes_room_for_a_token),
+		TEST(who_has_most_makes_room_of_its_own),
+		TEST(what_a_worker_left_behind_goes_first),
+		TEST(what_waits_for_authd_keeps_its_room),
 		TEST(what_turned_out_to_be_nothing_is_dropped),
 	};
 	/* clang-format on */

@@ -10,13 +10,15 @@ import pytest
 from gateway import proc_read, wait_for
 from ipc import Peer
 from lane import open_exchange, permit
+from schemes import started
 
 TOKENS_MAX = 1024  # keyvault/tokens.h
+TOKEN_BYTES_MAX = 4096  # TOKEN_PUT
 
 
-@pytest.fixture(name="captured")
-def captured_egress(auth):
-    """egress1's place at the core. The process itself is stopped, or it would come back and take it."""
+@contextlib.contextmanager
+def in_place_of_egress1(auth):
+    """Its place at the core. The process itself is stopped, or it would come back and take it."""
     pid = next(p for p in auth.gateway.pids("egress") if proc_read(p, "cmdline").split(b"\0")[-2] == b"1")
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -26,6 +28,12 @@ def captured_egress(auth):
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_for("both lanes", lambda: all(auth.gateway.chat("gpt-x").status == 200 for _ in range(8)))
+
+
+@pytest.fixture(name="captured")
+def captured_egress(auth):
+    with in_place_of_egress1(auth) as peer:
+        yield peer
 
 
 def lane0(auth, name):
@@ -111,3 +119,22 @@ def test_a_lease_that_one_comes_back_for(auth, captured):
             in_order(peer)
     with meanwhile(again):
         assert lane0(auth, "refresh").get("status") == 200
+
+
+def test_tokens_leave_the_room_of_everything_else():
+    """As big as they may be, of each credential, for as long as may be: the core seals, unseals, talks to who comes and keeps others' tokens."""
+    with started(workers=2, settings={"keyvault": {"arena_bytes": 65536}}) as auth:
+        tenants = [f"t{i}" for i in range(64)]
+        for tenant in tenants:
+            auth.gateway.cli("vault", "add", "client", "--tenant", tenant, stdin=b"client_secret=x\n")
+        with in_place_of_egress1(auth) as captured:
+            for tenant in tenants:
+                captured.send("TOKEN_PUT", 9, credential=f"client@{tenant}", lease=1, version=1, life_ms=86400000,
+                              token=b"x" * TOKEN_BYTES_MAX, secret=b"")
+                captured.expect("TOKEN", "TOKEN_NONE", "REFUSED", ident=9)
+            for name in ("basic", "client", "refresh"):
+                auth.add(name)
+                assert lane0(auth, name).get("status") == 200
+            egress0 = next(p for p in auth.gateway.pids("egress") if proc_read(p, "cmdline").split(b"\0")[-2] == b"0")
+            os.kill(egress0, signal.SIGKILL)
+            wait_for("the other egress", lambda: lane0(auth, "client").get("status") == 200, seconds=30)

@@ -198,6 +198,7 @@ int world_setup(void **state)
 		world_listen(w, i);
 	assert_int_equal(ipc_new(&c->daemon, &c->daemon.ipc), 0);
 	assert_int_equal(secret_arena_new(1 << 20, &c->arena), 0);
+	assert_int_equal(secret_arena_new(1 << 16, &c->token_arena), 0);
 	ipc_set_arena(c->daemon.ipc, c->arena);
 	c->audit = &w->log;
 	c->config.bulkhead.state_dir = w->dir;
@@ -221,8 +222,9 @@ int world_teardown(void **state)
 	core_close(c);
 	daemon_deinit(&c->daemon); /* asserts that the loop is empty */
 	vault_deinit(&c->vault);
-	assert_int_equal(secret_arena_used(c->arena), 0);
+	assert_int_equal(secret_arena_used(c->arena) + secret_arena_used(c->token_arena), 0);
 	secret_arena_free(c->arena);
+	secret_arena_free(c->token_arena);
 	(void)snprintf(command, sizeof(command), "rm -rf %s", w->dir);
 	assert_int_equal(system(command), 0);
 	free(w);

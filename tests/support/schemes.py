@@ -124,10 +124,10 @@ def entries(provider):
 
 
 @contextlib.contextmanager
-def started(workers):
+def started(workers, **more):
     with scratch() as folder, Provider(folder) as provider:
         make_robot(provider.folder, f"https://login.test:{provider.ports['token']}/token")
-        with Gateway(folder, provider, workers=workers, providers=entries(provider)) as gateway:
+        with Gateway(folder, provider, workers=workers, providers=entries(provider), **more) as gateway:
             auth = Auth(gateway)
             auth.begin()
             gateway.open_vault()
