@@ -16,6 +16,7 @@
 
 #define BACKUP_PATH_BYTES 4096
 #define BACKUP_GROUP      4 /* characters between spaces, for the eye */
+#define BACKUP_CTRL(c)    ((c)&0x1f)
 
 /* ---- writing ---- */
 
@@ -65,37 +66,52 @@ static size_t backup_group(struct span share, uint8_t *to)
 	return len;
 }
 
-/* The prompt comes after the flush: who answers at once would be flushed with what was typed before. */
-static bool backup_wait_for_enter(const struct cli *cli, const char *prompt)
+/* False when the person gave up: Ctrl-C is a key here, and cannot leave a share on the screen of a mute terminal. */
+static bool backup_wait_for_enter(void)
 {
-	struct termios before, quiet;
-	char c = 0;
+	for (;;) {
+		char c;
+		ssize_t n = read(STDIN_FILENO, &c, 1);
 
-	if (tcgetattr(STDIN_FILENO, &before))
-		return false;
-	quiet = before;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-	fputs(prompt, cli->out);
-	fflush(cli->out);
-	while (c != '\n' && read(STDIN_FILENO, &c, 1) == 1)
-		continue;
-	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-	return c == '\n';
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n != 1 || c == BACKUP_CTRL('C') || c == BACKUP_CTRL('D'))
+			return false;
+		if (c == '\n' || c == '\r')
+			return true;
+	}
 }
 
-/* To the terminal past stdio's buffer, and off the screen (and its scroll-back) before the next keeper comes. */
+/*
+ * To the terminal past stdio's buffer, and off the screen (and its scroll-back) before the next keeper comes. All of it
+ * stands after the flush: who answers at once would be flushed with what was typed before.
+ */
 static int backup_show(struct cli *cli, struct span text, unsigned index, uint64_t n, uint64_t threshold)
 {
+	struct termios before, quiet;
+	bool shown, more = false;
+
+	if (tcgetattr(STDIN_FILENO, &before))
+		return cli_fail(cli, "the share could not be shown: %s", strerror(errno));
+	quiet = before;
+	quiet.c_lflag &= ~(tcflag_t)(ECHO | ICANON | ISIG);
+	quiet.c_cc[VMIN] = 1;
+	quiet.c_cc[VTIME] = 0;
+	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
 	fprintf(cli->out, "Share %u of %llu; any %llu bring the root key back. Write it down:\n\n", index,
 		(unsigned long long)n, (unsigned long long)threshold);
 	fflush(cli->out);
-	if (write(STDOUT_FILENO, text.p, text.len) != (ssize_t)text.len)
-		return cli_fail(cli, "the share could not be shown: %s", strerror(errno));
-	bool more = backup_wait_for_enter(cli, index < n ? "\nEnter clears the screen for the next one."
-							 : "\nEnter clears the screen.");
+	shown = write(STDOUT_FILENO, text.p, text.len) == (ssize_t)text.len;
+	if (shown) {
+		fprintf(cli->out, "\nEnter clears the screen%s.", index < n ? " for the next one" : "");
+		fflush(cli->out);
+		more = backup_wait_for_enter();
+	}
 	fputs("\033[H\033[2J\033[3J", cli->out);
 	fflush(cli->out);
+	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+	if (!shown)
+		return cli_fail(cli, "the share could not be shown");
 	return more ? CLI_DONE : cli_fail(cli, "not all shares were shown: make another backup, these do not count");
 }
 

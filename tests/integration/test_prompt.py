@@ -38,6 +38,15 @@ def test_typed_with_corrections(fresh):
     fresh.cli("vault", "unseal", stdin=b"correct horse battery staple\n")
 
 
+@pytest.mark.parametrize("key", [b"\x03", b"\x04"])
+def test_who_gives_up_at_a_share_leaves_none_on_the_screen(fresh, key):
+    """Needs the vault that the test above made."""
+    code, shown = answer(fresh, ["vault", "backup", "--shares", "3", "--threshold", "2"],
+                         (b"Passphrase", b"correct horse battery staple\r"), (b"Enter clears the screen", b"\r"), (b"Share 2 of 3", key))
+    assert code == 1 and b"not all shares were shown" in shown
+    assert b"Share 3" not in shown and b"bhsh" not in shown[shown.rindex(b"\x1b[3J"):], "wiped off"
+
+
 def test_provider_key(fresh):
     code, shown = answer(fresh, ["vault", "add", "local"], (b"Provider key", b"sk-typed\r"))
     assert code == 0 and b"sk-typed" not in shown

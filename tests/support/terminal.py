@@ -18,8 +18,9 @@ class Terminal:
         self.master, slave = pty.openpty()
         self.before = termios.tcgetattr(slave)
         self.slave, self.shown = slave, b""
-        self.process = subprocess.Popen([BULKHEAD, *args, "-c", gateway.config], stdin=slave, stdout=slave, stderr=slave,
-                                        start_new_session=True)
+        # It is the command's own: what Ctrl-C does there, it does here.
+        self.process = subprocess.Popen(["setsid", "--ctty", BULKHEAD, *args, "-c", gateway.config], stdin=slave, stdout=slave,
+                                        stderr=slave)
 
     def wait_for(self, text):
         deadline = time.monotonic() + 20
