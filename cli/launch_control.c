@@ -59,8 +59,9 @@ static int control_send(struct launch_child *c, enum proto_type type, uint64_t i
 			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
 		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(int));
 	}
-	if (!r && sendmsg(c->control->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)iov.iov_len)
-		r = -EPIPE;
+	if (!r && sendmsg(c->control->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)iov.iov_len && errno != EPIPE &&
+	    errno != ECONNRESET) /* it is going by itself; SIGCHLD tells how */
+		r = -EPROTO;
 	if (fd >= 0)
 		close(fd);
 	return r;
