@@ -198,9 +198,29 @@ static int exec_find(struct exec_plan *p)
 	return -errno;
 }
 
+/*
+ * Until it is another program, the child shares the pipe by which the launcher hears of signals: a SIGTERM of the
+ * child's would be one of the launcher's, its second, which kills everybody. So none is delivered before its handler is
+ * gone.
+ */
+static pid_t exec_fork_deaf(void)
+{
+	static const int caught[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP}; /* launch_watch() */
+	sigset_t all, before;
+	pid_t pid;
+
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	for (size_t i = 0; pid == 0 && i < ARRAY_LEN(caught); i++)
+		(void)signal(caught[i], SIG_DFL);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
+}
+
 static int exec_fork(struct exec_plan *p, int control_fd)
 {
-	pid_t pid = fork();
+	pid_t pid = exec_fork_deaf();
 
 	if (pid < 0)
 		return -errno;

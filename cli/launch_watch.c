@@ -105,6 +105,12 @@ static void on_restart(uv_timer_t *timer)
 	watch_start(timer->data);
 }
 
+/* In order, or by our word before it could hear it. */
+static bool watch_as_told(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) == 0 : WTERMSIG(status) == SIGTERM;
+}
+
 static void watch_report(struct launch_child *c, int status)
 {
 	char how[128];
@@ -124,7 +130,7 @@ static void watch_died(struct launch_child *c, int status)
 	struct launcher *l = c->l;
 	uint64_t pause_ms = 0;
 
-	if (l->phase != LAUNCH_DRAINING || !WIFEXITED(status) || WEXITSTATUS(status))
+	if (l->phase != LAUNCH_DRAINING || !watch_as_told(status))
 		watch_report(c, status);
 	c->pid = 0;
 	launch_control_close(c);

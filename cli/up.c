@@ -127,6 +127,8 @@ static int up_prepare(struct launcher *l)
 	if (!r)
 		r = launch_find_programs(l);
 	if (!r)
+		r = launch_watch(l); /* before there is anything that a signal could leave behind */
+	if (!r)
 		r = launch_folders(l);
 	if (!r)
 		r = launch_check_files(l);
@@ -134,8 +136,6 @@ static int up_prepare(struct launcher *l)
 		r = launch_check_key(l);
 	if (!r)
 		r = launch_listen(l);
-	if (!r)
-		r = launch_watch(l);
 	return r ? r : launch_sources_start(l);
 }
 

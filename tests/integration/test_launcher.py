@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`bulkhead up`: what it starts, how it restarts it, what it refuses, and that it leaves nothing behind."""
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -9,8 +10,8 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from gateway import (BUILD, Gateway, is_alive, proc_read, program_for_all, scratch,  # noqa: E402  pylint: disable=wrong-import-position
-                     wait_for)
+from gateway import (BUILD, INSTRUMENTED, Gateway, children_of, free_port, is_alive,  # noqa: E402  pylint: disable=wrong-import-position
+                     proc_read, program_for_all, scratch, wait_for)
 
 ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier"]
 ROOT_UID = os.geteuid() == 0
@@ -147,6 +148,24 @@ def test_second_signal_does_not_wait(new_gateway):
     assert gateway.process.wait(20) == 0
     stream.close()
     gateway.stop()
+
+
+@pytest.mark.skipif(INSTRUMENTED or not shutil.which("strace"), reason="needs strace, and programs that it may follow")
+def test_a_stop_before_anybody_is_a_program_of_its_own():
+    """A child that was just forked is told to end: that is no second word to the launcher, which would kill all of them."""
+    slowly = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=execve", "-e", "inject=execve:delay_enter=700000"]
+    with scratch() as folder:
+        gateway = Gateway(folder, providers=PROVIDERS, workers=1)
+        gateway.port = free_port()
+        gateway.write_config()
+        with open(os.path.join(folder, "log"), "wb") as log, \
+                subprocess.Popen([*slowly, gateway.program, "up", "-c", gateway.config], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                 stderr=log, start_new_session=True) as process:
+            wait_for("all to be forked", lambda: len(children_of(process.pid)) == len(ROLES))
+            assert {proc_read(pid, "comm") for pid in children_of(process.pid)} == {b"bulkhead\n"}, "too late to prove anything"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        assert "SIG" not in gateway.log() and not os.path.isdir(gateway.run_dir)
 
 
 def test_children_die_with_the_launcher():
