@@ -62,7 +62,7 @@ def test_what_is_no_rate(own_key, rate):
 # ---- what is shown ----
 
 def test_a_bar_on_a_terminal(own_key):
-    terminal = Terminal(own_key, "vault", "rotate", "--what", "credential", "--rate", "20")
+    terminal = Terminal(own_key, "vault", "rotate", "--what", "credential", "--rate", "10")
     terminal.wait_for(b"Done: the old keys are wiped.")
     assert terminal.end() == 0
     text = terminal.shown.decode()

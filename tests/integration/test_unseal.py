@@ -110,6 +110,7 @@ def test_key_file(place):
         gateway.cli("vault", "unseal", "--key-file", path + ".away")
         assert_serves(gateway)
         kill_core(gateway)
+        wait_for("the routers to know", lambda: gateway.request("GET", "/readyz", key="").status == 503)
         assert_sealed(gateway)
         assert "launcher.no_key" in gateway.log()
         gateway.cli("vault", "unseal", "--key-file", path + ".away")

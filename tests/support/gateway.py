@@ -13,6 +13,7 @@ import dataclasses
 import http.client
 import json
 import os
+import random
 import select
 import shutil
 import signal
@@ -439,7 +440,20 @@ class Gateway:
             return got
 
 
+RESERVED = []  # as long as this process lives
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """None of those that the kernel gives to whoever asks for any, who could have it while the gateway is down; and no other's who
+    asks here, in whatever process."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+        end = int(f.read().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(10000, max(end, 20000))
+        mark = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError), socket.socket() as s:
+            mark.bind(f"\0bulkhead test port {port}")
+            s.bind(("127.0.0.1", port))
+            RESERVED.append(mark)
+            return port
+        mark.close()
