@@ -27,37 +27,49 @@ static inline bool reader_empty(const struct reader *r)
 	return r->p == r->end;
 }
 
-/* The number behind the first byte. */
-MUST_USE static inline bool reader_number(struct reader *r, size_t bytes, uint64_t floor, uint64_t *ret)
+/* The functions below take and return plain pointers: a struct would be written in halves and read back whole, for
+ * which a processor waits. */
+
+/* The number behind the first byte. Where it ends; NULL when it is not all there or could be shorter. */
+MUST_USE static inline const uint8_t *reader_number(const uint8_t *p, const uint8_t *end, size_t bytes, uint64_t floor,
+						    uint64_t *ret)
 {
 	uint64_t v = 0;
 
-	if ((size_t)(r->end - r->p) <= bytes)
-		return false;
-	memcpy((uint8_t *)&v + sizeof(v) - bytes, r->p + 1, bytes);
+	if ((size_t)(end - p) <= bytes)
+		return NULL;
+	memcpy((uint8_t *)&v + sizeof(v) - bytes, p + 1, bytes);
 	v = be64toh(v);
 	if (v < floor)
-		return false;
-	r->p += 1 + bytes;
+		return NULL;
 	*ret = v;
-	return true;
+	return p + 1 + bytes;
 }
 
-/* One of four formats with first bytes in a row, of 1, 2, 4 and 8 bytes; `floor` is the first one's. */
-MUST_USE static inline bool reader_format(struct reader *r, uint8_t first, uint64_t floor, uint64_t *ret)
+/* One of four formats with first bytes in a row, of 1, 2, 4 and 8 bytes; `floor` is the first one's. As above. */
+MUST_USE static inline const uint8_t *reader_format(const uint8_t *p, const uint8_t *end, uint8_t first, uint64_t floor,
+						    uint64_t *ret)
 {
-	switch (*r->p - first) {
+	switch (*p - first) {
 	case 0:
-		return reader_number(r, 1, floor, ret);
+		return reader_number(p, end, 1, floor, ret);
 	case 1:
-		return reader_number(r, 2, 0x100, ret);
+		return reader_number(p, end, 2, 0x100, ret);
 	case 2:
-		return reader_number(r, 4, 0x10000, ret);
+		return reader_number(p, end, 4, 0x10000, ret);
 	case 3:
-		return first == 0xcc && reader_number(r, 8, 0x100000000, ret);
+		return first == 0xcc ? reader_number(p, end, 8, 0x100000000, ret) : NULL;
 	default:
-		return false;
+		return NULL;
 	}
+}
+
+/* Behind what was read, or nothing is consumed. */
+MUST_USE static inline bool reader_take(struct reader *r, const uint8_t *to)
+{
+	if (to)
+		r->p = to;
+	return to;
 }
 
 MUST_USE static inline bool reader_u64(struct reader *r, uint64_t *ret)
@@ -65,41 +77,42 @@ MUST_USE static inline bool reader_u64(struct reader *r, uint64_t *ret)
 	if (reader_empty(r))
 		return false;
 	if (*r->p >= 0x80)
-		return reader_format(r, 0xcc, 0x80, ret);
+		return reader_take(r, reader_format(r->p, r->end, 0xcc, 0x80, ret));
 	*ret = *r->p++;
 	return true;
 }
 
-/* The bytes announced by a head that ends at `at`; consumes head and bytes together or nothing. A view. */
-MUST_USE static inline bool reader_bytes(struct reader *r, struct reader at, uint64_t len, struct span *ret)
+/* The bytes announced by a head that ends at `at`, unless NULL; consumes head and bytes together or nothing. A view. */
+MUST_USE static inline bool reader_bytes(struct reader *r, const uint8_t *at, uint64_t len, struct span *ret)
 {
-	if (len > (size_t)(at.end - at.p))
+	if (!at || len > (size_t)(r->end - at))
 		return false;
-	*ret = span_of(at.p, len);
-	r->p = at.p + len;
+	*ret = span_of(at, len);
+	r->p = at + len;
 	return true;
 }
 
 MUST_USE static inline bool reader_str(struct reader *r, struct span *ret)
 {
-	struct reader at = *r;
-	uint64_t len;
+	const uint8_t *p = r->p;
+	uint64_t len = 0;
 
 	if (reader_empty(r))
 		return false;
-	if ((*at.p & 0xe0) == 0xa0)
-		len = *at.p++ & 0x1f;
-	else if (!reader_format(&at, 0xd9, 32, &len))
-		return false;
-	return reader_bytes(r, at, len, ret);
+	if ((*p & 0xe0) == 0xa0)
+		return reader_bytes(r, p + 1, *p & 0x1f, ret);
+	p = reader_format(p, r->end, 0xd9, 32, &len);
+	return reader_bytes(r, p, len, ret);
 }
 
 MUST_USE static inline bool reader_bin(struct reader *r, struct span *ret)
 {
-	struct reader at = *r;
-	uint64_t len;
+	uint64_t len = 0;
 
-	return !reader_empty(r) && reader_format(&at, 0xc4, 0, &len) && reader_bytes(r, at, len, ret);
+	if (reader_empty(r))
+		return false;
+	const uint8_t *at = reader_format(r->p, r->end, 0xc4, 0, &len);
+	return reader_bytes(r, at, len, ret);
 }
 
 MUST_USE static inline bool reader_array(struct reader *r, uint64_t *ret_items)
@@ -107,9 +120,9 @@ MUST_USE static inline bool reader_array(struct reader *r, uint64_t *ret_items)
 	if (reader_empty(r))
 		return false;
 	if (*r->p == 0xdc)
-		return reader_number(r, 2, 16, ret_items);
+		return reader_take(r, reader_number(r->p, r->end, 2, 16, ret_items));
 	if (*r->p == 0xdd)
-		return reader_number(r, 4, 0x10000, ret_items);
+		return reader_take(r, reader_number(r->p, r->end, 4, 0x10000, ret_items));
 	if ((*r->p & 0xf0) != 0x90)
 		return false;
 	*ret_items = *r->p++ & 0x0f;
