@@ -92,6 +92,12 @@ static uint32_t scrub_hash(const uint8_t *block)
 	return v * 0x9E3779B1u >> (32 - SCRUB_SHIFT_BITS);
 }
 
+/* How far a window that nothing is in may jump. */
+static size_t scrub_shift_most(const struct scrub *s)
+{
+	return MIN(s->len_min - SCRUB_BLOCK + 1, (size_t)UINT8_MAX);
+}
+
 static void scrub_make_tables(struct scrub *s)
 {
 	for (size_t i = 0; i < s->n; i++) {
@@ -103,8 +109,7 @@ static void scrub_make_tables(struct scrub *s)
 	}
 	if (s->len_min < SCRUB_BLOCK)
 		return;
-	size_t most = MIN(s->len_min - SCRUB_BLOCK + 1, (size_t)UINT8_MAX);
-	memset(scrub_shifts(s), (int)most, SCRUB_SHIFT_SLOTS);
+	memset(scrub_shifts(s), (int)scrub_shift_most(s), SCRUB_SHIFT_SLOTS);
 	for (size_t i = 0; i < s->n; i++) {
 		for (size_t end = SCRUB_BLOCK; end <= s->len_min; end++) {
 			uint8_t *slot = &scrub_shifts(s)[scrub_hash(scrub_pattern(s, i) + end - SCRUB_BLOCK)];
@@ -180,17 +185,27 @@ static size_t scrub_match_at(const struct scrub *s, const uint8_t *text, size_t 
 	return 0;
 }
 
+/* Of four windows end to end, none has anything to do with a pattern. One by one, the processor would wait for the
+ * table each time before it knows where to look next. */
+static bool scrub_all_far(const uint8_t *shifts, const uint8_t *block, size_t most)
+{
+	return (shifts[scrub_hash(block)] == most) & (shifts[scrub_hash(block + most)] == most) &
+	       (shifts[scrub_hash(block + 2 * most)] == most) & (shifts[scrub_hash(block + 3 * most)] == most);
+}
+
 /* The first position from `at` on whose window may begin a match, or `len`. */
 static size_t scrub_skip(const struct scrub *s, const uint8_t *text, size_t at, size_t len)
 {
 	const uint8_t *shifts = scrub_shifts(s), *block = text + s->len_min - SCRUB_BLOCK;
-	size_t last = len - s->len_min, step;
+	size_t last = len - s->len_min, most = scrub_shift_most(s);
 
 	while (at <= last) {
-		step = shifts[scrub_hash(block + at)];
+		size_t step = shifts[scrub_hash(block + at)];
 		if (step == 0)
 			return at;
 		at += step;
+		while (at <= last && last - at >= 3 * most && scrub_all_far(shifts, block + at, most))
+			at += 4 * most;
 	}
 	return len;
 }
