@@ -27,38 +27,31 @@ static inline bool reader_empty(const struct reader *r)
 	return r->p == r->end;
 }
 
-/* The functions below take and return plain pointers: a struct would be written in halves and read back whole, for
- * which a processor waits. */
-
-/* The number behind the first byte. Where it ends; NULL when it is not all there or could be shorter. */
-MUST_USE static inline const uint8_t *reader_number(const uint8_t *p, const uint8_t *end, size_t bytes, uint64_t floor,
-						    uint64_t *ret)
+/* The number behind the first byte. Where it ends; NULL when it is not all there or could be shorter. By value and back
+ * in a register: a copy of a struct that was just stored is what a processor waits for. */
+MUST_USE static inline const uint8_t *reader_number(struct reader r, size_t bytes, uint64_t floor, uint64_t *ret)
 {
 	uint64_t v = 0;
 
-	if ((size_t)(end - p) <= bytes)
+	if ((size_t)(r.end - r.p) <= bytes)
 		return NULL;
-	memcpy((uint8_t *)&v + sizeof(v) - bytes, p + 1, bytes);
-	v = be64toh(v);
-	if (v < floor)
-		return NULL;
-	*ret = v;
-	return p + 1 + bytes;
+	memcpy((uint8_t *)&v + sizeof(v) - bytes, r.p + 1, bytes);
+	*ret = be64toh(v);
+	return *ret < floor ? NULL : r.p + 1 + bytes;
 }
 
 /* One of four formats with first bytes in a row, of 1, 2, 4 and 8 bytes; `floor` is the first one's. As above. */
-MUST_USE static inline const uint8_t *reader_format(const uint8_t *p, const uint8_t *end, uint8_t first, uint64_t floor,
-						    uint64_t *ret)
+MUST_USE static inline const uint8_t *reader_format(struct reader r, uint8_t first, uint64_t floor, uint64_t *ret)
 {
-	switch (*p - first) {
+	switch (*r.p - first) {
 	case 0:
-		return reader_number(p, end, 1, floor, ret);
+		return reader_number(r, 1, floor, ret);
 	case 1:
-		return reader_number(p, end, 2, 0x100, ret);
+		return reader_number(r, 2, 0x100, ret);
 	case 2:
-		return reader_number(p, end, 4, 0x10000, ret);
+		return reader_number(r, 4, 0x10000, ret);
 	case 3:
-		return first == 0xcc ? reader_number(p, end, 8, 0x100000000, ret) : NULL;
+		return first == 0xcc ? reader_number(r, 8, 0x100000000, ret) : NULL;
 	default:
 		return NULL;
 	}
@@ -77,7 +70,7 @@ MUST_USE static inline bool reader_u64(struct reader *r, uint64_t *ret)
 	if (reader_empty(r))
 		return false;
 	if (*r->p >= 0x80)
-		return reader_take(r, reader_format(r->p, r->end, 0xcc, 0x80, ret));
+		return reader_take(r, reader_format(*r, 0xcc, 0x80, ret));
 	*ret = *r->p++;
 	return true;
 }
@@ -94,24 +87,21 @@ MUST_USE static inline bool reader_bytes(struct reader *r, const uint8_t *at, ui
 
 MUST_USE static inline bool reader_str(struct reader *r, struct span *ret)
 {
-	const uint8_t *p = r->p;
 	uint64_t len = 0;
 
 	if (reader_empty(r))
 		return false;
-	if ((*p & 0xe0) == 0xa0)
-		return reader_bytes(r, p + 1, *p & 0x1f, ret);
-	p = reader_format(p, r->end, 0xd9, 32, &len);
-	return reader_bytes(r, p, len, ret);
+	if ((*r->p & 0xe0) == 0xa0)
+		return reader_bytes(r, r->p + 1, *r->p & 0x1f, ret);
+	const uint8_t *at = reader_format(*r, 0xd9, 32, &len);
+	return reader_bytes(r, at, len, ret);
 }
 
 MUST_USE static inline bool reader_bin(struct reader *r, struct span *ret)
 {
 	uint64_t len = 0;
+	const uint8_t *at = reader_empty(r) ? NULL : reader_format(*r, 0xc4, 0, &len);
 
-	if (reader_empty(r))
-		return false;
-	const uint8_t *at = reader_format(r->p, r->end, 0xc4, 0, &len);
 	return reader_bytes(r, at, len, ret);
 }
 
@@ -120,9 +110,9 @@ MUST_USE static inline bool reader_array(struct reader *r, uint64_t *ret_items)
 	if (reader_empty(r))
 		return false;
 	if (*r->p == 0xdc)
-		return reader_take(r, reader_number(r->p, r->end, 2, 16, ret_items));
+		return reader_take(r, reader_number(*r, 2, 16, ret_items));
 	if (*r->p == 0xdd)
-		return reader_take(r, reader_number(r->p, r->end, 4, 0x10000, ret_items));
+		return reader_take(r, reader_number(*r, 4, 0x10000, ret_items));
 	if ((*r->p & 0xf0) != 0x90)
 		return false;
 	*ret_items = *r->p++ & 0x0f;
