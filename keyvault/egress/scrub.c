@@ -189,8 +189,8 @@ static size_t scrub_match_at(const struct scrub *s, const uint8_t *text, size_t 
  * table each time before it knows where to look next. */
 static bool scrub_all_far(const uint8_t *shifts, const uint8_t *block, size_t most)
 {
-	return (shifts[scrub_hash(block)] == most) & (shifts[scrub_hash(block + most)] == most) &
-	       (shifts[scrub_hash(block + 2 * most)] == most) & (shifts[scrub_hash(block + 3 * most)] == most);
+	return shifts[scrub_hash(block)] == most && shifts[scrub_hash(block + most)] == most &&
+	       shifts[scrub_hash(block + 2 * most)] == most && shifts[scrub_hash(block + 3 * most)] == most;
 }
 
 /* The first position from `at` on whose window may begin a match, or `len`. */
