@@ -2,6 +2,7 @@
 """What the gateway is measured with and against: nginx as a TLS upstream, and nginx as a plain reverse proxy to it."""
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -17,6 +18,7 @@ ANSWER = json.dumps({
 COMMON = """
 daemon off;
 pid {folder}/pid;
+{load}
 error_log stderr crit;
 worker_processes {workers};
 {user}
@@ -42,7 +44,8 @@ UPSTREAM = """
         ssl_certificate {certificate};
         ssl_certificate_key {certificate};
         default_type application/json;
-        location / {{ return 200 '{answer}'; }}
+        location / {{ {think} }}
+        location /answer {{ internal; return 200 '{answer}'; }}
     }}
 """
 
@@ -72,7 +75,7 @@ PROXY = """
 class Nginx:
     """One nginx in the foreground, in a folder of its own."""
 
-    def __init__(self, folder, name, workers, http, **values):
+    def __init__(self, folder, name, workers, http, load="", **values):
         self.name, self.port = name, free_port()
         self.folder = os.path.join(folder, name)
         os.makedirs(self.folder)
@@ -80,7 +83,7 @@ class Nginx:
         user = "user nobody nogroup;" if os.geteuid() == 0 else ""
         self.config = os.path.join(self.folder, "nginx.conf")
         with open(self.config, "w", encoding="utf-8") as f:
-            f.write(COMMON.format(folder=self.folder, workers=workers, user=user, http=http))
+            f.write(COMMON.format(folder=self.folder, workers=workers, user=user, load=load, http=http))
 
     def __enter__(self):
         self.process = subprocess.Popen(["nginx", "-p", self.folder, "-c", self.config], stdin=subprocess.DEVNULL)
@@ -102,8 +105,14 @@ class Nginx:
         return [self.process.pid, *sorted(children_of(self.process.pid))]
 
 
-def upstream(folder, certificate):
-    return Nginx(folder, "upstream", 1, UPSTREAM, certificate=certificate, answer=ANSWER)
+def upstream(folder, certificate, think_ms=0):
+    """With `think_ms`, each answer comes so much later, as a model's do (nginx's echo module, which nginx-light brings)."""
+    if not think_ms:
+        return Nginx(folder, "upstream", 1, UPSTREAM, certificate=certificate, think=f"return 200 '{ANSWER}';", answer=ANSWER)
+    built = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=True).stderr
+    modules = re.search(r"--modules-path=(\S+)", built)[1]
+    return Nginx(folder, "thinking", 1, UPSTREAM, load=f"load_module {modules}/ngx_http_echo_module.so;", certificate=certificate,
+                 think=f"echo_sleep {think_ms / 1000}; echo_exec /answer;", answer=ANSWER)
 
 
 def proxy(folder, workers, to, ca):
