@@ -2,8 +2,13 @@
 /*
  * Every system call that the ledger makes while it commits, rotates and publishes is made to fail in turn: the n-th
  * call fails with EIO or ENOSPC, writes short, is the last thing the process does, or that and the machine's power goes
- * (tests/support/power.h); n grows until a run meets no fault. After each, the log is opened again: every acknowledged
- * entry is there, none twice, and the whole verifies (or, where nothing had been signed yet, reads back whole).
+ * (tests/support/power.h): with all that nobody synced, or with some of it, others with each seed; n grows until a run
+ * meets no fault. After each, the log is opened again: every acknowledged entry is there, none twice, and the whole
+ * verifies (or, where nothing had been signed yet, reads back whole).
+ *
+ * And all of that for logs of several shapes: what recovery begins with may end within a tile, with a full one, or
+ * lie behind 65,536 entries, where the tree has one level more. There some of the calls will do, unless FAULTS_ALL is
+ * set.
  *
  * Two of them go on: after an error the log is opened again by the same machine, what it then holds is acknowledged,
  * and only then does the power go (the kernel had shown what it had not written). And a disk that takes nothing more
@@ -21,156 +26,15 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include "tests/support/power.h"
-#include "tests/support/test_log.h"
+#include "tests/support/faults.h"
+#include "tests/support/test_prune.h"
 
-#define FAULT_CALLS_MAX 2000
-
-enum fault { FAULT_EIO, FAULT_ENOSPC, FAULT_EINTR, FAULT_SHORT, FAULT_KILL, FAULT_POWER, FAULT_LATER, FAULT_DEAD };
-
-/* The wrappers have no context to be given; there is one run at a time. */
-static struct {
-	bool armed;
-	enum fault fault;
-	unsigned at, calls;
-	unsigned long met;
-} plan;
+#define BIG_SIZE 65280 /* only hashes: retention removed the entries */
 
 static struct shared {
 	uint64_t acknowledged, signed_size;
 	bool met;
 } * shared;
-
-/* True when this call is the one. FAULT_KILL and FAULT_POWER do not come back. */
-static bool fault_now(void)
-{
-	if (!plan.armed || (plan.fault == FAULT_DEAD ? plan.calls++ < plan.at : plan.calls++ != plan.at))
-		return false;
-	shared->met = true;
-	if (plan.fault == FAULT_POWER)
-		power_fail();
-	if (plan.fault == FAULT_KILL || plan.fault == FAULT_POWER)
-		_exit(99);
-	errno = plan.fault == FAULT_ENOSPC ? ENOSPC : plan.fault == FAULT_EINTR ? EINTR : EIO;
-	return true;
-}
-
-/* Of an error, too, comes what comes of a power failure when it is not heeded. */
-static bool powered(void)
-{
-	return plan.armed && (plan.fault == FAULT_POWER || plan.fault == FAULT_EIO || plan.fault == FAULT_LATER);
-}
-
-/* `before` is told to the power supply before the call, `after` when it has succeeded. */
-#define WRAP(ret, name, params, args, before, after) \
-	ret __real_##name params;                    \
-	ret __wrap_##name params;                    \
-	ret __wrap_##name params                     \
-	{                                            \
-		if (fault_now())                     \
-			return (ret)-1;              \
-		if (powered())                       \
-			before;                      \
-		ret r = __real_##name args;          \
-		if (powered() && r == 0)             \
-			after;                       \
-		return r;                            \
-	}
-#define NOTHING ((void)0)
-
-/* clang-format off */
-WRAP(int, renameat, (int d1, const char *from, int d2, const char *to), (d1, from, d2, to),
-     power_rename(d1, from, to), NOTHING)
-WRAP(int, mkdirat, (int d, const char *path, mode_t mode), (d, path, mode), power_create(d, path, false), NOTHING)
-WRAP(int, ftruncate, (int fd, off_t len), (fd, len), power_resize(fd), NOTHING)
-WRAP(int, fallocate, (int fd, int mode, off_t at, off_t len), (fd, mode, at, len), NOTHING, NOTHING)
-/* clang-format on */
-
-/* Reading goes on when nothing can be written any more. */
-#define WRAP_READ(name, params, args)                        \
-	int __real_##name params;                            \
-	int __wrap_##name params;                            \
-	int __wrap_##name params                             \
-	{                                                    \
-		if (plan.fault != FAULT_DEAD && fault_now()) \
-			return -1;                           \
-		return __real_##name args;                   \
-	}
-WRAP_READ(fstat, (int fd, struct stat *st), (fd, st))
-WRAP_READ(fstatat, (int fd, const char *path, struct stat *st, int flags), (fd, path, st, flags))
-
-int __real_syncfs(int fd);
-int __wrap_syncfs(int fd);
-int __wrap_syncfs(int fd)
-{
-	bool fault = fault_now();
-	int r = fault ? -1 : __real_syncfs(fd);
-
-	if (powered() && fault)
-		power_unsynced_all();
-	if (powered() && r == 0)
-		power_synced_all();
-	return r;
-}
-
-static int sync_one(int fd, int (*real)(int fd))
-{
-	bool fault = fault_now();
-	int r = fault ? -1 : real(fd);
-
-	if (powered() && fault)
-		power_unsynced(fd);
-	if (powered() && r == 0)
-		power_synced(fd);
-	return r;
-}
-
-int __real_fsync(int fd);
-int __wrap_fsync(int fd);
-int __wrap_fsync(int fd)
-{
-	return sync_one(fd, __real_fsync);
-}
-
-int __real_fdatasync(int fd);
-int __wrap_fdatasync(int fd);
-int __wrap_fdatasync(int fd)
-{
-	return sync_one(fd, __real_fdatasync);
-}
-
-int __real_openat(int dir, const char *path, int flags, ...);
-int __wrap_openat(int dir, const char *path, int flags, ...);
-int __wrap_openat(int dir, const char *path, int flags, ...)
-{
-	bool writing = (flags & O_ACCMODE) != O_RDONLY;
-
-	if ((writing || plan.fault != FAULT_DEAD) && fault_now())
-		return -1;
-	if (powered() && flags & O_CREAT)
-		power_create(dir, path, flags & O_TRUNC);
-	return __real_openat(dir, path, flags, 0600);
-}
-
-ssize_t __real_pwrite(int fd, const void *p, size_t len, off_t at);
-ssize_t __wrap_pwrite(int fd, const void *p, size_t len, off_t at);
-ssize_t __wrap_pwrite(int fd, const void *p, size_t len, off_t at)
-{
-	unsigned call = plan.calls;
-
-	if (plan.armed && call == plan.at && (plan.fault == FAULT_SHORT || plan.fault == FAULT_KILL) && len > 1)
-		len = __real_pwrite(fd, p, len / 2, at) > 0 ? len / 2 : len;
-	if (plan.fault == FAULT_SHORT && plan.armed && call == plan.at) {
-		plan.calls++;
-		shared->met = true;
-		return (ssize_t)len;
-	}
-	if (fault_now())
-		return -1;
-	if (powered())
-		power_write(fd, at, len);
-	return __real_pwrite(fd, p, len, at);
-}
 
 /* ---- the work ---- */
 
@@ -256,46 +120,100 @@ static void read_only(struct fixture *f)
 	_exit(ledger_append(f->l, &f->batch) < 0 ? 1 : 94);
 }
 
-/* Commits of changing size over several segments, a checkpoint now and then. Ends at the first failure, as auditd does.
- */
-static void work(struct fixture *f)
+/* ---- the logs ---- */
+
+struct step {
+	unsigned commit; /* so many entries; 0: that was all */
+	bool turn, sign;
+};
+
+#define COMMIT(n)                 \
+	{                         \
+		(n), false, false \
+	}
+#define SIGN(n)                  \
+	{                        \
+		(n), false, true \
+	}
+#define TURN(n)                 \
+	{                       \
+		(n), true, true \
+	}
+
+struct shape {
+	const char *name;
+	const struct step *steps;
+	uint64_t size; /* that it begins with */
+};
+
+/* Commits of changing size over several segments, a checkpoint now and then; after the turn, what recovery begins with
+ * is less than a tile behind. */
+static const struct step mixed_steps[] = {
+	COMMIT(10), SIGN(27), COMMIT(44), COMMIT(61), SIGN(78), TURN(95), SIGN(112), COMMIT(129), SIGN(146), COMMIT(0),
+};
+/* What is signed, and what recovery begins with, ends with a full tile, or a little before or after it. */
+static const struct step exact_steps[] = {
+	TURN(256), SIGN(20), TURN(236), TURN(1), TURN(254), SIGN(1), SIGN(5), COMMIT(0),
+};
+/* Over the place where the tree gets its third level of tiles. */
+static const struct step big_steps[] = {
+	SIGN(50), TURN(170), SIGN(34), TURN(1), SIGN(3), TURN(5), SIGN(1), COMMIT(0),
+};
+static const struct shape mixed = {"mixed", mixed_steps, 0}, exact = {"exact", exact_steps, 0},
+			  big = {"big", big_steps, BIG_SIZE + 1};
+
+static uint64_t shape_size(const struct shape *shape)
+{
+	uint64_t size = shape->size;
+
+	for (const struct step *s = shape->steps; s->commit; s++)
+		size += s->commit;
+	return size;
+}
+
+/* Ends at the first failure, as auditd does. */
+static void work(struct fixture *f, const struct shape *shape)
 {
 	int r = reopen(f);
 
 	if (!r)
 		r = f->l->unwritable;
-	for (unsigned round = 0; round < 9 && !r; round++) {
+	for (const struct step *s = shape->steps; s->commit && !r; s++) {
 		ledger_batch_clear(&f->batch);
-		for (unsigned i = 0; i < 10 + round * 17; i++)
+		for (unsigned i = 0; i < s->commit; i++)
 			add(f);
 		r = append(f);
-		if (!r && round == 5)
-			r = ledger_turn(f->l); /* what recovery then begins with is less than a tile behind */
-		if (!r && (round % 3 == 1 || round == 5 || round == 6))
+		if (!r && s->turn)
+			r = ledger_turn(f->l);
+		if (!r && s->sign)
 			r = try_sign(f);
 	}
-	if (r && plan.fault == FAULT_LATER)
+	if (r && faults.fault == FAULT_LATER)
 		r = later(f);
-	if (r && plan.fault == FAULT_DEAD)
+	if (r && faults.fault == FAULT_DEAD)
 		read_only(f);
-	if (powered())
-		power_fail();
+	if (faults_need_power())
+		faults_cut_power();
 	_exit(r ? 1 : 0);
 }
 
-static void after(struct fixture *f, enum fault fault, unsigned n)
+static void fails(const struct shape *shape, enum fault fault, unsigned n, const char *why)
+{
+	fail_msg("%s: fault %d at call %u, seed %" PRIx64 ": %s", shape->name, fault, n, faults.seed, why);
+}
+
+static void after(struct fixture *f, const struct shape *shape, enum fault fault, unsigned n)
 {
 	struct verify_report report;
 
 	int r = reopen(f);
 	if (r)
-		fail_msg("fault %d at call %u: not opened again: %s", fault, n, r > 0 ? f->l->why : strerror(-r));
+		fails(shape, fault, n, r > 0 ? f->l->why : strerror(-r));
 	assert_int_equal(f->l->unwritable, 0);
 	uint64_t size = ledger_size(f->l);
 	if (size < shared->acknowledged)
-		fail_msg("fault %d at call %u: %" PRIu64 " acknowledged, %" PRIu64 " there", fault, n,
-			 shared->acknowledged, size);
-	assert_true(size <= 702 + 160);
+		fails(shape, fault, n, "what was acknowledged is not there");
+	assert_true(size <= shape_size(shape) + 160);
 	assert_int_equal(size > 0 ? f->l->sources.all[0].last_seq : 0, size);
 	f->signed_size = f->l->published.size;
 	assert_true(f->signed_size >= shared->signed_size);
@@ -303,9 +221,37 @@ static void after(struct fixture *f, enum fault fault, unsigned n)
 	commit(f, 3);
 	sign(f);
 	if (!verifies(f, f->dir, &report))
-		fail_msg("fault %d at call %u: %s", fault, n, report.why);
+		fails(shape, fault, n, report.why);
 	assert_int_equal(report.entries, size + 3);
 }
+
+/* A log of which most is hashes. */
+static void make_big(struct fixture *f)
+{
+	struct source router = {.role = ROLE_ROUTER, .last_seq = BIG_SIZE + 1};
+	struct merkle_hash hash = {.b = {1}}, root;
+	char path[128];
+
+	assert_int_equal(reopen(f), 0);
+	for (uint64_t i = 0; i < BIG_SIZE; i++) {
+		memcpy(hash.b + 8, &i, sizeof(i));
+		assert_int_equal(tree_append_hash(&f->l->tree, &hash), 0);
+	}
+	memset(router.boot, 0, sizeof(router.boot));
+	router.boot[0] = 7; /* test_log.c's */
+	assert_int_equal(sources_set(&f->l->sources, &router), 0);
+	f->l->segment.end++; /* as if something were in the first one */
+	assert_int_equal(ledger_turn(f->l), 0);
+	(void)snprintf(path, sizeof(path), "%s/seg/%020d.seg", f->dir, 0);
+	assert_int_equal(unlink(path), 0);
+	merkle_tree_root(&f->l->tree.merkle, &root);
+	f->seq = BIG_SIZE;
+	(void)pruned_announce(f, BIG_SIZE, &root);
+	sign(f);
+	f->l = ledger_close(f->l);
+}
+
+/* ---- all calls ---- */
 
 static void empty(struct fixture *f)
 {
@@ -316,51 +262,107 @@ static void empty(struct fixture *f)
 	*shared = (struct shared){0};
 }
 
-static void run_all(struct fixture *f, enum fault fault)
+static void begin(struct fixture *f, const struct shape *shape)
 {
+	char from[80];
+
+	empty(f);
+	if (shape->size == 0)
+		return;
+	(void)snprintf(from, sizeof(from), "%s.big", f->dir);
+	copy_log(from, f->dir);
+	f->seq = f->signed_size = shared->acknowledged = shared->signed_size = shape->size;
+}
+
+/* False: there is no such call. */
+static bool run(struct fixture *f, const struct shape *shape, enum fault fault, unsigned n)
+{
+	int status;
+
+	begin(f, shape);
+	pid_t child = fork();
+	if (child == 0) {
+		if (!freopen("/dev/null", "w", stderr))
+			_exit(98);
+		faults.armed = true;
+		faults.fault = fault;
+		faults.at = n;
+		faults.met = &shared->met;
+		work(f, shape);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) > 90 && WEXITSTATUS(status) < 99)
+		fails(shape, fault, n, "an error came of it that should not");
+	after(f, shape, fault, n);
+	return shared->met;
+}
+
+/* Every `step`th call; with `seeds` of them, each so often. FAULTS_ALL: every call, and four times as often. */
+static void run_all(struct fixture *f, const struct shape *shape, enum fault fault, unsigned step, unsigned seeds)
+{
+	bool all = getenv("FAULTS_ALL") != NULL, met = true;
 	unsigned n = 0;
 
-	for (; n < FAULT_CALLS_MAX; n++) {
-		int status;
-		empty(f);
-		pid_t child = fork();
-		if (child == 0) {
-			if (!freopen("/dev/null", "w", stderr))
-				_exit(98);
-			plan.armed = true;
-			plan.fault = fault;
-			plan.at = n;
-			work(f);
+	for (; n < FAULT_CALLS_MAX && met; n += all ? 1 : step)
+		for (unsigned i = seeds ? 1 : 0; i <= (all ? 4 * seeds : seeds); i++) {
+			faults.seed = i ? (uint64_t)n << 8 | i : 0;
+			met = run(f, shape, fault, n);
 		}
-		assert_int_equal(waitpid(child, &status, 0), child);
-		assert_true(WIFEXITED(status));
-		if (WEXITSTATUS(status) > 90 && WEXITSTATUS(status) < 99)
-			fail_msg("fault %d at call %u: %d", fault, n, WEXITSTATUS(status));
-		after(f, fault, n);
-		if (!shared->met)
-			break;
-	}
 	assert_true(n > 100 && n < FAULT_CALLS_MAX);
 	print_message("%u calls\n", n);
 }
 
-#define FAULT_TEST(name, fault)           \
-	static void name(void **state)    \
-	{                                 \
-		run_all(*state, (fault)); \
+#define FAULT_TEST(name, shape, fault, step, seeds)                  \
+	static void name(void **state)                               \
+	{                                                            \
+		run_all(*state, &(shape), (fault), (step), (seeds)); \
 	}
-FAULT_TEST(test_eio, FAULT_EIO)
-FAULT_TEST(test_enospc, FAULT_ENOSPC)
-FAULT_TEST(test_eintr, FAULT_EINTR)
-FAULT_TEST(test_short_writes, FAULT_SHORT)
-FAULT_TEST(test_kill, FAULT_KILL)
-FAULT_TEST(test_power, FAULT_POWER)
-FAULT_TEST(test_power_after_an_error, FAULT_LATER)
-FAULT_TEST(test_a_dead_disk, FAULT_DEAD)
+FAULT_TEST(test_eio, mixed, FAULT_EIO, 1, 0)
+FAULT_TEST(test_enospc, mixed, FAULT_ENOSPC, 1, 0)
+FAULT_TEST(test_eintr, mixed, FAULT_EINTR, 1, 0)
+FAULT_TEST(test_short_writes, mixed, FAULT_SHORT, 1, 0)
+FAULT_TEST(test_kill, mixed, FAULT_KILL, 1, 0)
+FAULT_TEST(test_power, mixed, FAULT_POWER, 1, 0)
+FAULT_TEST(test_some_power, mixed, FAULT_POWER, 1, 1)
+FAULT_TEST(test_power_after_an_error, mixed, FAULT_LATER, 1, 0)
+FAULT_TEST(test_some_power_after_an_error, mixed, FAULT_LATER, 3, 1)
+FAULT_TEST(test_a_dead_disk, mixed, FAULT_DEAD, 1, 0)
+FAULT_TEST(test_exact_enospc, exact, FAULT_ENOSPC, 7, 0)
+FAULT_TEST(test_exact_kill, exact, FAULT_KILL, 7, 0)
+FAULT_TEST(test_exact_power, exact, FAULT_POWER, 7, 0)
+FAULT_TEST(test_exact_some_power, exact, FAULT_POWER, 7, 2)
+FAULT_TEST(test_big_enospc, big, FAULT_ENOSPC, 7, 0)
+FAULT_TEST(test_big_kill, big, FAULT_KILL, 7, 0)
+FAULT_TEST(test_big_power, big, FAULT_POWER, 7, 0)
+FAULT_TEST(test_big_some_power, big, FAULT_POWER, 7, 2)
+
+static int setup_big(void **state)
+{
+	if (setup(state))
+		return -1;
+	struct fixture *f = *state;
+	char to[80];
+
+	make_big(f);
+	(void)snprintf(to, sizeof(to), "%s.big", f->dir);
+	return rename(f->dir, to) || mkdir(f->dir, 0700);
+}
+
+static int teardown_big(void **state)
+{
+	const struct fixture *f = *state;
+	char path[80];
+
+	(void)snprintf(path, sizeof(path), "%s.big", f->dir);
+	(void)nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	return teardown(state);
+}
 
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define BIG(fn)  cmocka_unit_test_setup_teardown(fn, setup_big, teardown_big)
 	const struct CMUnitTest tests[] = {
 		CASE(test_eio),
 		CASE(test_enospc),
@@ -368,8 +370,18 @@ int main(void)
 		CASE(test_short_writes),
 		CASE(test_kill),
 		CASE(test_power),
+		CASE(test_some_power),
 		CASE(test_power_after_an_error),
+		CASE(test_some_power_after_an_error),
 		CASE(test_a_dead_disk),
+		CASE(test_exact_enospc),
+		CASE(test_exact_kill),
+		CASE(test_exact_power),
+		CASE(test_exact_some_power),
+		BIG(test_big_enospc),
+		BIG(test_big_kill),
+		BIG(test_big_power),
+		BIG(test_big_some_power),
 	};
 
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

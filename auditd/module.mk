@@ -24,9 +24,10 @@ $(eval $(call unit,auditd/verify,testlog auditd auditlog common proto,libuv libs
 $(eval $(call unit,auditd/entries,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call fuzz,segment_recovery,auditlog common proto,libsodium nettle msgpack))
 # The system calls that this test makes fail.
-PKG_LIBS_faults := $(foreach c,fsync fdatasync syncfs fstat fstatat renameat mkdirat ftruncate fallocate openat pwrite,-Wl,--wrap=$(c))
+PKG_LIBS_faults := $(foreach c,fsync fdatasync syncfs fstat fstatat renameat mkdirat unlinkat ftruncate fallocate openat pwrite,-Wl,--wrap=$(c))
 $(eval $(call library,power,tests/support/power.c))
-$(eval $(call unit,auditd/fault,testlog power auditd auditlog common proto,libuv libsodium nettle msgpack faults))
+$(eval $(call library,faults,tests/support/faults.c))
+$(eval $(call unit,auditd/fault,testlog faults power auditd auditlog common proto,libuv libsodium nettle msgpack faults))
 PKG_LIBS_gate_segments := -Wl,--wrap=fallocate -Wl,--wrap=syncfs
 PKG_LIBS_gate_renameat := -Wl,--wrap=renameat
 $(eval $(call unit,auditd/checkpoint,testlog auditd auditlog common proto,libuv libsodium nettle msgpack gate_renameat))

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dirent.h>
+
 #include "tests/support/test_log.h"
 
 int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -13,6 +15,49 @@ int remove_one(const char *path, const struct stat *st, int type, struct FTW *ft
 	(void)type;
 	(void)ftw;
 	return remove(path);
+}
+
+static void copy_file(int from, int to, const char *name, const struct stat *st)
+{
+	uint8_t *bytes = malloc((size_t)st->st_size + 1);
+	int in = openat(from, name, O_RDONLY | O_CLOEXEC);
+	int out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	assert_true(bytes && in >= 0 && out >= 0);
+	assert_int_equal(pread(in, bytes, (size_t)st->st_size, 0), st->st_size);
+	assert_int_equal(pwrite(out, bytes, (size_t)st->st_size, 0), st->st_size);
+	(void)close(in);
+	(void)close(out);
+	free(bytes);
+}
+
+static void copy_folder(int from, int to)
+{
+	DIR *folder = fdopendir(from);
+	struct stat st;
+
+	assert_true(folder && to >= 0);
+	for (const struct dirent *e = readdir(folder); e; e = readdir(folder)) {
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		assert_int_equal(fstatat(from, e->d_name, &st, AT_SYMLINK_NOFOLLOW), 0);
+		if (S_ISREG(st.st_mode)) {
+			/* A full tile of hashes never becomes another. */
+			if (st.st_size != TILE_WIDTH * MERKLE_HASH_BYTES || linkat(from, e->d_name, to, e->d_name, 0))
+				copy_file(from, to, e->d_name, &st);
+			continue;
+		}
+		assert_int_equal(mkdirat(to, e->d_name, 0700), 0);
+		copy_folder(openat(from, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+			    openat(to, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	}
+	(void)closedir(folder);
+	(void)close(to);
+}
+
+void copy_log(const char *from, const char *to)
+{
+	copy_folder(open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC), open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
 int setup(void **state)

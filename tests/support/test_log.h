@@ -33,6 +33,8 @@ struct fixture {
 };
 
 int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw);
+/* All of a log, as it is now, in an existing folder. */
+void copy_log(const char *from, const char *to);
 /* For cmocka: a scratch folder with nothing in it, and f->l NULL. */
 int setup(void **state);
 int teardown(void **state);
