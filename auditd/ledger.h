@@ -10,7 +10,8 @@
  *
  * ledger_open() recovers. It refuses, and leaves everything as it is, when an entry that was once durable cannot be
  * read, when the log is shorter than its own checkpoint, or when the tree has another root than the checkpoint says.
- * Only the remains of a commit that was never acknowledged are removed. A log that is good but cannot be written is
+ * Only the remains of a commit that was never acknowledged are removed. Tiles that are missing are made again where
+ * entries are kept from which the signed root follows. A log that is good but cannot be written is
  * open for reading: `unwritable` says why, and everything that would write answers with it.
  */
 #pragma once
@@ -52,6 +53,8 @@ struct ledger {
 	struct checkpoint published; /* size 0: none; its origin is not kept */
 	bool has_checkpoint;
 	uint64_t cut_bytes; /* removed by ledger_open() */
+	/* Entries whose tiles it made again though they had been durable; none: both 0. */
+	uint64_t made_again, made_again_end;
 	int unwritable;     /* 0, or a negative errno: only for reading; always with LEDGER_E_DAMAGED */
 	uint64_t segments;  /* that there were, since it was opened */
 	uint64_t *firsts;   /* first indices of those that are there, ascending; the last one is being written */

@@ -4,6 +4,8 @@
  * every reconnect), and what is missing in between becomes an entry of its own, log.gap. Who the producer is comes from
  * the socket; its boot id from HELLO: an old process that is still heard after its successor said HELLO is dropped.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -269,17 +271,34 @@ static int producers_add_own(struct auditd *a, struct ledger_batch *batch, struc
 	return err_fold(ledger_batch_add(batch, &leaf));
 }
 
+/* What a start has to say; how many there are of the four. */
+static size_t producers_first_words(const struct auditd *a, char rebuilt[48], struct proto_leaf to[4])
+{
+	const struct ledger *l = a->ledger;
+	size_t n = 0;
+
+	if (l->cut_bytes > 0)
+		to[n++] = (struct proto_leaf){.code = EVENT_LOG_RECOVER, .bytes = l->cut_bytes};
+	if (l->made_again_end > 0) {
+		(void)snprintf(rebuilt, 48, "%" PRIu64 "-%" PRIu64, l->made_again, l->made_again_end - 1);
+		log_event(&a->daemon.log, LOG_AUDIT_REBUILT, LOG_STR("records", rebuilt));
+		to[n++] = (struct proto_leaf){.code = EVENT_LOG_REBUILD, .resource = span_str(rebuilt)};
+	}
+	to[n++] = (struct proto_leaf){.code = EVENT_LOG_START};
+	to[n++] = (struct proto_leaf){
+		.code = EVENT_DAEMON_START, .resource = SPAN_LIT("auditd"), .digest = span_of(a->config.digest, 32)};
+	return n;
+}
+
 int producers_record_start(struct auditd *a)
 {
-	const struct proto_leaf first[] = {
-		{.code = EVENT_LOG_RECOVER, .bytes = a->ledger->cut_bytes},
-		{.code = EVENT_LOG_START},
-		{.code = EVENT_DAEMON_START, .resource = SPAN_LIT("auditd"), .digest = span_of(a->config.digest, 32)},
-	};
+	struct proto_leaf first[4];
 	struct ledger_batch batch;
-	int r = ledger_batch_init(&batch, ARRAY_LEN(first), 4 * entry_bytes(LEAF_BYTES_MAX));
+	char rebuilt[48];
+	size_t n = producers_first_words(a, rebuilt, first);
+	int r = ledger_batch_init(&batch, n, (n + 1) * entry_bytes(LEAF_BYTES_MAX));
 
-	for (size_t i = a->ledger->cut_bytes > 0 ? 0 : 1; i < ARRAY_LEN(first) && !r; i++)
+	for (size_t i = 0; i < n && !r; i++)
 		r = producers_add_own(a, &batch, first[i]);
 	if (!r)
 		r = ledger_append(a->ledger, &batch);

@@ -3,8 +3,15 @@
  * Opening a log (auditd/ledger.h). The order: which segments are there; what was promised last (checkpoint); from which
  * segment on must be read; the tree as it was at that segment's begin, from tiles; then every entry from there to the
  * end, growing the tree and comparing its root at each segment's head and at the checkpoint's size; at last the tail.
- * Nothing is written to a segment before all of it has been found good. That it reads well does not mean that it can be
- * written: if it cannot, the ledger is open all the same, for reading.
+ *
+ * All of it is done twice. The first time nothing is written at all: tiles tell what entries were, and must not be
+ * written from entries of which it turns out that they are not those that were signed. The second time tiles are
+ * written, then the segment is.
+ *
+ * If the tiles at that begin are missing or damaged, an earlier segment will do, to the first that is kept: the tiles
+ * are made again from the entries, and that these are the right ones is proven by the root that was signed.
+ *
+ * That it reads well does not mean that it can be written: if it cannot, the ledger is open all the same, for reading.
  */
 #include <assert.h>
 #include <dirent.h>
@@ -28,6 +35,7 @@ struct recovery {
 	struct span map;         /* the segment that is being read */
 	uint64_t end, commit_at; /* in the last one: where the entries end, where their last commit begins */
 	size_t debris_bytes;     /* after the end */
+	bool no_tiles;           /* where reading began */
 };
 
 static PRINTF_LIKE(2, 3) int recover_refuse(struct recovery *rec, const char *format, ...)
@@ -155,7 +163,8 @@ static int recover_head(struct recovery *rec, size_t which, bool first)
 		memcpy(l->log_id, head.log_id, sizeof l->log_id);
 		l->sources = head.sources;
 		r = tree_load(&l->tree, index, &head.root);
-		if (r == TREE_E_DAMAGED)
+		rec->no_tiles = r == TREE_E_DAMAGED;
+		if (rec->no_tiles)
 			return recover_refuse(rec, "segment %" PRIu64 ": the tiles before it do not give its root",
 					      index);
 		return r;
@@ -165,7 +174,7 @@ static int recover_head(struct recovery *rec, size_t which, bool first)
 	    !merkle_hash_eq(&l->tree.last_leaf, &head.last_leaf) ||
 	    memcmp(l->log_id, head.log_id, sizeof l->log_id) != 0)
 		return recover_refuse(rec, "segment %" PRIu64 " does not continue the one before", index);
-	return 0;
+	return tree_flush(&l->tree); /* what the next recovery may begin with */
 }
 
 static int recover_entry(struct recovery *rec, const struct entry *entry)
@@ -248,16 +257,15 @@ static size_t recover_first(const struct recovery *rec)
 	return which;
 }
 
-static int recover_segments(struct recovery *rec)
+/* From segment `first` on to the end, with what becomes of tiles as the tree says. */
+static int recover_read(struct recovery *rec, size_t first)
 {
 	struct ledger *l = rec->l;
-	size_t first = recover_first(rec);
 	struct merkle_hash root;
 	int r = 0;
 
-	tree_set_recovering(&l->tree, true);
-	if (l->unwritable)
-		tree_set_unwritable(&l->tree);
+	l->sources = (struct sources){0};
+	rec->no_tiles = false;
 	for (size_t i = first; i < rec->n && !r; i++) {
 		r = recover_map(rec, i);
 		if (!r)
@@ -273,10 +281,30 @@ static int recover_segments(struct recovery *rec)
 			r = recover_tail(rec, i + 1 == rec->n);
 		recover_unmap(rec);
 	}
-	tree_set_recovering(&l->tree, false);
 	if (!r && l->has_checkpoint && ledger_size(l) < l->published.size)
 		r = recover_refuse(rec, "%" PRIu64 " entries, but %" PRIu64 " were signed", ledger_size(l),
 				   l->published.size);
+	return r;
+}
+
+static int recover_segments(struct recovery *rec)
+{
+	struct ledger *l = rec->l;
+	size_t usual = recover_first(rec), first = usual;
+
+	tree_set(&l->tree, TREE_LOOKS);
+	int r = recover_read(rec, first);
+	while (r == LEDGER_E_DAMAGED && rec->no_tiles && first > 0)
+		r = recover_read(rec, --first);
+	if (r)
+		return r;
+	tree_set(&l->tree, l->unwritable ? TREE_FINDS : TREE_RECOVERS);
+	r = recover_read(rec, first);
+	tree_set(&l->tree, TREE_GROWS);
+	if (!r && first < usual) {
+		l->made_again = rec->firsts[first];
+		l->made_again_end = rec->firsts[usual];
+	}
 	return r;
 }
 
@@ -287,7 +315,9 @@ static int recover_settle(struct recovery *rec)
 
 	if (l->tree.unwritten)
 		return l->tree.unwritten;
-	int r = segment_resume(&l->segment, rec->firsts[rec->n - 1], rec->end);
+	int r = l->made_again_end > 0 ? tree_sync(&l->tree) : 0; /* as they had been when the segment began */
+	if (!r)
+		r = segment_resume(&l->segment, rec->firsts[rec->n - 1], rec->end);
 	if (!r && fsync(l->dir) < 0)
 		r = err_origin(-errno);
 	if (!r)

@@ -23,16 +23,18 @@ int tree_init(struct tree *t, int dir)
 	return t->bundle ? 0 : -ENOMEM;
 }
 
-void tree_set_recovering(struct tree *t, bool recovering)
+static int tree_ignore(int dir, const char *path, struct span bytes)
 {
-	t->recovering = recovering;
-	t->emit = tree_write_tile;
+	(void)dir;
+	(void)path;
+	(void)bytes;
+	return 0;
 }
 
-void tree_set_unwritable(struct tree *t)
+void tree_set(struct tree *t, enum tree_mode mode)
 {
-	t->recovering = true;
-	t->emit = tree_find;
+	t->recovering = mode == TREE_RECOVERS || mode == TREE_FINDS;
+	t->emit = mode == TREE_LOOKS ? tree_ignore : mode == TREE_FINDS ? tree_find : tree_write_tile;
 }
 
 void tree_deinit(struct tree *t)
@@ -280,6 +282,7 @@ int tree_load(struct tree *t, uint64_t size, const struct merkle_hash *root)
 		return r;
 	tile_source_init(disk, t->dir, size);
 	t->merkle = MERKLE_TREE_NULL;
+	t->bundle_len = 0;
 	for (unsigned level = 0; level < MERKLE_LEVELS && !r; level++)
 		if (size & BIT(level))
 			r = tile_source_node(disk, level, (size >> level) - 1, &t->merkle.peaks[level]);

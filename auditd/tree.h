@@ -39,11 +39,14 @@ enum tree_err {
 /* An empty tree over the folder. 0 or -ENOMEM. */
 MUST_USE int tree_init(struct tree *t, int dir);
 void tree_deinit(struct tree *t);
-/* While recovering, tiles that are there already are written over, and one that cannot be is no failure: t->unwritten.
- */
-void tree_set_recovering(struct tree *t, bool recovering);
-/* The same, and nothing is written at all. */
-void tree_set_unwritable(struct tree *t);
+enum tree_mode {
+	TREE_GROWS,
+	/* Tiles that are there already are written over, and one that cannot be is no failure: t->unwritten. */
+	TREE_RECOVERS,
+	TREE_FINDS, /* the same, and nothing is written at all */
+	TREE_LOOKS, /* what is on the disk does not matter */
+};
+void tree_set(struct tree *t, enum tree_mode mode);
 /* Becomes the tree of the first `size` leaves, read from tiles and checked against `root`. 0, TREE_E_DAMAGED or
  * negative. */
 MUST_USE int tree_load(struct tree *t, uint64_t size, const struct merkle_hash *root);

@@ -110,8 +110,8 @@ static void test_whose_they_are(void **state)
 {
 	const uint64_t producers =
 		BIT(ROLE_ROUTER) | BIT(ROLE_AUTHD) | BIT(ROLE_KEYVAULT) | BIT(ROLE_EGRESS) | BIT(ROLE_AUDITD);
-	static const enum event_code of_the_log[] = {EVENT_LOG_START, EVENT_LOG_RECOVER, EVENT_LOG_GAP,
-						     EVENT_LOG_PRUNE};
+	static const enum event_code of_the_log[] = {EVENT_LOG_START, EVENT_LOG_RECOVER, EVENT_LOG_GAP, EVENT_LOG_PRUNE,
+						     EVENT_LOG_REBUILD};
 	size_t n;
 	const struct event_row *rows = event_rows(&n);
 
