@@ -13,9 +13,6 @@ $(eval $(call library,testlog,tests/support/test_log.c tests/support/test_prune.
 $(eval $(call unit,auditd/leaf,auditlog common proto,libsodium nettle msgpack))
 $(eval $(call unit,auditd/receipt,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,auditd/finder,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
-# The calls at which this test's process dies.
-PKG_LIBS_prunes := $(foreach c,unlinkat renameat fsync syncfs,-Wl,--wrap=$(c))
-$(eval $(call unit,auditd/prune,testlog auditd auditlog common proto,libuv libsodium nettle msgpack prunes))
 $(eval $(call unit,auditd/prefix,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,auditd/retained,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,auditd/retention,auditd,))
@@ -24,10 +21,11 @@ $(eval $(call unit,auditd/rebuild,testlog auditd auditlog common proto,libuv lib
 $(eval $(call unit,auditd/verify,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,auditd/entries,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call fuzz,segment_recovery,auditlog common proto,libsodium nettle msgpack))
-# The system calls that this test makes fail.
+# The system calls that these tests make fail.
 PKG_LIBS_faults := $(foreach c,fsync fdatasync syncfs fstat fstatat renameat mkdirat unlinkat ftruncate fallocate openat pwrite,-Wl,--wrap=$(c))
 $(eval $(call library,power,tests/support/power.c))
 $(eval $(call library,faults,tests/support/faults.c))
+$(eval $(call unit,auditd/prune,testlog faults power auditd auditlog common proto,libuv libsodium nettle msgpack faults))
 $(eval $(call unit,auditd/fault,testlog faults power auditd auditlog common proto,libuv libsodium nettle msgpack faults))
 PKG_LIBS_gate_segments := -Wl,--wrap=fallocate -Wl,--wrap=syncfs
 PKG_LIBS_gate_renameat := -Wl,--wrap=renameat

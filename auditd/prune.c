@@ -273,12 +273,28 @@ static int prune_block(struct prune *p)
 	return r ? err_origin(r) : 0;
 }
 
+/*
+ * By a descriptor of its own. What the kernel could not write it tells each open file once: who commits relies on being
+ * told by his that a tile is not on the disk (tree_sync()), and we would only try again.
+ */
+static int prune_sync(const struct prune *p)
+{
+	int fd = openat(p->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 || syncfs(fd) < 0 ? err_origin(-errno) : 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return r;
+}
+
 static int prune_end(struct prune *p)
 {
-	if (syncfs(p->dir) < 0)
-		return err_origin(-errno);
+	int r = prune_sync(p);
+
+	if (r)
+		return r;
 	p->what->done = true;
-	int r = retained_write(p->dir, p->what);
+	r = retained_write(p->dir, p->what);
 	p->what->done = r == 0;
 	return r ? r : PRUNE_E_DONE;
 }

@@ -3,8 +3,9 @@
  * Removal as files go: what is over is found, said and removed; the log is good at every moment of it, to readers, to
  * proofs and to ledger_open(); a removal that dies at any of its system calls is ended by the next one.
  *
- * Calls that remove or name files are replaced by the linker (--wrap); the work runs in a child process that ends at
- * the n-th of them, before or after it.
+ * The calls are replaced by the linker (tests/support/faults.h); the work runs in a child process, for which one of
+ * them fails, or is the last, or that and the power goes, with all that was not synced or with some of it. It removes
+ * files of a log that has tiles which are not on the disk yet, and goes on to record.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,46 +13,19 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "auditd/entries.h"
 #include "auditd/finder.h"
+#include "tests/support/faults.h"
 #include "tests/support/test_prune.h"
 
-#define CALLS_MAX 4000
-
-/* ---- calls at which the process ends ---- */
-
-/* The wrappers have no context to be given. */
-static struct {
-	bool armed, after;
-	unsigned at, calls;
-} plan;
-
-static bool dies_now(void)
-{
-	return plan.armed && plan.calls++ == plan.at;
-}
-
-#define WRAP(name, params, args)            \
-	int __real_##name params;           \
-	int __wrap_##name params;           \
-	int __wrap_##name params            \
-	{                                   \
-		bool now = dies_now();      \
-		if (now && !plan.after)     \
-			_exit(99);          \
-		int r = __real_##name args; \
-		if (now)                    \
-			_exit(99);          \
-		return r;                   \
-	}
-/* clang-format off */
-WRAP(unlinkat, (int dir, const char *path, int flags), (dir, path, flags))
-WRAP(renameat, (int d1, const char *from, int d2, const char *to), (d1, from, d2, to))
-WRAP(fsync, (int fd), (fd))
-WRAP(syncfs, (int fd), (fd))
-/* clang-format on */
+/* Of the calls, the first and the last, every one or every third; between them one bundle goes after another. */
+#define CALLS_FIRST 30
+#define CALLS_STEP  97
+#define CALLS_LAST  120
 
 static bool exists(const struct fixture *f, int level, uint64_t n, unsigned width)
 {
@@ -226,19 +200,62 @@ static void test_proofs_stay_good(void **state)
 	entries_close(&entries);
 }
 
-/* ---- death ---- */
+/* ---- death and failure ---- */
 
-static void child(struct fixture *f, const struct retained *intent, unsigned n, bool after)
+static struct shared {
+	uint64_t acknowledged;
+	unsigned calls;
+	bool met;
+} * shared;
+
+static int child_append(struct fixture *f, unsigned n)
+{
+	ledger_batch_clear(&f->batch);
+	for (unsigned i = 0; i < n; i++)
+		add(f);
+	int r = ledger_append(f->l, &f->batch);
+	if (!r)
+		shared->acknowledged = ledger_size(f->l);
+	return r;
+}
+
+/* Removes, and again what could not be removed, as auditd does; then recording goes on, in another segment. */
+static int child_work(struct fixture *f, const struct retained *intent)
 {
 	struct retained what = *intent;
 	struct prune p;
 
-	plan.armed = true;
-	plan.after = after;
-	plan.at = n;
-	if (prune_begin(&p, f->l->dir, &what, f->l->firsts, pruned_n_over(f, what.end)))
+	int r = prune_begin(&p, f->l->dir, &what, f->l->firsts, pruned_n_over(f, what.end));
+	if (r)
+		return r;
+	for (unsigned tries = 0; tries < 3 && (r = pruned_work(&p, 1000)) < 0; tries++)
+		;
+	if (r != PRUNE_E_DONE)
+		return r;
+	ledger_forget(f->l, what.end);
+	r = ledger_turn(f->l);
+	if (!r)
+		r = child_append(f, 20);
+	return r ? r : try_sign(f);
+}
+
+static void child(struct fixture *f, const struct retained *intent, enum fault fault, unsigned n)
+{
+	if (!freopen("/dev/null", "w", stderr))
 		_exit(98);
-	_exit(pruned_work(&p, 1000) == PRUNE_E_DONE ? 0 : 97);
+	faults.armed = true;
+	faults.fault = fault;
+	faults.at = UINT_MAX;
+	faults.met = &shared->met;
+	int r = child_append(f, 2 * TILE_WIDTH);
+	faults.at = n;
+	faults.calls = 0;
+	if (!r)
+		r = child_work(f, intent);
+	shared->calls = faults.calls;
+	if (faults_need_power())
+		faults_cut_power();
+	_exit(r ? 1 : 0);
 }
 
 static void empty(struct fixture *f)
@@ -246,7 +263,18 @@ static void empty(struct fixture *f)
 	f->l = ledger_close(f->l);
 	(void)nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	assert_int_equal(mkdir(f->dir, 0700), 0);
-	f->seq = f->own_seq = f->signed_size = 0;
+}
+
+static void fails(enum fault fault, unsigned n, const char *why)
+{
+	fail_msg("fault %d at call %u, seed %" PRIx64 ": %s", fault, n, faults.seed, why);
+}
+
+static void assert_bundles_gone(const struct fixture *f, uint64_t end)
+{
+	for (uint64_t n = 0; n < end / TILE_WIDTH; n++)
+		for (unsigned width = 1; width <= TILE_WIDTH; width++)
+			assert_false(exists(f, TILE_ENTRIES, n, width));
 }
 
 /* What the next start does with it. */
@@ -254,12 +282,12 @@ static void finish(struct fixture *f, const struct retained *intent)
 {
 	struct retained what;
 	struct prune p;
-
-	assert_int_equal(reopen(f), 0);
 	int r = retained_read(f->l->dir, &what);
+
 	if (r == RETAINED_E_NONE || what.done) { /* it died before it had said so, or was through */
 		assert_true(r == 0 || f->l->firsts[0] == 0);
 		pruned_good(f, f->l->firsts[0]);
+		assert_bundles_gone(f, r == 0 ? what.end : 0);
 		return;
 	}
 	assert_int_equal(r, 0);
@@ -269,39 +297,96 @@ static void finish(struct fixture *f, const struct retained *intent)
 	assert_int_equal(pruned_work(&p, 1), PRUNE_E_DONE);
 	ledger_forget(f->l, what.end);
 	pruned_good(f, what.end);
-	for (uint64_t n = 0; n < what.end / TILE_WIDTH; n++)
-		for (unsigned width = 1; width <= TILE_WIDTH; width++)
-			assert_false(exists(f, TILE_ENTRIES, n, width));
+	assert_bundles_gone(f, what.end);
 }
 
-static void die_at_every_call(struct fixture *f, bool after)
+static void after(struct fixture *f, const struct retained *intent, enum fault fault, unsigned n)
+{
+	int r = reopen(f);
+
+	if (r)
+		fails(fault, n, r > 0 ? f->l->why : strerror(-r));
+	assert_int_equal(f->l->made_again_end, 0);
+	if (ledger_size(f->l) < shared->acknowledged)
+		fails(fault, n, "what was acknowledged is not there");
+	f->seq = f->l->sources.all[0].last_seq;
+	f->signed_size = f->l->published.size;
+	finish(f, intent);
+	pruned_fill(f, 40);
+	pruned_good(f, f->l->firsts[0]);
+}
+
+/* Before that, what the log was that a copy is made of. */
+static void run(struct fixture *f, const struct retained *intent, enum fault fault, unsigned n)
+{
+	const uint64_t seq = f->seq, signed_size = f->signed_size;
+	char from[80];
+	int status;
+
+	(void)snprintf(from, sizeof(from), "%s.made", f->dir);
+	empty(f);
+	copy_log(from, f->dir);
+	*shared = (struct shared){0};
+	assert_int_equal(reopen(f), 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		child(f, intent, fault, n);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (n < UINT_MAX)
+		after(f, intent, fault, n);
+	f->seq = seq;
+	f->signed_size = signed_size;
+}
+
+static unsigned next_call(unsigned n, unsigned calls, unsigned step)
+{
+	if (getenv("FAULTS_ALL"))
+		return n + 1;
+	return n + 1 < CALLS_FIRST || n + CALLS_LAST >= calls ? n + step : MIN(n + CALLS_STEP, calls - CALLS_LAST);
+}
+
+static void run_all(struct fixture *f, enum fault fault, unsigned step, unsigned seeds)
 {
 	struct retained intent;
-	unsigned n = 0;
-	int status = 1;
+	char made[80];
 
-	for (; n < CALLS_MAX && status != 0; n += n < 24 ? 1 : 97) {
-		empty(f);
-		pruned_make_log(f);
-		pruned_intend(f, f->l->firsts[3] + KEEP_NS + 1, &intent);
-		pid_t pid = fork();
-		if (pid == 0)
-			child(f, &intent, n, after);
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFEXITED(status) && (WEXITSTATUS(status) == 99 || WEXITSTATUS(status) == 0));
-		finish(f, &intent);
-	}
-	assert_true(n > 500 && n < CALLS_MAX);
+	pruned_make_log(f);
+	pruned_intend(f, f->l->firsts[3] + KEEP_NS + 1, &intent);
+	f->l = ledger_close(f->l);
+	(void)snprintf(made, sizeof(made), "%s.made", f->dir);
+	assert_int_equal(rename(f->dir, made), 0);
+	assert_int_equal(mkdir(f->dir, 0700), 0);
+	run(f, &intent, fault, UINT_MAX);
+	unsigned calls = shared->calls;
+	assert_true(calls > 500);
+	for (unsigned n = 0; n < calls; n = next_call(n, calls, step))
+		for (unsigned i = seeds ? 1 : 0; i <= seeds; i++) {
+			faults.seed = i ? (uint64_t)n << 8 | i : 0;
+			run(f, &intent, fault, n);
+		}
+	print_message("%u calls\n", calls);
+	(void)nftw(made, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-static void test_death_before_every_call(void **state)
+static void test_death_at_every_call(void **state)
 {
-	die_at_every_call(*state, false);
+	run_all(*state, FAULT_KILL, 3, 0);
 }
 
-static void test_death_after_every_call(void **state)
+static void test_every_call_fails_once(void **state)
 {
-	die_at_every_call(*state, true);
+	run_all(*state, FAULT_EIO, 1, 0);
+}
+
+static void test_power_failure(void **state)
+{
+	run_all(*state, FAULT_POWER, 3, 0);
+}
+
+static void test_some_power_failure(void **state)
+{
+	run_all(*state, FAULT_POWER, 1, 1);
 }
 
 /* Before the file says so, the same is found over again, and said again. */
@@ -357,11 +442,20 @@ int main(void)
 		CASE(test_a_damaged_segment),
 		CASE(test_segments_and_bundles_go_and_hashes_stay),
 		CASE(test_proofs_stay_good),
-		CASE(test_death_before_every_call),
-		CASE(test_death_after_every_call),
+		CASE(test_death_at_every_call),
+		CASE(test_every_call_fails_once),
+		CASE(test_power_failure),
+		CASE(test_some_power_failure),
 		CASE(test_death_between_the_record_and_the_removal),
 		CASE(test_a_segment_that_ends_early),
 	};
 
-	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+	/* The power supply keeps a descriptor for each change that is not synced. */
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return shared == MAP_FAILED || sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,17 +78,21 @@ WRAP(int, fallocate, (int fd, int mode, off_t at, off_t len), (fd, mode, at, len
 WRAP_READ(fstat, (int fd, struct stat *st), (fd, st))
 WRAP_READ(fstatat, (int fd, const char *path, struct stat *st, int flags), (fd, path, st, flags))
 
+/* As Linux has it since 5.8: what could not be written is told once to each open file, by its own syncfs(). */
 int __real_syncfs(int fd);
 int __wrap_syncfs(int fd);
 int __wrap_syncfs(int fd)
 {
-	bool fault = faults_now();
-	int r = fault ? -1 : __real_syncfs(fd);
+	static int told = -1;
+	bool fault = faults_now(), owed = told >= 0 && told != fd;
+	int r = fault || owed ? -1 : __real_syncfs(fd);
 
 	if (faults_need_power() && fault)
 		power_unsynced_all();
 	if (faults_need_power() && r == 0)
 		power_synced_all();
+	told = fault ? fd : owed ? -1 : told;
+	errno = owed ? EIO : errno;
 	return r;
 }
 

@@ -22,6 +22,7 @@ REAL(int, ftruncate, (int fd, off_t len));
 REAL(int, renameat, (int d1, const char *from, int d2, const char *to));
 REAL(int, fstat, (int fd, struct stat *st));
 REAL(int, openat, (int dir, const char *path, int flags, ...));
+REAL(int, fstatat, (int dir, const char *path, struct stat *st, int flags));
 REAL(int, unlinkat, (int dir, const char *path, int flags));
 REAL(int, mkdirat, (int dir, const char *path, mode_t mode));
 #define CALL(name) (__real_##name ? __real_##name : name)
@@ -170,7 +171,7 @@ void power_remove(int dir, const char *path, int flags)
 
 	if (folder < 0)
 		return;
-	if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || (flags & AT_REMOVEDIR && st.st_nlink > 2)) {
+	if (CALL(fstatat)(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || (flags & AT_REMOVEDIR && st.st_nlink > 2)) {
 		(void)close(folder); /* it will not be removed */
 		return;
 	}

@@ -47,5 +47,7 @@ void add(struct fixture *f);
 /* A batch of n events; must succeed, as must sign(). */
 void commit(struct fixture *f, size_t n);
 void sign(struct fixture *f);
+/* 0 or what failed. */
+int try_sign(struct fixture *f);
 /* What verify_log() says, with the key pinned. */
 bool verifies(const struct fixture *f, const char *dir, struct verify_report *report);
