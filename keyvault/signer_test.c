@@ -249,6 +249,18 @@ static void a_damaged_witness_is_not_an_empty_one(void **state)
 	assert_int_equal(witness_load(f->fd, &w), WITNESS_E_DAMAGED);
 }
 
+/* The power went at the first save: the file has its length, and nothing in it. */
+static void a_first_save_that_was_lost_is_none(void **state)
+{
+	struct fixture *f = *state;
+	struct witness w;
+
+	assert_int_equal(ftruncate(f->fd, 0), 0);
+	assert_int_equal(ftruncate(f->fd, 4096 + 256), 0);
+	assert_int_equal(witness_load(f->fd, &w), 0);
+	assert_int_equal(w.count, 0);
+}
+
 int main(void)
 {
 	/* clang-format off */
@@ -261,6 +273,7 @@ int main(void)
 		TEST(nothing_is_signed_that_cannot_be_remembered),
 		TEST(a_torn_write_loses_one_save_at_most),
 		TEST(a_damaged_witness_is_not_an_empty_one),
+		TEST(a_first_save_that_was_lost_is_none),
 	};
 	/* clang-format on */
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests_name("signer", tests, NULL, NULL);

@@ -51,7 +51,8 @@ int witness_load(int fd, struct witness *ret_witness)
 		ssize_t n = pread(fd, slot, sizeof(slot), (off_t)i * WITNESS_SLOT_EVERY);
 		if (n < 0)
 			return err_origin(-errno);
-		empty = empty && n == 0;
+		/* Zeros: of the very first save only the length reached the disk, so nothing followed from it. */
+		empty = empty && sodium_is_zero(slot, (size_t)n);
 		if (n == sizeof(slot) && witness_parse(slot, &found) && found.count > w.count)
 			w = found;
 	}

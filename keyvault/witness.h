@@ -23,7 +23,7 @@ struct witness {
 };
 
 enum witness_err {
-	WITNESS_E_DAMAGED = 1, /* the file is not empty and no slot is valid */
+	WITNESS_E_DAMAGED = 1, /* something is in the file, and no slot is valid */
 	WITNESS_E_STORAGE,     /* it could not be made durable: do not sign */
 };
 
