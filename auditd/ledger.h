@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log as a whole: segments, which are the truth; tree and tiles, which are derived from them; producers' last
- * sequence numbers; the last checkpoint. Blocking, single-threaded, no loop: auditd calls it from one worker job at a
- * time.
+ * The log as a whole: segments, which are the truth; tree and tiles, derived from them; producers' last sequence
+ * numbers; the last checkpoint. Blocking, no loop: auditd calls it from one worker job at a time.
  *
  *   <dir>/seg/...        entries (auditd/format.h)
  *   <dir>/tile/...       C2SP tlog-tiles, with <dir>/checkpoint as published last
@@ -10,9 +9,9 @@
  *
  * ledger_open() recovers. It refuses, and leaves everything as it is, when an entry that was once durable cannot be
  * read, when the log is shorter than its own checkpoint, or when the tree has another root than the checkpoint says.
- * Only the remains of a commit that was never acknowledged are removed. Tiles that are missing are made again where
- * entries are kept from which the signed root follows. A log that is good but cannot be written is
- * open for reading: `unwritable` says why, and everything that would write answers with it.
+ * Only the remains of a commit that was never acknowledged are removed, and tiles that are missing made again
+ * (recover.c). A log that is good but cannot be written is open for reading: `unwritable` says why, as does all that
+ * would write.
  */
 #pragma once
 
@@ -52,12 +51,11 @@ struct ledger {
 	struct sources sources;      /* what is durable */
 	struct checkpoint published; /* size 0: none; its origin is not kept */
 	bool has_checkpoint;
-	uint64_t cut_bytes; /* removed by ledger_open() */
-	/* Entries whose tiles it made again though they had been durable; none: both 0. */
-	uint64_t made_again, made_again_end;
-	int unwritable;     /* 0, or a negative errno: only for reading; always with LEDGER_E_DAMAGED */
-	uint64_t segments;  /* that there were, since it was opened */
-	uint64_t *firsts;   /* first indices of those that are there, ascending; the last one is being written */
+	uint64_t cut_bytes;                  /* removed by ledger_open() */
+	uint64_t made_again, made_again_end; /* entries whose tiles it made again; none: both 0 */
+	int unwritable;    /* 0, or a negative errno: only for reading; always with LEDGER_E_DAMAGED */
+	uint64_t segments; /* that there were, since it was opened */
+	uint64_t *firsts;  /* first indices of those that are there, ascending; the last one is being written */
 	size_t n_firsts;
 	uint64_t newest_ns; /* the latest time of a record that ledger_open() read */
 	char why[256];
@@ -100,8 +98,7 @@ MUST_USE int ledger_grow(struct ledger *l, struct ledger_batch *b);
 MUST_USE int ledger_append(struct ledger *l, struct ledger_batch *b);
 /* Syncs the tree's files, so that the next segment has less to wait for. Beside ledger_commit() and ledger_grow(). */
 MUST_USE int ledger_sync_tree(const struct ledger *l);
-/* Goes on in a new segment, unless this one is empty, so that retention can remove this one as a whole; what room it
- * had is given back. 0 or negative, as above. */
+/* Goes on in a new segment, unless this one is empty; its room is given back. 0 or negative, as above. */
 MUST_USE int ledger_turn(struct ledger *l);
 /* Segments that begin before `first`, where one does, are no longer the log's: retention removes their files. */
 void ledger_forget(struct ledger *l, uint64_t first);
