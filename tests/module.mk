@@ -27,4 +27,6 @@ audit-faults: deps ## each single system call by which auditd writes, made to fa
 	$(AGAIN) -j2 all units
 	$(AGAIN) again-audit-faults
 again-audit-faults:
+	FAULTS_ALL=1 $(O)/auditd/fault_test
+	FAULTS_ALL=1 $(O)/auditd/prune_test
 	FAULTS_STEP=1 tests/run --build $(O) --pytest tests/integration/test_faults.py
