@@ -201,17 +201,51 @@ static void test_nothing_is_made_of_what_was_not_signed(void **state)
 	assert_refused(f, "does not continue the one before");
 }
 
-/* Of what retention removed there are no entries: without its hashes nothing follows. */
-static void test_hashes_of_removed_entries_are_not_made_again(void **state)
+static int remove_partial(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	return type == FTW_F && strstr(path, ".p/") ? remove_one(path, st, type, ftw) : 0;
+}
+
+/* Of what retention removed there are no entries, but their hashes: what is above those follows. */
+static void test_tiles_of_removed_entries_are_made_again(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t first = make_log(f);
+	char tiles[96];
 
 	pruned_prune(f, f->l->firsts[2] + KEEP_NS + 1);
-	uint64_t kept = f->l->firsts[0];
+	uint64_t kept = f->l->firsts[0], last = f->l->firsts[f->l->n_firsts - 1];
 	cut_tile(f, 0, first / TILE_WIDTH, (unsigned)(first % TILE_WIDTH));
 	assert_good(f, f->l->firsts[f->l->n_firsts - 2], first);
-	assert_int_equal(f->l->firsts[0], kept);
+	assert_true(f->l->firsts[0] == kept && f->l->firsts[f->l->n_firsts - 1] == last);
+	(void)snprintf(tiles, sizeof(tiles), "%s/tile", f->dir);
+	assert_int_equal(nftw(tiles, remove_partial, 8, FTW_PHYS), 0);
+	assert_good(f, 0, last);
+}
+
+/* Without those nothing follows, nor of others. */
+static void test_hashes_of_removed_entries_are_not_made_again(void **state)
+{
+	struct fixture *f = *state;
+	char path[TILE_PATH_MAX];
+
+	(void)make_log(f);
+	pruned_prune(f, f->l->firsts[4] + KEEP_NS + 1);
+	assert_true(f->l->firsts[0] > 2 * TILE_WIDTH);
+	char tiles[96];
+	(void)snprintf(tiles, sizeof(tiles), "%s/tile", f->dir);
+	assert_int_equal(nftw(tiles, remove_partial, 8, FTW_PHYS), 0);
+	tile_path(path, 0, 1, TILE_WIDTH);
+	int fd = openat(f->l->dir, path, O_RDWR | O_CLOEXEC);
+	uint8_t byte;
+	assert_int_equal(pread(fd, &byte, 1, 77), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(fd, &byte, 1, 77), 1);
+	assert_refused(f, "the tiles before it do not give its root");
+	byte ^= 1;
+	assert_int_equal(pwrite(fd, &byte, 1, 77), 1);
+	(void)close(fd);
+	assert_int_equal(reopen(f), 0);
 	remove_all_tiles(f);
 	assert_refused(f, "the tiles before it do not give its root");
 }
@@ -225,6 +259,7 @@ int main(void)
 		CASE(test_a_damaged_tile_is_made_again),
 		CASE(test_all_tiles_are_made_again),
 		CASE(test_nothing_is_made_of_what_was_not_signed),
+		CASE(test_tiles_of_removed_entries_are_made_again),
 		CASE(test_hashes_of_removed_entries_are_not_made_again),
 	};
 

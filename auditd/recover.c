@@ -9,7 +9,8 @@
  * written, then the segment is.
  *
  * If the tiles at that begin are missing or damaged, an earlier segment will do, to the first that is kept: the tiles
- * are made again from the entries, and that these are the right ones is proven by the root that was signed.
+ * are made again from the entries, and that these are the right ones is proven by the root that was signed. Of entries
+ * that retention removed there are the hashes, in the lowest tiles: if these are there, all above them follows.
  *
  * That it reads well does not mean that it can be written: if it cannot, the ledger is open all the same, for reading.
  */
@@ -26,6 +27,7 @@
 #include <unistd.h>
 
 #include "auditd/ledger.h"
+#include "auditd/prefix.h"
 #include "common/err.h"
 
 struct recovery {
@@ -36,6 +38,7 @@ struct recovery {
 	uint64_t end, commit_at; /* in the last one: where the entries end, where their last commit begins */
 	size_t debris_bytes;     /* after the end */
 	bool no_tiles;           /* where reading began */
+	bool by_hashes;          /* there, the lowest tiles shall do */
 };
 
 static PRINTF_LIKE(2, 3) int recover_refuse(struct recovery *rec, const char *format, ...)
@@ -146,6 +149,22 @@ static void recover_unmap(struct recovery *rec)
 	rec->map = SPAN_NULL;
 }
 
+/* The tree where reading begins. 0, TREE_E_DAMAGED or negative. */
+static int recover_tree(struct recovery *rec, const struct segment_head *head)
+{
+	struct tree *t = &rec->l->tree;
+	struct merkle_hash root;
+
+	if (!rec->by_hashes)
+		return tree_load(t, head->first_index, &head->root);
+	tree_clear(t);
+	int r = prefix_grow(t, head->first_index);
+	merkle_tree_root(&t->merkle, &root);
+	if (r > 0 || (r == 0 && !merkle_hash_eq(&root, &head->root)))
+		return TREE_E_DAMAGED;
+	return r ? r : tree_flush(t); /* what the next recovery may begin with */
+}
+
 /* The head must continue the tree; at the first segment that is read, the tree is brought to where it begins. */
 static int recover_head(struct recovery *rec, size_t which, bool first)
 {
@@ -162,7 +181,7 @@ static int recover_head(struct recovery *rec, size_t which, bool first)
 	if (first) {
 		memcpy(l->log_id, head.log_id, sizeof l->log_id);
 		l->sources = head.sources;
-		r = tree_load(&l->tree, index, &head.root);
+		r = recover_tree(rec, &head);
 		rec->no_tiles = r == TREE_E_DAMAGED;
 		if (rec->no_tiles)
 			return recover_refuse(rec, "segment %" PRIu64 ": the tiles before it do not give its root",
@@ -296,13 +315,17 @@ static int recover_segments(struct recovery *rec)
 	int r = recover_read(rec, first);
 	while (r == LEDGER_E_DAMAGED && rec->no_tiles && first > 0)
 		r = recover_read(rec, --first);
+	if (r == LEDGER_E_DAMAGED && rec->no_tiles) {
+		rec->by_hashes = true;
+		r = recover_read(rec, first);
+	}
 	if (r)
 		return r;
 	tree_set(&l->tree, l->unwritable ? TREE_FINDS : TREE_RECOVERS);
 	r = recover_read(rec, first);
 	tree_set(&l->tree, TREE_GROWS);
-	if (!r && first < usual) {
-		l->made_again = rec->firsts[first];
+	if (!r && (first < usual || rec->by_hashes)) {
+		l->made_again = rec->by_hashes ? 0 : rec->firsts[first];
 		l->made_again_end = rec->firsts[usual];
 	}
 	return r;

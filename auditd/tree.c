@@ -272,6 +272,14 @@ static int tree_load_bundle(struct tree *t, uint64_t size)
 	return r;
 }
 
+void tree_clear(struct tree *t)
+{
+	t->merkle = MERKLE_TREE_NULL;
+	t->bundle_len = 0;
+	for (unsigned level = 0; level < TILE_LEVELS; level++)
+		t->right[level].n = 0;
+}
+
 int tree_load(struct tree *t, uint64_t size, const struct merkle_hash *root)
 {
 	struct merkle_hash computed;
@@ -281,8 +289,7 @@ int tree_load(struct tree *t, uint64_t size, const struct merkle_hash *root)
 	if (r)
 		return r;
 	tile_source_init(disk, t->dir, size);
-	t->merkle = MERKLE_TREE_NULL;
-	t->bundle_len = 0;
+	tree_clear(t);
 	for (unsigned level = 0; level < MERKLE_LEVELS && !r; level++)
 		if (size & BIT(level))
 			r = tile_source_node(disk, level, (size >> level) - 1, &t->merkle.peaks[level]);

@@ -47,6 +47,8 @@ enum tree_mode {
 	TREE_LOOKS, /* what is on the disk does not matter */
 };
 void tree_set(struct tree *t, enum tree_mode mode);
+/* Becomes the empty tree. */
+void tree_clear(struct tree *t);
 /* Becomes the tree of the first `size` leaves, read from tiles and checked against `root`. 0, TREE_E_DAMAGED or
  * negative. */
 MUST_USE int tree_load(struct tree *t, uint64_t size, const struct merkle_hash *root);
