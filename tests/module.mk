@@ -29,4 +29,4 @@ audit-faults: deps ## each single system call by which auditd writes, made to fa
 again-audit-faults:
 	FAULTS_ALL=1 $(O)/auditd/fault_test
 	FAULTS_ALL=1 $(O)/auditd/prune_test
-	FAULTS_STEP=1 tests/run --build $(O) --pytest tests/integration/test_faults.py
+	FAULTS_STEP=1 LIVES=50 tests/run --build $(O) --pytest tests/integration/test_faults.py tests/integration/test_lives.py
