@@ -62,6 +62,7 @@ $(eval $(call unit,keyvault/egress/pool,pool_world egress common proto,libuv msg
 $(eval $(call unit,keyvault/egress/tls,egress common,openssl))
 $(eval $(call library,exchange_world,tests/support/exchange_world.c))
 $(eval $(call unit,keyvault/egress/exchange,exchange_world egress common proto,libuv libsodium nettle msgpack))
+$(eval $(call unit,keyvault/egress/exchange_held,exchange_world egress common proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,keyvault/egress/voids,egress common proto,libsodium nettle msgpack))
 $(eval $(call unit,keyvault/egress/refusals,egress common proto,msgpack))
 $(eval $(call unit,keyvault/egress/head,egress common proto,msgpack openssl))

@@ -46,6 +46,10 @@ static void nothing_needs_to_wait(void **state)
 	assert_true(fake.kept);
 	assert_int_equal(w->eg.permitted, 1);
 	assert_int_equal(fake.intents, 0);
+	assert_int_equal(fake.notes, 1);
+	assert_int_equal(fake.woken, 1);
+	assert_int_equal(w->eg.count.fresh, 1);
+	assert_int_equal(w->eg.count.reused, 0);
 }
 
 static void each_state_can_be_waited_in(void **state)
@@ -114,8 +118,13 @@ static void each_state_can_be_cancelled(void **state)
 		assert_int_equal(fake.ends + fake.brokens, 0); /* the router said so itself */
 		assert_false(fake.kept);
 		assert_int_equal(w->eg.n_exchanges, 0);
+		assert_int_equal(fake.forgotten, s + 1);  /* nobody comes back to it */
+		assert_int_equal(fake.pool_forgotten, s); /* but in the first state it has no credential */
 	}
 	assert_int_equal(fake.uses, 3); /* what was sent was used */
+	w->credential.pooled = false;   /* it has just been asked for */
+	exchange_cancel(begin_in(w, EXCHANGE_CREDENTIAL));
+	assert_int_equal(fake.pool_forgotten, EXCHANGE_OVER - 1);
 }
 
 static void a_body_that_goes_on_lives(void **state)
@@ -155,6 +164,10 @@ static void a_grant_that_does_not_hold_is_recorded(void **state)
 	assert_null(begin(w));
 	expect_broken(w, REASON_GRANT_STALE, false);
 	w->eg.sealed = false;
+	w->eg.n_exchanges = EGRESS_KEYLESS_MAX - 1;
+	x = begin(w);
+	assert_int_equal(x->state, EXCHANGE_GRANT);
+	exchange_cancel(x);
 	w->eg.n_exchanges = EGRESS_KEYLESS_MAX;
 	assert_null(begin(w)); /* one too many to wait */
 	w->eg.n_exchanges = 0;
@@ -172,6 +185,8 @@ static void one_that_waits_for_yet_another_key_waits_on(void **state)
 	exchange_key(&w->eg);
 	assert_int_equal(x->state, EXCHANGE_GRANT);
 	assert_int_equal(x->deadline_ms, deadline_ms);
+	assert_ptr_equal(w->eg.states[EXCHANGE_GRANT].next, &x->in_state); /* where its time is looked after */
+	assert_int_equal(fake.notes, 0);                                   /* it may be anybody's */
 	exchange_timeout(x);
 	expect_broken(w, REASON_GRANT_STALE, false);
 }
@@ -254,6 +269,10 @@ static void what_is_no_request_is_a_violation(void **state)
 	w->eg.n_exchanges = EGRESS_EXCHANGES_MAX;
 	assert_null(begin(w));
 	assert_int_equal(fake.broken.reason, REASON_OVERLOADED);
+	assert_int_equal(fake.broken.sent, 0);
+	fake.ipc_says = IPC_E_FULL;
+	assert_int_equal(exchange_open(&w->eg, &w->lane, STREAM, &open, -1), IPC_E_VIOLATION); /* nor does it read */
+	fake.ipc_says = 0;
 	w->eg.n_exchanges = 0;
 	w->eg.draining = true;
 	assert_null(begin(w));
@@ -274,7 +293,8 @@ static void a_dead_idle_connection_is_replaced_once(void **state)
 	assert_int_equal(fake.takes, 2);
 	assert_true(fake.fresh);
 	assert_int_equal(fake.returned, 2);
-	assert_false(fake.kept);
+	assert_int_equal(fake.keeps, 0);
+	assert_int_equal(w->eg.count.reused, 2);
 	assert_int_equal(fake.uses, 0);
 	w->upstream.reused = false; /* a new one is not replaced */
 	assert_null(begin(w));
@@ -329,7 +349,20 @@ static void a_credential_that_is_replaced_before_is_asked_for_again(void **state
 	x->credential_waiter.ready(&x->credential_waiter, REASON_NO_CREDENTIAL);
 	assert_int_equal(x->state, EXCHANGE_CREDENTIAL);
 	assert_int_equal(fake.gets, 2);
+	assert_false(x->spare);
+	assert_int_equal(x->request.grant.len, 0); /* it was used */
 	exchange_cancel(x);
+	fake.spare = true;
+	x = begin_in(w, EXCHANGE_CREDENTIAL);
+	assert_true(x->spare);
+	exchange_cancel(x);
+	fake.get = fake.take = 0;
+	fake.send_why = REASON_VAULT_SEALED; /* in the last moment */
+	fake.send_says = TLS_E_BROKEN;
+	assert_null(begin(w));
+	expect_broken(w, REASON_VAULT_SEALED, false);
+	assert_int_equal(fake.returned, EXCHANGE_TURNS_MAX + 1);
+	assert_int_equal(fake.keeps, 0); /* a connection of a key that is no more */
 }
 
 static void a_401_that_can_be_tried_again_was_not_sent(void **state)

@@ -164,6 +164,7 @@ void pool_give_back(struct upstream *u, bool keep)
 	u->on_event = NULL;
 	fake.returned++;
 	fake.kept = keep;
+	fake.keeps += keep;
 }
 
 int upstream_watch(struct upstream *u, int events)
@@ -180,6 +181,8 @@ bool tls_pending(const struct tls *t)
 
 enum reason send_begin(struct exchange *x, int *ret_answer)
 {
+	assert_int_equal(x->sent, 0);
+	assert_null(x->first.p);
 	x->sent_any |= fake.send_says == 0 || fake.send_says == TLS_E_WRITE; /* OpenSSL has it */
 	*ret_answer = fake.send_says;
 	return fake.send_why;
@@ -193,7 +196,8 @@ int send_write(struct exchange *x)
 
 void send_drop(struct exchange *x)
 {
-	(void)x;
+	fake.drops++;
+	secret_free(x->eg->arena, &x->first);
 }
 
 void relay_begin(struct exchange *x)
@@ -214,6 +218,7 @@ enum reason relay_pump(struct exchange *x)
 void reply_deinit(struct reply *r)
 {
 	(void)r;
+	fake.replies_over++;
 }
 
 /* ---- records, and the rest of the egress ---- */
@@ -223,19 +228,21 @@ void egress_note_grant(struct exchange *x, const struct proto_grant *g, const st
 	(void)x;
 	(void)g;
 	(void)route;
+	fake.notes++;
 }
 
 void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_t digest[32])
 {
 	(void)eg;
-	(void)digest;
 	assert_true(x->sent_any);
+	memcpy(fake.digest, digest, 32);
 	fake.uses++;
 }
 
 void egress_forget_promise(struct exchange *x)
 {
 	(void)x;
+	fake.promises_forgotten++;
 }
 
 void egress_record_count(struct egress *eg, const struct exchange *x)
@@ -330,6 +337,11 @@ static void expect_nothing_left(struct exchange_world *w)
 	assert_int_equal(fake.keys, 0);
 	assert_null(fake.recorded);
 	assert_int_equal(fake.counts, fake.ended); /* each once */
+	assert_int_equal(fake.uses + fake.promises_forgotten, fake.ended);
+	assert_int_equal(fake.replies_over, fake.ended);
+	assert_true(fake.forgotten >= fake.ended);
+	assert_true(list_empty(&w->eg.stalled));
+	assert_int_equal(secret_arena_used(w->eg.arena), 0);
 	assert_null(w->upstream.on_event);
 }
 

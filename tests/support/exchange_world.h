@@ -18,6 +18,9 @@ extern struct exchange_fake {
 	unsigned keys;                             /* referenced */
 	unsigned takes, pool_forgotten, returned;  /* of connections */
 	bool fresh, kept;
+	unsigned keeps, drops; /* connections kept; buffers of what is sent given up */
+	unsigned notes, promises_forgotten, replies_over;
+	uint8_t digest[32]; /* of the last answer, for the record */
 	unsigned intents, uses, refusals, counts, ended, dropped, woken, pumped;
 	void (*recorded)(struct exchange *x, bool durable);
 	/* at the next pump */
