@@ -112,3 +112,19 @@ def test_a_log_that_is_taken_away_is_missed_at_once(failing):
     gateway.start()
     wait_for("auditd to go on", lambda: admin_works(gateway))
     assert gateway.verify().returncode == 0
+
+
+def test_a_copy_in_its_place_is_the_log(failing):
+    """There is no moment without one. What is acknowledged from then on is in the copy, not in the file that is still open."""
+    gateway, _ = failing
+    segment = segment_of(gateway)
+    copy = segment.with_suffix(".copy")
+    shutil.copy2(segment, copy)
+    os.chown(copy, segment.stat().st_uid, segment.stat().st_gid)
+    copy.replace(segment)
+    made = wait_for("a key", lambda: (done := gateway.cli("key", "create", "--json", check=False)).returncode == 0 and json.loads(done.stdout))
+    gateway.stop()
+    gateway.start()
+    wait_for("auditd to go on", lambda: admin_works(gateway))
+    assert [e for e in gateway.audit() if e.get("resource") == made["id"]]
+    assert gateway.verify().returncode == 0
