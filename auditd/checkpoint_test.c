@@ -22,7 +22,7 @@
 
 /* The wrapper has no context to be given. */
 static struct {
-	bool shut;
+	_Atomic bool shut; /* read by the thread that writes */
 	uv_sem_t opened;
 } gate;
 
@@ -316,7 +316,7 @@ static void test_the_end_waits_for_no_interval(void **state)
 		AWAIT(w, w->a.ledger->published.size == i);
 	}
 	say(w);
-	AWAIT(w, ledger_size(w->a.ledger) == 3 && writer_quiet(&w->a.writer));
+	AWAIT(w, writer_quiet(&w->a.writer) && ledger_size(w->a.ledger) == 3);
 	assert_int_equal(w->asked, 2);
 	drain(w);
 	AWAIT(w, w->asked == 3);

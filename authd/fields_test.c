@@ -116,7 +116,7 @@ static void test_the_chain_is_one(void **state)
 
 static void test_wrapping_is_bound(void **state)
 {
-	uint8_t wrapped[FIELDS_WRAPPED_BYTES], back[FIELDS_KEY_BYTES];
+	uint8_t wrapped[FIELDS_WRAPPED_BYTES] = {0}, back[FIELDS_KEY_BYTES];
 	static const uint8_t foreign[FIELDS_KEY_BYTES] = {9};
 	struct span all = span_of(wrapped, sizeof(wrapped));
 
