@@ -17,7 +17,7 @@ HANGING_WRAPS := -Wl,--wrap=classify -Wl,--wrap=setitimer
 $(eval $(call helper,hanging_classifier,tests/support/hanging_classifier.c $(SRC_service),classifier common proto,libuv hs msgpack,$(HANGING_WRAPS)))
 FAILING_WRAPS := $(foreach c,pwrite fsync fdatasync syncfs fallocate,-Wl,--wrap=$(c))
 $(eval $(call helper,failing_auditd,tests/support/failing_disk.c auditd/main.c,auditd auditlog common proto,libuv libsodium nettle msgpack,$(FAILING_WRAPS)))
-AGING_WRAPS := $(foreach c,clock_gettime unlinkat,-Wl,--wrap=$(c))
+AGING_WRAPS := $(foreach c,clock_gettime unlinkat renameat fsync syncfs,-Wl,--wrap=$(c))
 $(eval $(call helper,aging_auditd,tests/support/aging.c auditd/main.c,auditd auditlog common proto,libuv libsodium nettle msgpack,$(AGING_WRAPS)))
 $(eval $(call helper,audit_producer,tests/support/audit_producer.c,auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call helper,fault_tracer,tests/support/fault_tracer.c,,))
@@ -29,4 +29,5 @@ audit-faults: deps ## each single system call by which auditd writes, made to fa
 again-audit-faults:
 	FAULTS_ALL=1 $(O)/auditd/fault_test
 	FAULTS_ALL=1 $(O)/auditd/prune_test
-	FAULTS_STEP=1 LIVES=50 tests/run --build $(O) --pytest tests/integration/test_faults.py tests/integration/test_lives.py
+	FAULTS_STEP=1 LIVES=50 tests/run --build $(O) --pytest tests/integration/test_faults.py tests/integration/test_lives.py \
+		tests/integration/test_retention.py

@@ -16,6 +16,7 @@ from gateway import BIN, BUILD, Late, frozen, program_for_all, scratch, wait_for
 from postgres import Postgres
 import verify_log
 
+EVERY_CALL = os.environ.get("FAULTS_STEP") == "1"
 HOUR = 3600
 DAY = 24 * HOUR
 
@@ -25,10 +26,10 @@ class Aging:
 
     def __init__(self, path):
         with open(path, "wb") as f:
-            f.write(bytes(24))
+            f.write(bytes(32))
         os.chmod(path, 0o666)
         with open(path, "r+b") as f:
-            self.map = mmap.mmap(f.fileno(), 24)
+            self.map = mmap.mmap(f.fileno(), 32)
 
     def at(self, i, value=None):
         if value is not None:
@@ -46,6 +47,10 @@ class Aging:
 
     def dies(self, n):
         self.at(2, n)
+
+    def fails(self, n):
+        """The n-th of the calls by which files are removed, named and made durable; -1: the next that is for all files."""
+        self.at(3, n)
 
 
 def aged(new_gateway, folder, shipper=None, **settings):
@@ -283,6 +288,27 @@ def test_death_between_any_two_files(old, at):
     folder = os.path.join(gateway.state, "auditd")
     left = sorted(f for f in os.listdir(os.path.join(folder, "tile/entries")) if int(f[:3]) < said["first"] // 256)
     assert not left
+
+
+@pytest.mark.seconds(600 if EVERY_CALL else 60)
+@pytest.mark.parametrize("at", [-1, *(range(1, 41) if EVERY_CALL else (1, 4, 8, 11, 14))])
+def test_a_call_fails(old, at):
+    """Whichever it is, auditd says so or ends; what is left is a good log, and the next life removes what this one did not."""
+    gateway, aging = old
+    busy(gateway, 700)  # so that it does not hang on one segment, which may get younger records
+    before = removed(gateway)["first"]
+    aging.passes(26 * HOUR)
+    aging.fails(at)
+    gateway.cli("audit", "retention", "--now", check=False)
+    wait_for("the failure", lambda: aging.at(3) == 0)
+    retention(gateway)
+    for pid in gateway.pids("auditd"):
+        os.kill(pid, signal.SIGKILL)  # it would try again, in a minute
+    retention(gateway)
+    assert gateway.verify().returncode == 0, "as it was left"
+    said = wait_for("the rest", lambda: (now := removed(gateway))["first"] > before and now, 30)
+    assert both(gateway)["first"] == said["first"]
+    assert '"audit.readonly"' not in gateway.log()
 
 
 def test_kill_at_any_time(old):

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * auditd for which time passes as a test says: a file `aging` beside the program holds three numbers of 64 bits: how
- * far the wall clock and how far the steady clock are ahead of the machine's, in nanoseconds, and at which removal of a
- * file from now on the process dies (0: at none). Everything else is the real program, linked again with these calls
- * wrapped (tests/module.mk).
+ * auditd for which time passes as a test says: a file `aging` beside the program holds four numbers of 64 bits: how far
+ * the wall clock and how far the steady clock are ahead of the machine's, in nanoseconds; at which removal of a file
+ * from now on the process dies (0: at none); and which of the calls by which files are removed, named and made durable
+ * fails from now on (0: none; -1: the next syncfs()). Everything else is the real program, linked again with these
+ * calls wrapped (tests/module.mk).
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +19,7 @@
 #define SECOND_NS 1000000000
 
 struct aging {
-	int64_t wall_ns, steady_ns, deaths;
+	int64_t wall_ns, steady_ns, deaths, failure;
 };
 
 /* The wrappers have no context to be given. */
@@ -57,11 +60,42 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
 	return r;
 }
 
+/* Of two threads that come at once, one may miss it. */
+static bool aging_fails(bool syncs_all)
+{
+	if (!aging ||
+	    (aging->failure < 0 ? !syncs_all || ++aging->failure != 0 : aging->failure == 0 || --aging->failure != 0))
+		return false;
+	errno = EIO;
+	return true;
+}
+
 int __real_unlinkat(int dir, const char *path, int flags);
 int __wrap_unlinkat(int dir, const char *path, int flags);
 int __wrap_unlinkat(int dir, const char *path, int flags)
 {
 	if (aging && aging->deaths > 0 && --aging->deaths == 0)
 		_exit(99);
-	return __real_unlinkat(dir, path, flags);
+	return aging_fails(false) ? -1 : __real_unlinkat(dir, path, flags);
+}
+
+int __real_renameat(int d1, const char *from, int d2, const char *to);
+int __wrap_renameat(int d1, const char *from, int d2, const char *to);
+int __wrap_renameat(int d1, const char *from, int d2, const char *to)
+{
+	return aging_fails(false) ? -1 : __real_renameat(d1, from, d2, to);
+}
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd)
+{
+	return aging_fails(false) ? -1 : __real_fsync(fd);
+}
+
+int __real_syncfs(int fd);
+int __wrap_syncfs(int fd);
+int __wrap_syncfs(int fd)
+{
+	return aging_fails(true) ? -1 : __real_syncfs(fd);
 }
