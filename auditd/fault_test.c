@@ -66,7 +66,7 @@ static int later(struct fixture *f)
 {
 	int r = reopen(f);
 
-	if (r || f->l->unwritable)
+	if (r || f->l->unwritable || f->l->made_again_end > 0)
 		_exit(97);
 	shared->acknowledged = f->seq = ledger_size(f->l);
 	shared->signed_size = f->signed_size = f->l->published.size;
@@ -191,6 +191,8 @@ static void after(struct fixture *f, const struct shape *shape, enum fault fault
 	if (r)
 		fails(shape, fault, n, r > 0 ? f->l->why : strerror(-r));
 	assert_int_equal(f->l->unwritable, 0);
+	if (f->l->made_again_end > 0)
+		fails(shape, fault, n, "tiles that recovery begins with had to be made again");
 	uint64_t size = ledger_size(f->l);
 	if (size < shared->acknowledged)
 		fails(shape, fault, n, "what was acknowledged is not there");
