@@ -110,6 +110,17 @@ static void place_open_log(const struct launcher *l, const char *path)
 		(void)chmod(path, 0750);
 }
 
+/* What a daemon makes durable in it is lost all the same if the folder's own name is. */
+static int place_keep(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 || syncfs(fd) ? -errno : 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return r;
+}
+
 static int place_state_dir(struct launcher *l, enum role role)
 {
 	uid_t uid = launch_uid(l, role);
@@ -121,7 +132,7 @@ static int place_state_dir(struct launcher *l, enum role role)
 	r = place_make(path, 0700);
 	if (r && r != -EEXIST)
 		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(-r));
-	if (r == 0 && l->root && chown(path, uid, launch_gid(l, role)))
+	if (r == 0 && ((l->root && chown(path, uid, launch_gid(l, role))) || place_keep(path)))
 		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(errno));
 	if (role == ROLE_AUDITD)
 		place_open_log(l, path);

@@ -168,6 +168,20 @@ def test_a_stop_before_anybody_is_a_program_of_its_own():
         assert "SIG" not in gateway.log() and not os.path.isdir(gateway.run_dir)
 
 
+@pytest.mark.skipif(INSTRUMENTED or not shutil.which("strace"), reason="needs strace, and programs that it may follow")
+def test_the_folders_of_a_state_are_durable_before_anything_in_them():
+    """A power failure must not take the log with the folder's name, which nobody but its maker can sync."""
+    with scratch() as folder:
+        trace = os.path.join(folder, "trace")
+        with Gateway(folder, providers=PROVIDERS, workers=1, prefix=["strace", "-D", "-qq", "-y", "-e", "trace=mkdir,syncfs", "-o", trace]) as gateway:
+            with open(trace, encoding="utf-8") as f:
+                calls = f.read().splitlines()
+        for name in ("authd", "keyvault", "auditd"):
+            path = os.path.join(gateway.state, name)
+            made = next(i for i, call in enumerate(calls) if call.startswith("mkdir(") and path in call and call.endswith("= 0"))
+            assert any(call.startswith("syncfs(") and path in call and call.endswith("= 0") for call in calls[made:]), (name, calls)
+
+
 def test_children_die_with_the_launcher():
     with scratch() as folder, Gateway(folder, providers=PROVIDERS) as gateway:
         pids = gateway.pids()
