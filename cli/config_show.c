@@ -82,13 +82,7 @@ static int show_providers(struct cli *cli)
 		json_array_append_new(all, json_pack("{s:s,s:s,s:s,s:s}", "name", row->name, "base_url", row->base_url,
 						     "dialect", row->dialect, "auth", row->auth));
 	}
-	if (!cli->json)
-		table_print(&t, cli->out);
-	table_deinit(&t);
-	if (cli->json)
-		return cli_print_json(cli, all);
-	json_decref(all);
-	return CLI_DONE;
+	return cli_print_list(cli, CLI_DONE, &t, all);
 }
 
 /* ---- the example ---- */

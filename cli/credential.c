@@ -263,14 +263,8 @@ int cmd_vault_list(struct cli *cli)
 			credential_table(&t, list);
 		}
 	} while (!r && after[0]);
-	if (!r && cli->json)
-		r = cli_print_json(cli, json_incref(all));
-	else if (!r)
-		table_print(&t, cli->out);
-	table_deinit(&t);
-	json_decref(all);
 	admin_close(a);
-	return r;
+	return cli_print_list(cli, r, &t, all);
 }
 
 int cmd_vault_rm(struct cli *cli)

@@ -104,14 +104,8 @@ int cmd_key_list(struct cli *cli)
 	table_init(&t, ARRAY_LEN(headings), headings);
 	if (!r)
 		r = key_pages(a, &t, all);
-	if (!r && cli->json)
-		r = cli_print_json(cli, json_incref(all));
-	else if (!r)
-		table_print(&t, cli->out);
-	table_deinit(&t);
-	json_decref(all);
 	admin_close(a);
-	return r;
+	return cli_print_list(cli, r, &t, all);
 }
 
 int cmd_key_revoke(struct cli *cli)

@@ -100,3 +100,14 @@ int cli_print_json(struct cli *cli, json_t *doc)
 	json_decref(doc);
 	return r ? cli_fail(cli, "the answer could not be written as JSON") : CLI_DONE;
 }
+
+int cli_print_list(struct cli *cli, int r, struct table *t, json_t *all)
+{
+	if (!r && cli->json)
+		r = cli_print_json(cli, json_incref(all));
+	else if (!r)
+		table_print(t, cli->out);
+	table_deinit(t);
+	json_decref(all);
+	return r;
+}

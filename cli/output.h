@@ -29,3 +29,6 @@ void table_print(const struct table *t, FILE *to);
 json_t *json_span(struct span s);
 /* Prints the document on one line and drops the reference. CLI_DONE or CLI_FAILED. */
 MUST_USE int cli_print_json(struct cli *cli, json_t *doc);
+/* The end of a command that lists: both forms are the function's to release, and the one that was asked for is printed,
+ * unless `r` says that something has failed. r, or what the printing says. */
+MUST_USE int cli_print_list(struct cli *cli, int r, struct table *t, json_t *all);

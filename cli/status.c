@@ -108,12 +108,7 @@ int cmd_status(struct cli *cli)
 		for (unsigned w = 0; launch_wanted(cli, role) && w < workers; w++)
 			status_ask(cli, &s, role, w);
 	}
-	if (cli->json)
-		r = cli_print_json(cli, json_incref(s.all));
-	else
-		table_print(&s.table, cli->out);
-	table_deinit(&s.table);
-	json_decref(s.all);
+	r = cli_print_list(cli, r, &s.table, s.all);
 	if (!r && s.n_ready < s.n)
 		r = cli_fail(cli, "%u of %u daemons are not ready; DETAIL says why", s.n - s.n_ready, s.n);
 	return r;
