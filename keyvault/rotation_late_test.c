@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A rotation (rotation.c) that is overtaken: by a row that comes while a record is written; and what comes with it. */
+#include "tests/support/core_world.h"
+
+#include <dirent.h>
+
+static size_t open_files(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	assert_int_equal(closedir(dir), 0);
+	return n;
+}
+
+static void fire(struct world *w)
+{
+	uv_timer_t *timer = &w->core.rotation.timer;
+
+	assert_true(uv_is_active((uv_handle_t *)timer));
+	(void)uv_timer_stop(timer);
+	timer->timer_cb(timer);
+}
+
+/* An open vault with one credential, and the blob of another that the core has not been sent. */
+static void begin(struct world *w, struct peer **ret_admin, struct peer **ret_authd)
+{
+	struct peer *admin = *ret_admin = peer_meet(w, ADMIN), *authd = *ret_authd = peer_meet(w, AUTHD);
+
+	peer_expect(w, authd, PROTO_SEALED);
+	admin_init(w, admin);
+	peer_expect(w, authd, PROTO_PEPPER);
+	admin_add(w, admin, authd, "early", 1, "sk-early");
+	admin_say_add(admin, "late", 1, "sk-late");
+	peer_expect(w, admin, PROTO_VAULT_ADDED);
+}
+
+/* The first swap of one row, which authd has done. */
+static void expect_swap(struct world *w, struct peer *authd, const char *id)
+{
+	static const uint8_t done[] = {1};
+	struct proto_credential_swap_item item;
+
+	while (!w->core.rotation.busy)
+		fire(w);
+	peer_expect(w, authd, PROTO_CREDENTIAL_SWAP);
+	struct proto_list items = authd->msg.credential_swap.items;
+	assert_true(proto_credential_swap_item_next(&items, &item));
+	assert_true(span_eq_str(item.credential, id));
+	assert_false(proto_credential_swap_item_next(&items, &item));
+	peer_say(authd, PROTO_CREDENTIAL_SWAPPED, authd->id,
+		 &(struct proto_credential_swapped){.done = span_of(done, sizeof(done))});
+	for (int i = 0; i < TURNS_MAX && w->core.rotation.busy; i++)
+		world_turn(w);
+}
+
+/* "Rewrapped" is being recorded when a row comes that is not: it would be lost with the old key. */
+static void a_row_that_comes_while_a_step_is_recorded(void **state)
+{
+	struct world *w = *state;
+	struct peer *admin, *authd;
+	uint8_t blob[SEAL_BYTES_MAX];
+
+	begin(w, &admin, &authd);
+	size_t len = admin->msg.vault_added.blob.len;
+	memcpy(blob, admin->msg.vault_added.blob.p, len);
+	admin_do(w, admin, PROTO_VAULT_ROTATE, &(struct proto_vault_rotate){.what = ROTATE_TENANT});
+	expect_swap(w, authd, "early");
+	assert_int_equal(rotate_step(&w->core.vault), ROTATE_ACTIVE);
+	w->log.mode = LOG_LATER;
+	while (!w->core.rotation.busy)
+		fire(w);
+	assert_string_equal(w->log.reason, rotate_step_name(ROTATE_REWRAPPED));
+	peer_say(authd, PROTO_CREDENTIAL_LOAD, 0,
+		 &(struct proto_credential_load){.credential = SPAN_LIT("late"), .blob = span_of(blob, len)});
+	for (int i = 0; i < TURNS_MAX && rotate_left(&w->core.vault) == 0; i++)
+		world_turn(w);
+	assert_int_equal(rotate_left(&w->core.vault), 1);
+	w->log.mode = LOG_YES;
+	w->log.done(w->log.ctx, true);
+	assert_int_equal(rotate_step(&w->core.vault), ROTATE_ACTIVE);
+	expect_swap(w, authd, "late");
+	assert_int_equal(rotate_left(&w->core.vault), 0);
+	peer_leave(w, authd);
+	peer_leave(w, admin);
+}
+
+/* The descriptor of a key that is not needed: of tenant keys, of what is refused, of what is under way. */
+static void a_key_file_that_is_not_needed_is_closed(void **state)
+{
+	struct world *w = *state;
+	struct peer *admin, *authd;
+	struct proto_vault_rotate m = {.what = ROTATE_TENANT, .tenant = SPAN_LIT("nobody"), .key_file = 1};
+
+	begin(w, &admin, &authd);
+	size_t before = open_files();
+	peer_say_fd(admin, PROTO_VAULT_ROTATE, 9, &m, world_key(w));
+	peer_expect(w, admin, PROTO_REFUSED);
+	assert_int_equal(open_files(), before);
+	m.tenant = SPAN_NULL;
+	for (unsigned i = 0; i < 2; i++) { /* the second: "under way already" */
+		peer_say_fd(admin, PROTO_VAULT_ROTATE, 9, &m, world_key(w));
+		peer_expect(w, admin, PROTO_DONE);
+		assert_int_equal(open_files(), before);
+	}
+	peer_leave(w, authd);
+	peer_leave(w, admin);
+}
+
+int main(void)
+{
+	/* clang-format off */
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_row_that_comes_while_a_step_is_recorded),
+		TEST(a_key_file_that_is_not_needed_is_closed),
+	};
+	/* clang-format on */
+	return cmocka_run_group_tests_name("rotation_late", tests, NULL, NULL);
+}
