@@ -259,7 +259,7 @@ static void what_has_no_room_is_refused_and_changes_nothing(void **state)
 /* `n` credentials called `of`NUMBER, by this peer. How many of them it got. */
 static size_t take_many(struct token_world *w, char of, size_t n, char who)
 {
-	char id[16];
+	char id[32];
 	size_t got = 0;
 
 	for (size_t i = 0; i < n; i++) {
