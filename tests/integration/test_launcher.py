@@ -161,10 +161,13 @@ def test_a_stop_before_anybody_is_a_program_of_its_own():
         with open(os.path.join(folder, "log"), "wb") as log, \
                 subprocess.Popen([*slowly, gateway.program, "up", "-c", gateway.config], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                  stderr=log, start_new_session=True) as process:
-            wait_for("all to be forked", lambda: len(children_of(process.pid)) == len(ROLES))
-            assert {proc_read(pid, "comm") for pid in children_of(process.pid)} == {b"bulkhead\n"}, "too late to prove anything"
-            process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            try:
+                wait_for("all to be forked", lambda: len(children_of(process.pid)) == len(ROLES))
+                assert {proc_read(pid, "comm") for pid in children_of(process.pid)} == {b"bulkhead\n"}, "too late to prove anything"
+                process.send_signal(signal.SIGINT)
+                assert process.wait(20) == 0
+            finally:
+                process.kill()  # when any of that did not hold; its children die with it
         assert "SIG" not in gateway.log() and not os.path.isdir(gateway.run_dir)
 
 
