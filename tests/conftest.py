@@ -9,7 +9,7 @@ import pytest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
-from gateway import Gateway, Provider, SLOWER, scratch  # noqa: E402  pylint: disable=wrong-import-position
+from gateway import PASSPHRASE, Gateway, Provider, SLOWER, scratch, wait_for  # noqa: E402  pylint: disable=wrong-import-position
 from schemes import started  # noqa: E402  pylint: disable=wrong-import-position
 
 TEST_SECONDS_MAX = 120
@@ -64,6 +64,17 @@ def new_gateway():
 @pytest.fixture(scope="module")
 def gateway(new_gateway):
     return new_gateway()
+
+
+@pytest.fixture(scope="module")
+def guarded(new_gateway):
+    """Opened by a passphrase."""
+    gateway = new_gateway(prepare=False, settings={"keyvault": {"unseal": "passphrase"}})
+    gateway.cli("vault", "init", stdin=PASSPHRASE)
+    gateway.add_key()
+    gateway.key = gateway.make_key()["key"]
+    wait_for("service", lambda: gateway.chat("gpt-x").status == 200)
+    return gateway
 
 
 @pytest.fixture

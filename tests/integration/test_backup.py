@@ -11,21 +11,10 @@ import subprocess
 import pytest
 
 import memscan
-from gateway import BUILD, INSTRUMENTED, Gateway, Provider, SLOWER, scratch, wait_for
+from gateway import BUILD, INSTRUMENTED, PASSPHRASE, SLOWER, Gateway, Provider, scratch, wait_for
 
 NEEDS_AGE = pytest.mark.skipif(not shutil.which("age"), reason="needs the age tool (Debian package age)")
-PASSPHRASE = b"correct horse battery staple\n"
 LOW_ORDER = "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq5cu47z"
-
-
-@pytest.fixture(scope="module")
-def vault(new_gateway):
-    gateway = new_gateway(prepare=False, settings={"keyvault": {"unseal": "passphrase"}})
-    gateway.cli("vault", "init", stdin=PASSPHRASE)
-    gateway.add_key()
-    gateway.key = gateway.make_key()["key"]
-    wait_for("service", lambda: gateway.chat("gpt-x").status == 200)
-    return gateway
 
 
 def age_identity(folder, name):
@@ -65,26 +54,26 @@ def assert_all_is_back(new):
 
 
 @NEEDS_AGE
-def test_age_file(vault, tmp_path):
+def test_age_file(guarded, tmp_path):
     ours, to_us = age_identity(tmp_path, "ours")
     theirs, to_them = age_identity(tmp_path, "theirs")
     other, _ = age_identity(tmp_path, "other")
     path = os.path.join(tmp_path, "backup.age")
-    vault.cli("vault", "backup", "--to", to_us, "--to", to_them, "--out", path, stdin=PASSPHRASE)
+    guarded.cli("vault", "backup", "--to", to_us, "--to", to_them, "--out", path, stdin=PASSPHRASE)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o400
     plain = [subprocess.run(["age", "-d", "-i", i, path], capture_output=True, check=True).stdout for i in (ours, theirs)]
     assert plain[0] == plain[1] and re.fullmatch(rb"[0-9a-f]{64}\n", plain[0])
     assert subprocess.run(["age", "-d", "-i", other, path], capture_output=True, check=False).returncode != 0
-    event = vault.audit(event="vault.backup")[-1]
+    event = guarded.audit(event="vault.backup")[-1]
     assert event["reason"] == "age recipients: 2" and event["actor"].startswith("uid:")
-    assert vault.cli("vault", "backup", "--to", to_us, "--out", path, stdin=PASSPHRASE, check=False).returncode == 1  # is there
+    assert guarded.cli("vault", "backup", "--to", to_us, "--out", path, stdin=PASSPHRASE, check=False).returncode == 1  # is there
 
     # To standard output: the same, another file every time.
-    again = vault.cli("vault", "backup", "--to", to_us, stdin=PASSPHRASE).stdout
+    again = guarded.cli("vault", "backup", "--to", to_us, stdin=PASSPHRASE).stdout
     assert again.startswith(b"-----BEGIN AGE ENCRYPTED FILE-----\n") and again != open(path, "rb").read()
     assert subprocess.run(["age", "-d", "-i", ours], input=again, capture_output=True, check=True).stdout == plain[0]
 
-    with scratch() as folder, Provider(folder) as provider, bring_back(vault, folder, vault.provider) as new:
+    with scratch() as folder, Provider(folder) as provider, bring_back(guarded, folder, guarded.provider) as new:
         assert provider
         wrong = new.cli("vault", "restore", "--age", other, path, stdin=PASSPHRASE, check=False)
         assert wrong.returncode == 1 and b"other recipients" in wrong.stderr
@@ -106,22 +95,22 @@ def test_age_file(vault, tmp_path):
 
 
 @NEEDS_AGE
-def test_what_the_age_tool_makes(vault, tmp_path):
+def test_what_the_age_tool_makes(guarded, tmp_path):
     """The other way round: encrypted by age, to several, armored and not, restored by us; and decrypted by age into a key file."""
     ours, to_us = age_identity(tmp_path, "ours")
     _, to_them = age_identity(tmp_path, "theirs")
-    root = subprocess.run(["age", "-d", "-i", ours], input=vault.cli("vault", "backup", "--to", to_us, stdin=PASSPHRASE).stdout,
+    root = subprocess.run(["age", "-d", "-i", ours], input=guarded.cli("vault", "backup", "--to", to_us, stdin=PASSPHRASE).stdout,
                           capture_output=True, check=True).stdout
     for armor in ([], ["-a"]):
         path = os.path.join(tmp_path, "made" + "".join(armor))
         subprocess.run(["age", "-e", *armor, "-r", to_them, "-r", to_us, "-o", path], input=root, check=True)
-        with scratch() as folder, bring_back(vault, folder, vault.provider) as new:
+        with scratch() as folder, bring_back(guarded, folder, guarded.provider) as new:
             new.cli("vault", "restore", "--age", ours, path, stdin=PASSPHRASE)
             assert_all_is_back(new)
     key = os.path.join(tmp_path, "key")
     with open(os.open(key, os.O_WRONLY | os.O_CREAT, 0o400), "wb") as f:
         f.write(root)
-    with scratch() as folder, bring_back(vault, folder, vault.provider, unseal="key_file") as new:
+    with scratch() as folder, bring_back(guarded, folder, guarded.provider, unseal="key_file") as new:
         os.chmod(tmp_path, 0o700)
         new.cli("vault", "restore", "--key-file", key)
         assert_all_is_back(new)
@@ -129,50 +118,50 @@ def test_what_the_age_tool_makes(vault, tmp_path):
 
 @pytest.mark.parametrize("to", ["age1", "nobody", LOW_ORDER, "AGE-SECRET-KEY-1QQQQ", "ssh-ed25519 AAAA",
                                 "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwk"])
-def test_malformed_recipients(vault, to):
-    before = len(vault.audit(event="vault.backup"))
-    refused = vault.cli("vault", "backup", "--to", to, stdin=PASSPHRASE, check=False)
+def test_malformed_recipients(guarded, to):
+    before = len(guarded.audit(event="vault.backup"))
+    refused = guarded.cli("vault", "backup", "--to", to, stdin=PASSPHRASE, check=False)
     assert refused.returncode == 1 and not refused.stdout and b"not an age recipient" in refused.stderr
-    assert len(vault.audit(event="vault.backup")) == before
+    assert len(guarded.audit(event="vault.backup")) == before
 
 
-def test_proof_and_record_come_first(vault, tmp_path):
+def test_proof_and_record_come_first(guarded, tmp_path):
     good = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
-    wrong = vault.cli("vault", "backup", "--to", good, stdin=b"wrong horse\n", check=False)
+    wrong = guarded.cli("vault", "backup", "--to", good, stdin=b"wrong horse\n", check=False)
     assert wrong.returncode == 1 and not wrong.stdout and b"wrong_passphrase" in wrong.stderr
-    wait_for("the record", lambda: vault.audit(event="vault.unseal_fail"))
-    launcher = vault.process.pid
+    wait_for("the record", lambda: guarded.audit(event="vault.unseal_fail"))
+    launcher = guarded.process.pid
     os.kill(launcher, 19)  # nobody restarts auditd meanwhile
     try:
-        os.kill(vault.pids("auditd")[0], 9)
-        wait_for("auditd to be gone", lambda: not vault.pids("auditd"))
-        refused = vault.cli("vault", "backup", "--to", good, stdin=PASSPHRASE, check=False)
+        os.kill(guarded.pids("auditd")[0], 9)
+        wait_for("auditd to be gone", lambda: not guarded.pids("auditd"))
+        refused = guarded.cli("vault", "backup", "--to", good, stdin=PASSPHRASE, check=False)
     finally:
         os.kill(launcher, 18)
     assert refused.returncode == 1 and not refused.stdout and b"audit_unavailable" in refused.stderr
-    wait_for("auditd", lambda: vault.cli("audit", "tail", check=False).returncode == 0)
-    wait_for("a backup", lambda: vault.cli("vault", "backup", "--to", good, stdin=PASSPHRASE, check=False).returncode == 0)
-    vault.cli("vault", "seal")
-    sealed = vault.cli("vault", "backup", "--to", good, stdin=PASSPHRASE, check=False)
+    wait_for("auditd", lambda: guarded.cli("audit", "tail", check=False).returncode == 0)
+    wait_for("a backup", lambda: guarded.cli("vault", "backup", "--to", good, stdin=PASSPHRASE, check=False).returncode == 0)
+    guarded.cli("vault", "seal")
+    sealed = guarded.cli("vault", "backup", "--to", good, stdin=PASSPHRASE, check=False)
     assert sealed.returncode == 1 and b"sealed" in sealed.stderr
-    wait_for("unseal", lambda: vault.cli("vault", "unseal", stdin=PASSPHRASE, check=False).returncode == 0)
+    wait_for("unseal", lambda: guarded.cli("vault", "unseal", stdin=PASSPHRASE, check=False).returncode == 0)
     for args in (["--shares", "3"], ["--threshold", "2"], [], ["--shares", "1", "--threshold", "1"],
                  ["--shares", "3", "--threshold", "4"], ["--shares", "17", "--threshold", "2"],
                  ["--to", good, "--shares", "3", "--threshold", "2"]):
-        assert vault.cli("vault", "backup", *args, "--out", str(tmp_path), stdin=PASSPHRASE, check=False).returncode == 2
-    assert vault.cli("vault", "backup", "--shares", "3", "--threshold", "2", stdin=PASSPHRASE, check=False).returncode == 1
+        assert guarded.cli("vault", "backup", *args, "--out", str(tmp_path), stdin=PASSPHRASE, check=False).returncode == 2
+    assert guarded.cli("vault", "backup", "--shares", "3", "--threshold", "2", stdin=PASSPHRASE, check=False).returncode == 1
 
 
-def test_shares(vault, tmp_path):
-    first = shares_of(vault, 5, 3, os.path.join(tmp_path, "first"))
-    second = shares_of(vault, 5, 3, os.path.join(tmp_path, "second"))
+def test_shares(guarded, tmp_path):
+    first = shares_of(guarded, 5, 3, os.path.join(tmp_path, "first"))
+    second = shares_of(guarded, 5, 3, os.path.join(tmp_path, "second"))
     assert all(stat.S_IMODE(os.stat(p).st_mode) == 0o400 for p in first)
-    assert vault.audit(event="vault.backup")[-1]["reason"] == "shares: 3 of 5"
+    assert guarded.audit(event="vault.backup")[-1]["reason"] == "shares: 3 of 5"
     mistyped = os.path.join(tmp_path, "mistyped")
     with open(first[2], "rb") as f, open(mistyped, "wb") as g:
         text = f.read()
         g.write(text[:40] + (b"q" if text[40:41] != b"q" else b"p") + text[41:])
-    with scratch() as folder, bring_back(vault, folder, vault.provider) as new:
+    with scratch() as folder, bring_back(guarded, folder, guarded.provider) as new:
         for files, said in ((first[:2], b"too few"), ([first[0], first[1], second[2]], b"share 3: of another backup"),
                             ([first[0], first[1], first[1]], b"share 3: given twice"), ([first[0], first[1], mistyped], b"share 3: not a share"),
                             ([first[0], os.devnull], b"empty")):
@@ -210,9 +199,9 @@ class Terminal:
         return code
 
 
-def test_shares_on_a_terminal(vault):
+def test_shares_on_a_terminal(guarded):
     """Shown one at a time and wiped off; typed without echo, in capitals and groups as they were shown."""
-    person = Terminal(vault, "vault", "backup", "--shares", "3", "--threshold", "2")
+    person = Terminal(guarded, "vault", "backup", "--shares", "3", "--threshold", "2")
     person.read_until(b"Passphrase (not shown): ")
     person.type(PASSPHRASE.strip())
     shares = []
@@ -226,7 +215,7 @@ def test_shares_on_a_terminal(vault):
     person.read_until(b"\x1b[3J")
     assert person.end() == 0 and len(set(shares)) == 3
 
-    with scratch() as folder, bring_back(vault, folder, vault.provider) as new:
+    with scratch() as folder, bring_back(guarded, folder, guarded.provider) as new:
         person = Terminal(new, "vault", "restore", "--shares")
         person.read_until(b"A share (not shown): ")
         person.type(shares[2].upper())
@@ -244,21 +233,21 @@ def test_shares_on_a_terminal(vault):
 
 @NEEDS_AGE
 @pytest.mark.skipif(os.geteuid() != 0 or INSTRUMENTED, reason="needs root, and no sanitizer that keeps freed memory")
-def test_no_root_key_is_left_outside_the_arena(vault, tmp_path):
+def test_no_root_key_is_left_outside_the_arena(guarded, tmp_path):
     ours, to_us = age_identity(tmp_path, "ours")
     path = os.path.join(tmp_path, "backup.age")
-    vault.cli("vault", "backup", "--to", to_us, "--out", path, stdin=PASSPHRASE)
-    shares = shares_of(vault, 3, 2, os.path.join(tmp_path, "shares"))
+    guarded.cli("vault", "backup", "--to", to_us, "--out", path, stdin=PASSPHRASE)
+    shares = shares_of(guarded, 3, 2, os.path.join(tmp_path, "shares"))
     text = subprocess.run(["age", "-d", "-i", ours, path], capture_output=True, check=True).stdout.strip()
     root = bytes.fromhex(text.decode())
     needles = {"root": root, "half": root[:16], "other half": root[16:], "hex": text[:32], "hex end": text[32:]}
     for i, share in enumerate(shares):
         with open(share, "rb") as f:
             needles[f"share {i}"] = f.read().replace(b" ", b"").strip()[20:]
-    with scratch() as folder, bring_back(vault, folder, vault.provider) as new:
+    with scratch() as folder, bring_back(guarded, folder, guarded.provider) as new:
         new.cli("vault", "restore", "--shares", *shares[:2], stdin=PASSPHRASE)
         assert_all_is_back(new)
-        for gateway in (vault, new):
+        for gateway in (guarded, new):
             for pid in {*gateway.pids(), gateway.process.pid}:
                 memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
                 for low, high, _, where, arena in memscan.mappings(pid):

@@ -10,9 +10,8 @@ import subprocess
 import pytest
 
 import memscan
-from gateway import BUILD, INSTRUMENTED, Gateway, Provider, scratch, wait_for
+from gateway import BUILD, INSTRUMENTED, PASSPHRASE, Gateway, Provider, scratch, wait_for
 
-PASSPHRASE = b"correct horse battery staple\n"
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="makes a file of another user, reads other users' memory")
 
 
@@ -30,17 +29,6 @@ def database(gateway):
     """authd's, as root or a stolen backup has it; closed at the end, so that no journal of another user stays."""
     with contextlib.closing(sqlite3.connect(os.path.join(gateway.state, "authd", "authd.db"))) as db, db:
         yield db
-
-
-@pytest.fixture(scope="module")
-def guarded(new_gateway):
-    """Opened by a passphrase."""
-    gateway = new_gateway(prepare=False, settings={"keyvault": {"unseal": "passphrase"}})
-    gateway.cli("vault", "init", stdin=PASSPHRASE)
-    gateway.add_key()
-    gateway.key = gateway.make_key()["key"]
-    wait_for("service", lambda: gateway.chat("gpt-x").status == 200)
-    return gateway
 
 
 def unseal(gateway):

@@ -7,10 +7,8 @@ import subprocess
 
 import pytest
 
-from gateway import ROOT, wait_for
+from gateway import PASSPHRASE, ROOT, wait_for
 from ipc import in_place_of
-
-PASSPHRASE = b"correct horse battery staple\n"
 
 
 def table():

@@ -2,7 +2,7 @@
 """Secrets typed at a terminal: not shown, asked for twice when new, and Ctrl-C leaves the terminal as it was."""
 import pytest
 
-from gateway import Gateway, scratch
+from gateway import PASSPHRASE, Gateway, scratch
 from terminal import answer
 
 @pytest.fixture(scope="module", name="fresh")
@@ -35,7 +35,7 @@ def test_typed_with_corrections(fresh):
     assert code == 0, shown
     assert b"horse" not in shown
     fresh.cli("vault", "seal")
-    fresh.cli("vault", "unseal", stdin=b"correct horse battery staple\n")
+    fresh.cli("vault", "unseal", stdin=PASSPHRASE)
 
 
 @pytest.mark.parametrize("key", [b"\x03", b"\x04"])

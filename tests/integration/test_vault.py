@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from gateway import wait_for
+from gateway import PASSPHRASE, wait_for
 from ipc import metrics
 
 
@@ -140,7 +140,7 @@ def with_passphrase(new_gateway):
 
 def test_passphrase(with_passphrase):
     gateway = with_passphrase
-    gateway.cli("vault", "init", stdin=b"correct horse battery staple\n")
+    gateway.cli("vault", "init", stdin=PASSPHRASE)
     gateway.add_key()
     gateway.key = gateway.make_key()["key"]
     wait_for("service", lambda: gateway.chat("gpt-x").status == 200)
@@ -148,6 +148,6 @@ def test_passphrase(with_passphrase):
     wrong = gateway.cli("vault", "unseal", stdin=b"wrong horse\n", check=False)
     assert wrong.returncode == 1
     assert_sealed(gateway.chat("gpt-x"))
-    gateway.cli("vault", "unseal", stdin=b"correct horse battery staple\n")
+    gateway.cli("vault", "unseal", stdin=PASSPHRASE)
     wait_for("service", lambda: gateway.chat("gpt-x").status == 200)
     wait_for("the record of the failure", lambda: gateway.audit(event="vault.unseal_fail"))

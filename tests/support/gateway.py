@@ -29,6 +29,7 @@ BUILD = os.path.join(ROOT, os.environ.get("BULKHEAD_BUILD", "build/release"))
 BIN = os.path.join(BUILD, "bin")
 INSTRUMENTED = os.path.basename(BUILD) != "release"
 SLOWER = 5 if INSTRUMENTED else 1
+PASSPHRASE = b"correct horse battery staple\n"  # as it is typed
 PROVIDER_KEY = 'sk-test-Zm9v/bar+baz="quux\\%41-' + "0123456789abcdef"
 
 DAEMONS = {"router": "router", "authd": "authd", "keyvault": "keyvault", "egress": "keyvault-egress",
