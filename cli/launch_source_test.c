@@ -33,6 +33,21 @@ static struct {
 	uv_close_cb close_cb;
 } child;
 static uint64_t clock_ms;
+static struct {
+	unsigned n;
+	char provider[32], why[128];
+} told;
+
+void __wrap_log_event_fields(const struct log *log, enum log_id id, const struct log_field *fields, size_t n);
+void __wrap_log_event_fields(const struct log *log, enum log_id id, const struct log_field *fields, size_t n)
+{
+	(void)log;
+	assert_int_equal(id, LOG_SOURCE_KEPT);
+	assert_int_equal(n, 3); /* the first one is a placeholder */
+	told.n++;
+	(void)snprintf(told.provider, sizeof(told.provider), "%s", fields[1].str);
+	(void)snprintf(told.why, sizeof(told.why), "%s", fields[2].str);
+}
 
 int __wrap_uv_spawn(uv_loop_t *loop, uv_process_t *process, const uv_process_options_t *o);
 int __wrap_uv_spawn(uv_loop_t *loop, uv_process_t *process, const uv_process_options_t *o)
@@ -123,6 +138,7 @@ static int setup(void **state)
 	char yaml[512];
 
 	memset(&child, 0, sizeof(child));
+	memset(&told, 0, sizeof(told));
 	clock_ms = 100000;
 	strcpy(w->folder, "/tmp/source-XXXXXX");
 	assert_non_null(mkdtemp(w->folder));
@@ -132,8 +148,8 @@ static int setup(void **state)
 	assert_int_equal(uv_loop_init(&w->l.loop), 0);
 	assert_int_equal(config_tree_new("/etc/b.yaml", w->folder, &w->cli.config), 0);
 	(void)snprintf(yaml, sizeof(yaml),
-		       "providers: [{ name: plain, base_url: 'https://a.test' },"
-		       " { name: one, base_url: 'https://b.test', key_file: %s/one },"
+		       "providers: [{ name: one, base_url: 'https://b.test', key_file: %s/one },"
+		       " { name: plain, base_url: 'https://a.test' },"
 		       " { name: two, base_url: 'https://c.test', key_file: %s/two }]",
 		       w->folder, w->folder);
 	assert_int_equal(config_yaml(w->cli.config, span_str(yaml)), 0);
@@ -243,6 +259,12 @@ static void one_after_another(void **state)
 	tick(w);
 	assert_int_equal(child.begun, 2);
 	assert_string_equal(child.provider, "two");
+	ends(1, 0);
+	tick(w);
+	assert_int_equal(child.begun, 2); /* it is this one that failed, and waits */
+	tick(w);
+	assert_int_equal(child.begun, 3);
+	assert_string_equal(child.provider, "two");
 }
 
 /* The command for `one` has failed so often: it runs again after so many seconds, and not before. */
@@ -299,6 +321,22 @@ static void what_failed_is_tried_at_once_when_something_changes(void **state)
 	ends(1, 0);
 	put_file(w, "one", "sk-one-5555555555\n");
 	take_one(w); /* another file: at once */
+}
+
+static void what_fails_for_the_third_time_is_told_once(void **state)
+{
+	struct world *w = *state;
+
+	take_one(w);
+	for (unsigned wait_s = 2; wait_s <= 4; wait_s *= 2)
+		fails_and_waits(w, wait_s);
+	told.n = 0; /* `two` is not there */
+	fails_and_waits(w, 8);
+	assert_int_equal(told.n, 1);
+	assert_string_equal(told.provider, "one");
+	assert_non_null(strstr(told.why, "not taken"));
+	fails_and_waits(w, 16);
+	assert_int_equal(told.n, 1);
 }
 
 static void nothing_is_taken_while_the_vault_is_sealed(void **state)
@@ -385,6 +423,7 @@ int main(void)
 		TEST(one_after_another),
 		TEST(what_fails_is_tried_again_more_and_more_rarely),
 		TEST(what_failed_is_tried_at_once_when_something_changes),
+		TEST(what_fails_for_the_third_time_is_told_once),
 		TEST(nothing_is_taken_while_the_vault_is_sealed),
 		TEST(a_file_that_goes_or_is_open_to_others_changes_nothing),
 		TEST(a_command_that_hangs_is_killed),

@@ -23,7 +23,7 @@ $(eval $(call unit,cli/audit_csv,cli common,))
 $(eval $(call unit,cli/audit_filter,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/source_file,cli common,))
 # A child that is none.
-PKG_LIBS_childless := $(foreach c,uv_spawn uv_process_kill uv_close uv_is_active uv_now uv_timer_start,-Wl,--wrap=$(c))
+PKG_LIBS_childless := $(foreach c,uv_spawn uv_process_kill uv_close uv_is_active uv_now uv_timer_start log_event_fields,-Wl,--wrap=$(c))
 $(eval $(call unit,cli/launch_source,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle childless))
 # A person at a terminal who is none.
 PKG_LIBS_played := $(foreach c,locked_asks locked_read cli_config vault_new_passphrase vault_open_key_file vault_send,-Wl,--wrap=$(c))
