@@ -2,12 +2,13 @@
 /*
  * Checks a whole log folder, offline, from the segments up:
  *
- *   checkpoint   signed by the key, of the key's origin
- *   segments     contiguous from index 0, or from where a signed log.prune says that retention began to keep
- * (prefix.h), each head continuing the one before, nothing but zeros after the last entry entries      whole, in order,
- * records of ours; each producer's sequence without holes but for those that log.gap covers tree         at the
- * checkpoint's size, its root; every tile and bundle up to there, byte for byte; what is left of earlier ones
- * (strays.h)
+ *      checkpoint      signed by the key, of the key's origin
+ *      segments        contiguous from index 0, or from where a signed log.prune says that retention began to keep
+ *                      (prefix.h), each head continuing the one before, nothing but zeros after the last entry
+ *      entries         whole, in order, records of ours; each producer's sequence without holes but for those that
+ *                      log.gap covers
+ *      tree            at the checkpoint's size, its root; every tile and bundle up to there, byte for byte; what is
+ *                      left of earlier ones (strays.h)
  *
  * What follows the checkpoint is checked as well, but nobody has signed it yet. The folder may be in use: then only the
  * very last entries can be caught half-written, and are looked at again.

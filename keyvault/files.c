@@ -95,6 +95,7 @@ static int files_open_root(struct files *f, int dir, const char *dir_path)
 	if (!r) {
 		f->replace_fd = openat(dir, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
 		r = f->replace_fd < 0 ? err_origin(-errno) : 0;
+		f->root_bytes = (size_t)bytes;
 	}
 	if (r || bytes == 0)
 		return r;
@@ -184,6 +185,7 @@ int files_write_root(struct files *f, struct span bytes)
 		return FILES_E_STORAGE;
 	}
 	f->initialised = true;
+	f->root_bytes = bytes.len;
 	if (f->by_passphrase)
 		memcpy(f->sealed, bytes.p, sizeof(f->sealed));
 	files_close_fd(&f->root_fd);

@@ -2,9 +2,12 @@
 /*
  * The core's files in <state_dir>/keyvault, opened before the sandbox closes and never again:
  *
- *   root.sealed   the root key under a passphrase; or root.key, the root key as it is, where no other file is
- * configured root.next     the root key that is about to take its place, empty but for the moments of its rotation keys
- * the key table (keys.h) marks         the memory of versions (marks.h) witness       what was signed last
+ *      root.sealed     the root key under a passphrase; or root.key, the root key as it is, where no other file is
+ *                      configured
+ *      root.next       the root key that is about to take its place, empty but for the moments of its rotation
+ *      keys            the key table (keys.h)
+ *      marks           the memory of versions (marks.h)
+ *      witness         what was signed last
  *
  * Each is made empty when it is missing: an empty root file means that the vault was never initialised. Each must be a
  * regular file of ours or root's that nobody else may read, and must hold what it should: else the core refuses to
@@ -30,6 +33,7 @@ struct files {
 	bool configured_key; /* the operator's own file: never written */
 	int root_fd;         /* -1 but for a root file to be filled */
 	int replace_fd;      /* of the root file, for writing only: a rotation; -1 where it is the operator's */
+	size_t root_bytes;   /* of the root file */
 	int next_fd, keys_fd, marks_fd, witness_fd;
 	uint8_t sealed[ROOT_SEALED_BYTES]; /* by_passphrase && initialised */
 	char root_path[FILES_PATH_BYTES];

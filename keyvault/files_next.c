@@ -34,24 +34,37 @@ int files_write_next(struct files *f, struct span bytes)
 	return FILES_E_STORAGE;
 }
 
-/* Within one sector, so all of it or nothing. The root file may have held the key in a longer form, hex for instance.
+/*
+ * In the form and the length of what is there, which may be hex or base64: so it is one write within one sector, and
+ * whoever dies, or whatever power fails, it is the one key or the other. A length that no form has is cut afterwards.
  */
 int files_take_next(struct files *f, struct secret_arena *arena)
 {
-	struct secret file = SECRET_NULL;
+	struct secret file = SECRET_NULL, text = SECRET_NULL;
 	int r = FILES_E_STORAGE;
 
 	assert(!f->configured_key);
 	if (secret_alloc(arena, ROOT_SEALED_BYTES, &file))
 		return r;
+	if (secret_alloc(arena, ROOT_FILE_BYTES_MAX, &text)) {
+		secret_free(arena, &file);
+		return r;
+	}
 	secret_open(arena);
 	ssize_t n = pread(f->next_fd, file.p, file.len, 0);
-	if (n > 0 && pwrite(f->replace_fd, file.p, (size_t)n, 0) == n && ftruncate(f->replace_fd, n) == 0 &&
-	    fsync(f->replace_fd) == 0)
+	struct span bytes = span_of(file.p, n > 0 ? (size_t)n : 0);
+	if (bytes.len == ROOT_KEY_BYTES && f->root_bytes < ROOT_FILE_BYTES_MAX &&
+	    root_format_file(file.p, (char *)text.p, f->root_bytes))
+		bytes = span_of(text.p, f->root_bytes);
+	if (n > 0 && pwrite(f->replace_fd, bytes.p, bytes.len, 0) == (ssize_t)bytes.len &&
+	    ftruncate(f->replace_fd, (off_t)bytes.len) == 0 && fsync(f->replace_fd) == 0)
 		r = 0;
 	if (r == 0 && f->by_passphrase)
 		memcpy(f->sealed, file.p, sizeof(f->sealed));
+	if (r == 0)
+		f->root_bytes = bytes.len;
 	secret_close(arena);
+	secret_free(arena, &text);
 	secret_free(arena, &file);
 	return r;
 }

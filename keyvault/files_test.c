@@ -167,6 +167,46 @@ static void state_files_must_be_ours_alone(void **state)
 	assert_non_null(strstr(f->v.vault.files.why, "symbolic link"));
 }
 
+static void a_new_root_takes_the_form_of_the_old(void **state)
+{
+	struct fixture *f = *state;
+	static const size_t lengths[] = {32, 33, 44, 45, 64, 65};
+	uint8_t next[ROOT_KEY_BYTES], old[ROOT_KEY_BYTES];
+	char text[ROOT_FILE_BYTES_MAX + 1], path[128];
+	struct stat st;
+
+	assert_int_equal(start(f), 0);
+	(void)snprintf(path, sizeof(path), "%s/keyvault/root.key", f->v.dir);
+	for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+		struct secret root = SECRET_NULL;
+
+		randombytes_buf(old, sizeof(old));
+		randombytes_buf(next, sizeof(next));
+		assert_true(root_format_file(old, text, lengths[i]));
+		write_file(f, "keyvault/root.key", text, lengths[i], 0600);
+		struct files files;
+		assert_int_equal(files_open(&files, &f->v.config), 0);
+		assert_int_equal(files_read_key(&files, open(path, O_RDONLY | O_CLOEXEC), f->v.arena, &root), 0);
+		secret_open(f->v.arena);
+		assert_memory_equal(root.p, old, sizeof(old));
+		secret_close(f->v.arena);
+		secret_free(f->v.arena, &root);
+		assert_int_equal(files_write_next(&files, span_of(next, sizeof(next))), 0);
+		assert_int_equal(files_take_next(&files, f->v.arena), 0);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_size, lengths[i]);
+		assert_int_equal(files_read_key(&files, open(path, O_RDONLY | O_CLOEXEC), f->v.arena, &root), 0);
+		secret_open(f->v.arena);
+		assert_memory_equal(root.p, next, sizeof(next));
+		secret_close(f->v.arena);
+		secret_free(f->v.arena, &root);
+		assert_int_equal(files_drop_next(&files), 0);
+		files_close(&files);
+	}
+	assert_false(root_format_file(next, text, 31));
+	assert_false(root_format_file(next, text, 43));
+}
+
 static void a_restored_root_opens_the_same_vault(void **state)
 {
 	struct fixture *f = *state;
@@ -225,6 +265,7 @@ int main(void)
 		TEST(a_sealed_core_holds_no_way_to_the_key),
 		TEST(a_configured_key_file_must_be_good),
 		TEST(state_files_must_be_ours_alone),
+		TEST(a_new_root_takes_the_form_of_the_old),
 		TEST(a_restored_root_opens_the_same_vault),
 	};
 	/* clang-format on */

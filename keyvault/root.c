@@ -119,6 +119,24 @@ int root_parse_file(struct secret_arena *a, struct span file, struct secret *ret
 	return 0;
 }
 
+bool root_format_file(const uint8_t key[ROOT_KEY_BYTES], char *to, size_t len)
+{
+	const size_t base64_len = sodium_base64_ENCODED_LEN(ROOT_KEY_BYTES, sodium_base64_VARIANT_ORIGINAL) - 1;
+	size_t bytes = len & ~(size_t)1; /* all forms are even; the odd one more is a newline */
+
+	if (bytes == ROOT_KEY_BYTES)
+		memcpy(to, key, ROOT_KEY_BYTES);
+	else if (bytes == base64_len)
+		(void)sodium_bin2base64(to, bytes + 1, key, ROOT_KEY_BYTES, sodium_base64_VARIANT_ORIGINAL);
+	else if (bytes == 2 * (size_t)ROOT_KEY_BYTES)
+		(void)sodium_bin2hex(to, bytes + 1, key, ROOT_KEY_BYTES);
+	else
+		return false;
+	if (len > bytes)
+		to[bytes] = '\n';
+	return true;
+}
+
 int root_generate(struct secret_arena *a, struct secret *ret_root)
 {
 	if (secret_alloc(a, ROOT_KEY_BYTES, ret_root))

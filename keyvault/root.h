@@ -45,6 +45,9 @@ enum root_err {
 
 /* `file` may lie in the arena, which is open then. 0, ROOT_E_SHORT, ROOT_E_FORM, ROOT_E_WEAK, ROOT_E_FULL. */
 MUST_USE int root_parse_file(struct secret_arena *a, struct span file, struct secret *ret_root);
+/* The root key as a key file of `len` bytes has it. The arena is open; `to` has room for len + 1 bytes. False, and
+ * nothing is written: no form is so long. */
+MUST_USE bool root_format_file(const uint8_t key[ROOT_KEY_BYTES], char *to, size_t len);
 /* 0 or ROOT_E_FULL. */
 MUST_USE int root_generate(struct secret_arena *a, struct secret *ret_root);
 /* `passphrase` may lie in the open arena. 0, ROOT_E_SHORT, ROOT_E_MEMORY, ROOT_E_FULL. Takes long. */
