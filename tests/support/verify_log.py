@@ -76,6 +76,29 @@ def root_of(hashes):
     return hashes[0]
 
 
+class Tree:
+    """It grows, and knows its root at every size that it had: rows[k] are the nodes over 2**k leaves, from the left."""
+
+    def __init__(self):
+        self.rows = [[]]
+
+    def append(self, node):
+        for row in self.rows:
+            row.append(node)
+            if len(row) % 2:
+                return
+            node = node_hash(*row[-2:])
+        self.rows.append([node])
+
+    def root(self, size):
+        root = None
+        for level, row in enumerate(self.rows):
+            if size >> level & 1:
+                left = row[(size >> level) - 1]
+                root = node_hash(left, root) if root else left
+        return root or root_of([])
+
+
 # ---- signed notes ----
 
 def b64(text):
@@ -145,7 +168,8 @@ def read_entries(data, index):
 
 class Log:
     def __init__(self):
-        self.leaves, self.hashes, self.producers = [], [], {}
+        self.leaves, self.tree, self.producers = [], Tree(), {}
+        self.hashes = self.tree.rows[0]
         self.gaps = self.lost = self.first = 0
         self.pruned = []
 
@@ -161,12 +185,12 @@ class Log:
         need(e["last_seq"] >= e["seq"] if gap else e["last_seq"] == e["seq"], f"entry {index}: a wrong range")
         self.producers[who] = boot, e["last_seq"]
         if e["code"] == LOG_PRUNE and e["role"] == AUDITD:
-            need(0 < e["bytes"] <= index and e["digest"] == root_of(self.hashes[:e["bytes"]]), f"entry {index} prunes what was not there")
+            need(0 < e["bytes"] <= index and e["digest"] == self.tree.root(e["bytes"]), f"entry {index} prunes what was not there")
             self.pruned.append((index, e))
         self.gaps += gap
         self.lost += e["last_seq"] - e["seq"] + 1 if gap else 0
         self.leaves.append(leaf)
-        self.hashes.append(leaf_hash(leaf))
+        self.tree.append(leaf_hash(leaf))
 
     def read_prefix(self, folder, first, rows):
         """Of what retention removed there are the hashes, and the leaves of the bundle that the first kept entry is in."""
@@ -175,7 +199,8 @@ class Log:
             with open(os.path.join(folder, "tile/0", tile_name(n)), "rb") as f:
                 tile = f.read()
             need(len(tile) == 8192, f"tile {n} is not one")
-            self.hashes += [tile[i:i + 32] for i in range(0, 8192, 32)]
+            for i in range(0, 8192, 32):
+                self.tree.append(tile[i:i + 32])
             self.leaves += [None] * 256
             path = os.path.join(folder, "tile/entries", tile_name(n))
             if os.path.exists(path):
@@ -186,7 +211,8 @@ class Log:
             kept = read_bundle(partial if os.path.exists(partial) else path)[:first % 256]
             need(len(kept) == first % 256, "the bundle of the first entry is not whole")
             self.leaves += kept
-            self.hashes += [leaf_hash(leaf) for leaf in kept]
+            for leaf in kept:
+                self.tree.append(leaf_hash(leaf))
         self.producers = {(r, w): (b, s) for r, w, b, s in rows}
 
     def read_segments(self, folder):
@@ -202,7 +228,7 @@ class Log:
             need(first == len(self.leaves) == int(name[:20]), f"{name} does not begin where the one before ends")
             need(head_id == (log_id or head_id), f"{name} is of another log")
             log_id = head_id
-            need(root == root_of(self.hashes), f"{name} does not continue the tree")
+            need(root == self.tree.root(len(self.hashes)), f"{name} does not continue the tree")
             need(last_leaf == (self.hashes[-1] if first else bytes(32)), f"{name} follows another entry")
             need({(r, w): (b, s) for r, w, b, s in rows} == self.producers, f"{name} has other producers")
             for leaf in read_entries(data, first):
@@ -329,7 +355,7 @@ def verify(folder, vkey=None):
     covering = [(index, e) for index, e in log.pruned if index < size and e["bytes"] >= log.first > 0]
     need(covering or not log.first, "the beginning is missing, and nothing says why")
     need(size <= len(log.leaves), f"{size} entries were signed, but there are only {len(log.leaves)}")
-    need(root_of(log.hashes[:size]) == root, "the entries are not those that were signed")
+    need(log.tree.root(size) == root, "the entries are not those that were signed")
     check_tiles(folder, log, size)
     check_unsigned(folder, log, size)
     check_superseded(folder, log, size)
