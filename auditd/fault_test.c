@@ -268,12 +268,7 @@ static bool run(struct fixture *f, const struct shape *shape, enum fault fault, 
 	begin(f, shape);
 	pid_t child = fork();
 	if (child == 0) {
-		if (!freopen("/dev/null", "w", stderr))
-			_exit(98);
-		faults.armed = true;
-		faults.fault = fault;
-		faults.at = n;
-		faults.met = &shared->met;
+		faults_begin(fault, n, &shared->met);
 		work(f, shape);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);

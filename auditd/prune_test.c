@@ -241,12 +241,7 @@ static int child_work(struct fixture *f, const struct retained *intent)
 
 static void child(struct fixture *f, const struct retained *intent, enum fault fault, unsigned n)
 {
-	if (!freopen("/dev/null", "w", stderr))
-		_exit(98);
-	faults.armed = true;
-	faults.fault = fault;
-	faults.at = UINT_MAX;
-	faults.met = &shared->met;
+	faults_begin(fault, UINT_MAX, &shared->met);
 	int r = child_append(f, 2 * TILE_WIDTH);
 	faults.at = n;
 	faults.calls = 0;

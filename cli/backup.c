@@ -16,7 +16,6 @@
 
 #define BACKUP_PATH_BYTES 4096
 #define BACKUP_GROUP      4 /* characters between spaces, for the eye */
-#define BACKUP_CTRL(c)    ((c)&0x1f)
 
 /* ---- writing ---- */
 
@@ -75,7 +74,7 @@ static bool backup_wait_for_enter(void)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n != 1 || c == BACKUP_CTRL('C') || c == BACKUP_CTRL('D'))
+		if (n != 1 || c == LOCKED_CTRL('C') || c == LOCKED_CTRL('D'))
 			return false;
 		if (c == '\n' || c == '\r')
 			return true;
@@ -88,16 +87,12 @@ static bool backup_wait_for_enter(void)
  */
 static int backup_show(struct cli *cli, struct span text, unsigned index, uint64_t n, uint64_t threshold)
 {
-	struct termios before, quiet;
+	struct termios before;
 	bool shown, more = false;
+	int r = locked_quiet(STDIN_FILENO, &before);
 
-	if (tcgetattr(STDIN_FILENO, &before))
-		return cli_fail(cli, "the share could not be shown: %s", strerror(errno));
-	quiet = before;
-	quiet.c_lflag &= ~(tcflag_t)(ECHO | ICANON | ISIG);
-	quiet.c_cc[VMIN] = 1;
-	quiet.c_cc[VTIME] = 0;
-	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	if (r)
+		return cli_fail(cli, "the share could not be shown: %s", strerror(-r));
 	fprintf(cli->out, "Share %u of %llu; any %llu bring the root key back. Write it down:\n\n", index,
 		(unsigned long long)n, (unsigned long long)threshold);
 	fflush(cli->out);

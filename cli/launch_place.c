@@ -132,8 +132,11 @@ static int place_state_dir(struct launcher *l, enum role role)
 	r = place_make(path, 0700);
 	if (r && r != -EEXIST)
 		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(-r));
-	if (r == 0 && ((l->root && chown(path, uid, launch_gid(l, role))) || place_keep(path)))
+	if (r == 0 && l->root && chown(path, uid, launch_gid(l, role)))
 		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(errno));
+	r = r == 0 ? place_keep(path) : 0;
+	if (r)
+		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(-r));
 	if (role == ROLE_AUDITD)
 		place_open_log(l, path);
 	if (stat(path, &st))

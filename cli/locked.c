@@ -9,8 +9,6 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define LOCKED_CTRL(c) ((c)&0x1f)
-
 void locked_harden(void)
 {
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
@@ -101,23 +99,30 @@ static int locked_line(int fd, struct locked *l)
 	return r;
 }
 
+int locked_quiet(int fd, struct termios *ret_before)
+{
+	struct termios quiet;
+
+	if (tcgetattr(fd, ret_before))
+		return -errno;
+	quiet = *ret_before;
+	quiet.c_lflag &= ~(tcflag_t)(ECHO | ICANON | ISIG);
+	quiet.c_cc[VMIN] = 1;
+	quiet.c_cc[VTIME] = 0;
+	return tcsetattr(fd, TCSAFLUSH, &quiet) ? -errno : 0;
+}
+
 /*
  * The prompt goes to the terminal, not to standard output. Signals from the keyboard are off with the echo: Ctrl-C is a
  * key that cancels, and cannot leave the terminal mute.
  */
 static int locked_prompt(int fd, const char *prompt, struct locked *l)
 {
-	struct termios before, quiet;
-	int r;
+	struct termios before;
+	int r = locked_quiet(fd, &before);
 
-	if (tcgetattr(fd, &before))
-		return -errno;
-	quiet = before;
-	quiet.c_lflag &= ~(tcflag_t)(ECHO | ICANON | ISIG);
-	quiet.c_cc[VMIN] = 1;
-	quiet.c_cc[VTIME] = 0;
-	if (tcsetattr(fd, TCSAFLUSH, &quiet))
-		return -errno;
+	if (r)
+		return r;
 	(void)dprintf(STDERR_FILENO, "%s: ", prompt); /* now: what is typed before it would be shown, and lost */
 	r = locked_line(fd, l);
 	(void)tcsetattr(fd, TCSAFLUSH, &before);

@@ -5,7 +5,11 @@
  */
 #pragma once
 
+#include <termios.h>
+
 #include "cli/cli.h"
+
+#define LOCKED_CTRL(c) ((c)&0x1f)
 
 struct locked {
 	uint8_t *p;
@@ -29,5 +33,8 @@ MUST_USE int locked_read(const struct cli *cli, const char *what, const char *pr
 /* The same, of several lines; a terminal is asked for one. */
 MUST_USE int locked_read_lines(const struct cli *cli, const char *what, const char *prompt, const char *file,
 			       size_t max, struct locked *ret_locked);
+/* Keys are read one by one and not shown, Ctrl-C is one of them; what was typed before is forgotten, so a prompt comes
+ * afterwards. `ret_before` is for tcsetattr(). 0 or negative. */
+MUST_USE int locked_quiet(int fd, struct termios *ret_before);
 /* Standard input is a terminal: a person is asked. */
 bool locked_asks(void);

@@ -40,22 +40,19 @@ int files_write_next(struct files *f, struct span bytes)
  */
 int files_take_next(struct files *f, struct secret_arena *arena)
 {
-	struct secret file = SECRET_NULL, text = SECRET_NULL;
+	struct secret file = SECRET_NULL; /* and behind it the same in another form */
 	int r = FILES_E_STORAGE;
 
 	assert(!f->configured_key);
-	if (secret_alloc(arena, ROOT_SEALED_BYTES, &file))
+	if (secret_alloc(arena, ROOT_SEALED_BYTES + ROOT_FILE_BYTES_MAX, &file))
 		return r;
-	if (secret_alloc(arena, ROOT_FILE_BYTES_MAX, &text)) {
-		secret_free(arena, &file);
-		return r;
-	}
 	secret_open(arena);
-	ssize_t n = pread(f->next_fd, file.p, file.len, 0);
+	uint8_t *text = file.p + ROOT_SEALED_BYTES;
+	ssize_t n = pread(f->next_fd, file.p, ROOT_SEALED_BYTES, 0);
 	struct span bytes = span_of(file.p, n > 0 ? (size_t)n : 0);
 	if (bytes.len == ROOT_KEY_BYTES && f->root_bytes < ROOT_FILE_BYTES_MAX &&
-	    root_format_file(file.p, (char *)text.p, f->root_bytes))
-		bytes = span_of(text.p, f->root_bytes);
+	    root_format_file(file.p, (char *)text, f->root_bytes))
+		bytes = span_of(text, f->root_bytes);
 	if (n > 0 && pwrite(f->replace_fd, bytes.p, bytes.len, 0) == (ssize_t)bytes.len &&
 	    ftruncate(f->replace_fd, (off_t)bytes.len) == 0 && fsync(f->replace_fd) == 0)
 		r = 0;
@@ -64,7 +61,6 @@ int files_take_next(struct files *f, struct secret_arena *arena)
 	if (r == 0)
 		f->root_bytes = bytes.len;
 	secret_close(arena);
-	secret_free(arena, &text);
 	secret_free(arena, &file);
 	return r;
 }

@@ -361,16 +361,21 @@ static void expect_kept(const struct token_world *w, const char *names)
 
 #define QUARTER (ARENA_BYTES / 4 - 32) /* with its canaries */
 
+static void put_quarter(struct token_world *w, const char *name, char who, uint64_t life_ms)
+{
+	assert_true(put_sized(w, name, who, QUARTER, life_ms, ""));
+}
+
 static void what_ends_first_makes_room_for_a_token(void **state)
 {
 	struct token_world *w = *state;
 
-	assert_true(put_sized(w, "1", 'a', QUARTER, 300, ""));
-	assert_true(put_sized(w, "2", 'b', QUARTER, 100, ""));
-	assert_true(put_sized(w, "3", 'c', QUARTER, 200, ""));
-	assert_true(put_sized(w, "4", 'd', QUARTER, 400, ""));
+	put_quarter(w, "1", 'a', 300);
+	put_quarter(w, "2", 'b', 100);
+	put_quarter(w, "3", 'c', 200);
+	put_quarter(w, "4", 'd', 400);
 	expect_kept(w, "1234");
-	assert_true(put_sized(w, "5", 'e', QUARTER, 50, ""));
+	put_quarter(w, "5", 'e', 50);
 	expect_kept(w, "1345");
 	assert_true(put_sized(w, "6", 'e', 2 * QUARTER, 500, "")); /* as many as it takes */
 	expect_kept(w, "146");
@@ -382,21 +387,21 @@ static void who_has_most_makes_room_of_its_own(void **state)
 {
 	struct token_world *w = *state;
 
-	assert_true(put_sized(w, "1", 'a', QUARTER, 1, ""));
-	assert_true(put_sized(w, "2", 'b', QUARTER, 200, ""));
-	assert_true(put_sized(w, "3", 'b', QUARTER, 300, ""));
-	assert_true(put_sized(w, "4", 'b', QUARTER, 400, ""));
-	assert_true(put_sized(w, "5", 'b', QUARTER, 500, ""));
+	put_quarter(w, "1", 'a', 1);
+	put_quarter(w, "2", 'b', 200);
+	put_quarter(w, "3", 'b', 300);
+	put_quarter(w, "4", 'b', 400);
+	put_quarter(w, "5", 'b', 500);
 	expect_kept(w, "1345");
-	assert_true(put_sized(w, "2", 'a', QUARTER, 2, ""));
+	put_quarter(w, "2", 'a', 2);
 	expect_kept(w, "2345"); /* one that has less takes what ends first, here its own */
-	assert_true(put_sized(w, "6", 'c', QUARTER, 600, ""));
+	put_quarter(w, "6", 'c', 600);
 	expect_kept(w, "3456");
-	assert_true(put_sized(w, "1", 'a', QUARTER, 700, ""));
+	put_quarter(w, "1", 'a', 700);
 	expect_kept(w, "1456");
-	assert_true(put_sized(w, "2", 'a', QUARTER, 800, ""));
+	put_quarter(w, "2", 'a', 800);
 	expect_kept(w, "1256");
-	assert_true(put_sized(w, "3", 'a', QUARTER, 900, "")); /* half of all is not most */
+	put_quarter(w, "3", 'a', 900); /* half of all is not most */
 	expect_kept(w, "1236");
 }
 
@@ -404,18 +409,18 @@ static void what_a_worker_left_behind_goes_first(void **state)
 {
 	struct token_world *w = *state;
 
-	assert_true(put_sized(w, "1", 'a', QUARTER, 100, ""));
-	assert_true(put_sized(w, "2", 'b', QUARTER, 900, ""));
-	assert_true(put_sized(w, "3", 'b', QUARTER, 800, ""));
-	assert_true(put_sized(w, "4", 'b', QUARTER, 700, ""));
+	put_quarter(w, "1", 'a', 100);
+	put_quarter(w, "2", 'b', 900);
+	put_quarter(w, "3", 'b', 800);
+	put_quarter(w, "4", 'b', 700);
 	tokens_peer_gone(&w->tokens, token_peer('b'), w->now_ms);
-	assert_true(put_sized(w, "5", 'c', QUARTER, 1000, "")); /* who comes anew has nothing */
+	put_quarter(w, "5", 'c', 1000); /* who comes anew has nothing */
 	expect_kept(w, "1235");
-	assert_true(put_sized(w, "6", 'c', QUARTER, 1000, ""));
-	assert_true(put_sized(w, "7", 'c', QUARTER, 1000, ""));
+	put_quarter(w, "6", 'c', 1000);
+	put_quarter(w, "7", 'c', 1000);
 	expect_kept(w, "1567");
 	tokens_peer_gone(&w->tokens, token_peer('a'), w->now_ms);
-	assert_true(put_sized(w, "8", 'c', QUARTER, 1000, "")); /* also for who has most */
+	put_quarter(w, "8", 'c', 1000); /* also for who has most */
 	expect_kept(w, "5678");
 }
 
@@ -426,13 +431,13 @@ static void what_waits_for_authd_keeps_its_room(void **state)
 	assert_true(put_sized(w, "1", 'a', QUARTER, 1, "next"));
 	assert_true(put_sized(w, "2", 'a', QUARTER, 1, "next"));
 	assert_true(put_sized(w, "3", 'a', QUARTER, 1, "next"));
-	assert_true(put_sized(w, "4", 'b', QUARTER, 900, ""));
+	put_quarter(w, "4", 'b', 900);
 	assert_false(put_sized(w, "5", 'a', QUARTER, 1, "next")); /* of its own there is none that could go */
 	expect_kept(w, "1234");
-	assert_true(put_sized(w, "5", 'b', QUARTER, 1, ""));
+	put_quarter(w, "5", 'b', 1);
 	expect_kept(w, "1235");
 	tokens_stored(&w->tokens, SPAN_LIT("2"), w->now_ms);
-	assert_true(put_sized(w, "5", 'a', QUARTER, 1, ""));
+	put_quarter(w, "5", 'a', 1);
 	expect_kept(w, "135");
 }
 

@@ -30,6 +30,9 @@ extern struct faults {
 	bool *met;
 } faults;
 
+/* In a child that a test forked for it: from now on this call of those (UINT_MAX: none yet) fails so, *met says whether
+ * it came to that, and nothing is said of it on standard error. */
+void faults_begin(enum fault fault, unsigned at, bool *met);
 /* Whether the power can go, so that all is told to power.h. */
 bool faults_need_power(void);
 void faults_cut_power(void);
