@@ -52,8 +52,15 @@ void reply_begin(struct reply *r, bool chunks, bool bodiless, bool close)
 	r->chunks = chunks;
 	r->bodiless = bodiless;
 	r->close = close;
+	r->head_waits = false;
 	r->begun = r->ended = r->cut = false;
 	r->body_bytes = 0;
+}
+
+void reply_hold_head(struct reply *r)
+{
+	assert(r->framing == REPLY_FRAMING_OPEN);
+	r->head_waits = true;
 }
 
 int reply_append(struct reply *r, struct span bytes)
@@ -74,6 +81,7 @@ struct span reply_held(const struct reply *r)
 void reply_release(struct reply *r, size_t bytes)
 {
 	assert(bytes <= buf_len(&r->body) - r->released);
+	r->head_waits &= bytes == 0;
 	r->released += bytes;
 	r->body_bytes += bytes;
 }
@@ -81,6 +89,7 @@ void reply_release(struct reply *r, size_t bytes)
 void reply_end(struct reply *r)
 {
 	assert(!r->cut && reply_held(r).len == 0);
+	r->head_waits = false;
 	r->ended = true;
 }
 
@@ -99,6 +108,14 @@ void reply_discard(struct reply *r)
 	buf_reset(&r->head);
 	buf_reset(&r->body);
 	r->released = 0;
+}
+
+/* What is not in `wire` yet and may leave. */
+static size_t reply_ready(const struct reply *r)
+{
+	if (r->head_waits)
+		return 0;
+	return buf_len(&r->head) + r->released + (r->ended && r->framing == REPLY_FRAMING_CHUNKED);
 }
 
 static int reply_frame_head(struct reply *r)
@@ -139,7 +156,7 @@ int reply_iov(struct reply *r, struct iovec iov[REPLY_IOV_MAX])
 
 	r->offered = 0;
 	reply_add(r, iov, &n, wire.p, wire.len);
-	if (n > 0 || buf_len(&r->head) + r->released + (r->ended && r->framing == REPLY_FRAMING_CHUNKED) == 0)
+	if (n > 0 || reply_ready(r) == 0)
 		return n;
 	if (r->framing == REPLY_FRAMING_OPEN) {
 		int e = reply_frame_head(r);
@@ -204,5 +221,5 @@ int reply_sent(struct reply *r, size_t bytes)
 
 size_t reply_pending(const struct reply *r)
 {
-	return buf_len(&r->wire) + buf_len(&r->head) + r->released + (r->ended && r->framing == REPLY_FRAMING_CHUNKED);
+	return buf_len(&r->wire) + reply_ready(r);
 }

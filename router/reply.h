@@ -4,6 +4,7 @@
  *
  *   reply_begin, http_write_*(&reply->head)     the head
  *   reply_append, reply_release                 body bytes; only released ones leave
+ *   reply_hold_head                             the head waits for the first of them, or for the end
  *   reply_end | reply_cut                       complete, or broken off: then it is never ended cleanly
  *   reply_iov, writev, reply_sent               as often as it takes
  *
@@ -19,6 +20,8 @@
 #define REPLY_IOV_MAX 4
 /* An incomplete event is held back up to this size. */
 #define REPLY_HELD_BYTES_MAX (1U << 20)
+/* A plain answer is held back until it is whole up to this one. */
+#define REPLY_WHOLE_BYTES_MAX 65536
 
 enum reply_framing {
 	REPLY_FRAMING_OPEN, /* not decided: the head has not left */
@@ -33,6 +36,7 @@ struct reply {
 	size_t released;
 	enum reply_framing framing;
 	bool chunks, bodiless, close; /* what the client understands; no body may follow; say so in the head */
+	bool head_waits;
 	bool begun, ended, cut;
 	uint64_t body_bytes; /* released so far */
 	size_t offered;      /* by the last reply_iov() */
@@ -46,6 +50,8 @@ void reply_trim(struct reply *r);
 
 /* Starts anew. The last answer must have left, or been discarded. `chunks`: the client speaks HTTP/1.1. */
 void reply_begin(struct reply *r, bool chunks, bool bodiless, bool close);
+/* From here on the head leaves with the first bytes that are released, or with the end. Before anything is written. */
+void reply_hold_head(struct reply *r);
 /* Takes a copy. 0, BUF_E_FULL (more held back than REPLY_HELD_BYTES_MAX) or -ENOMEM. */
 MUST_USE int reply_append(struct reply *r, struct span bytes);
 /* What was appended and not yet released. */

@@ -131,6 +131,35 @@ static void test_cut_never_ends(void **state)
 	reply_deinit(&r);
 }
 
+static void test_a_head_that_waits(void **state)
+{
+	struct reply r;
+	struct wire w = {0};
+
+	(void)state;
+	reply_init(&r);
+	for (int whole = 0; whole < 2; whole++) {
+		begin(&r, true, false, false);
+		reply_hold_head(&r);
+		assert_int_equal(reply_append(&r, SPAN_LIT("{}")), 0);
+		assert_int_equal(reply_pending(&r), 0);
+		assert_false(flush(&r, &w, 1000));
+		assert_false(r.begun);
+		reply_release(&r, 2);
+		if (whole)
+			reply_end(&r);
+		flush_all(&r, &w, 1000);
+		assert_true(r.begun);
+	}
+	assert_string_equal(w.text, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n"
+				    "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+	begin(&r, true, false, false);
+	reply_hold_head(&r);
+	reply_end(&r);
+	assert_true(reply_pending(&r) > 0);
+	reply_deinit(&r);
+}
+
 static void test_old_client_and_head(void **state)
 {
 	struct reply r;
@@ -177,6 +206,7 @@ int main(void)
 		cmocka_unit_test(test_every_room),          cmocka_unit_test(test_complete_at_once_has_a_length),
 		cmocka_unit_test(test_end_alone),           cmocka_unit_test(test_cut_never_ends),
 		cmocka_unit_test(test_old_client_and_head), cmocka_unit_test(test_held_back_is_bounded),
+		cmocka_unit_test(test_a_head_that_waits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The provider's answer on its way through. A plain answer passes as it comes. Of an event stream only whole events
- * pass, and it is complete only when its last event, `data: [DONE]`, has come: a stream that ends without it, however
- * politely, is broken.
+ * The provider's answer on its way through. Of an event stream only whole events pass, and it is complete only when its
+ * last event, `data: [DONE]`, has come: a stream that ends without it, however politely, is broken.
+ *
+ * A plain answer is held until it is whole, if it is not large: half a JSON object is of no use to anybody, and while
+ * nothing has left, an answer that breaks off can still be refused in words which a client knows how to take: it tries
+ * a 503 again, but not a body that stops. Two things are not held: what is larger, and white space in front, by which a
+ * provider says that it is still thinking.
  */
 #include "proto/proto.h"
 #include "router/fields.h"
@@ -25,6 +29,8 @@ enum reason relay_head(struct request *r, const struct proto_reply_head *head)
 	if (head->status == 204 || head->status == 304)
 		r->ask.bodiless = true;
 	answer_begin(r, (unsigned)head->status, &w);
+	if (!r->stream)
+		reply_hold_head(&r->reply);
 	if (type.len == 0)
 		http_write_field(&w, "content-type", SPAN_LIT("application/octet-stream"));
 	fields_to_client(&w, &list);
@@ -41,18 +47,34 @@ static void relay_event(struct request *r, struct span event)
 		(void)usage_read(&r->record.usage, data);
 }
 
+/* JSON's white space (RFC 8259 section 2). */
+static bool is_blank(struct span s)
+{
+	while (s.len > 0 && memchr(" \t\r\n", s.p[0], 4))
+		s = span_of(s.p + 1, s.len - 1);
+	return s.len == 0;
+}
+
+static void relay_plain(struct request *r, struct span bytes)
+{
+	struct span held = reply_held(&r->reply);
+
+	usage_pass(&r->record.usage, &r->tail, bytes);
+	if (!r->reply.head_waits || held.len > REPLY_WHOLE_BYTES_MAX || is_blank(held))
+		reply_release(&r->reply, held.len);
+}
+
 enum reason relay_data(struct request *r, struct span bytes)
 {
 	size_t n;
 
-	if (r->reply.body_bytes + bytes.len > r->all->limits.stream_bytes_max)
+	if (r->reply.body_bytes + reply_held(&r->reply).len + bytes.len > r->all->limits.stream_bytes_max)
 		return REASON_UPSTREAM_TOO_LARGE;
 	int e = reply_append(&r->reply, bytes);
 	if (e)
 		return e < 0 ? REASON_INTERNAL : REASON_UPSTREAM_TOO_LARGE;
 	if (!r->stream) {
-		usage_pass(&r->record.usage, &r->tail, bytes);
-		reply_release(&r->reply, bytes.len);
+		relay_plain(r, bytes);
 		return REASON_NONE;
 	}
 	while (sse_next(&r->sse, reply_held(&r->reply), &n)) {
@@ -71,10 +93,10 @@ enum reason relay_end(struct request *r, const struct proto_end *end)
 			relay_event(r, held); /* an empty line after the last event is often forgotten */
 		if (!r->stream_done)
 			return REASON_UPSTREAM_BROKEN;
-		reply_release(&r->reply, held.len);
 	} else {
 		usage_end(&r->record.usage, &r->tail);
 	}
+	reply_release(&r->reply, held.len);
 	reply_end(&r->reply);
 	memcpy(r->record.digest, end->digest.p, sizeof(r->record.digest));
 	r->record.has_digest = true;

@@ -6,7 +6,8 @@
  *
  * The driver itself asserts that no transition is illegal. Checked besides: whatever happens every connection comes to
  * its end and gives back what it holds; each request is recorded exactly once; an answer that reaches its client in
- * good order is one that the provider finished; and a stream without its last event never ends in good order.
+ * good order is one that the provider finished; a stream without its last event never ends in good order; and a plain
+ * answer that is not large is never cut.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -76,6 +77,8 @@ static void client_take(struct client *c)
 		assert(!r->reply.ended);
 	if (r->reply.cut && c->out_len >= 5)
 		assert(memcmp(c->out + c->out_len - 5, "0\r\n\r\n", 5) != 0);
+	if (r->reply.cut && !r->stream)
+		assert(c->stream.blank || c->stream.sent > REPLY_WHOLE_BYTES_MAX);
 	world_tell(c, EV_SENT);
 }
 

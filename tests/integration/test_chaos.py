@@ -73,10 +73,7 @@ class Clients(Crowd):
         return f"{status} {code}"
 
     def whole(self, tenant, word):
-        try:
-            reply = self.gateway.chat(f"test:witness:{PIECES}", text=word, key=self.keys[tenant], timeout=30)
-        except http.client.IncompleteRead:
-            return "cut"  # a body that is no stream has no place for an error
+        reply = self.gateway.chat(f"test:witness:{PIECES}", text=word, key=self.keys[tenant], timeout=30)
         if reply.status != 200:
             return self.refused(word, reply.status, reply.headers, reply.body)
         said = reply.json()["choices"][0]["message"]["content"]

@@ -52,12 +52,18 @@ def test_truncated_stream_never_ends_well(gateway, mode):
 
 
 @pytest.mark.parametrize("mode", ["cut", "malformed:chunk"])
-def test_cut_answer_is_never_a_whole_one(gateway, mode):
-    try:
-        reply = gateway.chat(f"test:{mode}")
-    except (http.client.IncompleteRead, ConnectionError, http.client.RemoteDisconnected):
-        return
-    assert_refused(reply, 502, "upstream_broken" if mode == "cut" else "upstream_invalid")
+def test_cut_answer_is_refused_whole(gateway, mode):
+    """A client knows what to do with a refusal, and not with half an object."""
+    assert_refused(gateway.chat(f"test:{mode}"), 502, "upstream_broken" if mode == "cut" else "upstream_invalid")
+
+
+def test_a_sign_of_life_is_not_held(gateway):
+    assert gateway.chat("test:thinking:0").json()["choices"][0]["message"]["content"] == "thought over"
+    conn = gateway.connect()
+    conn.request("POST", "/v1/chat/completions", gateway.chat_body("test:thinking"), gateway.headers())
+    response = conn.getresponse()
+    assert response.status == 200 and response.read1(1) == b"\n"
+    conn.close()
 
 
 @pytest.mark.parametrize("mode", ["cuthead", "silent"])

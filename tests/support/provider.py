@@ -254,6 +254,15 @@ class Exchange:
         self.conn.trap = int(size)
         await self.mode_polite()
 
+    async def mode_thinking(self, seconds="600"):
+        """A line end now and then, so that nobody on the way takes the silence for the end; then the answer."""
+        self.stream = False
+        await self.head_out(200, "OK")
+        await self.chunk(b"\n")
+        await self.conn.pause(float(seconds))
+        await self.chunk(json.dumps(self.completion("thought over")).encode())
+        await self.conn.send("0\r\n\r\n")
+
     async def mode_untilclose(self):
         """A body without a length, ended by the close of the connection, as HTTP/1.0 did."""
         body = json.dumps(self.completion("until close")).encode()

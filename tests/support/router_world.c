@@ -277,7 +277,9 @@ static void stream_data(struct client *c)
 	} else if (c->stream.events) {
 		len = (size_t)snprintf(piece, sizeof(piece), "%s", events[chance(ARRAY_LEN(events))]);
 	} else {
-		memset(piece, 'x', len);
+		bool blank = c->stream.sent == 0 && chance(20) == 0;
+		memset(piece, blank ? ' ' : 'x', len);
+		c->stream.blank |= blank;
 	}
 	if (c->stream.sent + len > c->stream.credit)
 		return; /* the window is full: it must be reopened as the client takes bytes */

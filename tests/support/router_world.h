@@ -24,6 +24,7 @@ enum stream_phase { STREAM_NONE, STREAM_HEAD, STREAM_DATA };
 struct sim_stream {
 	enum stream_phase phase;
 	bool events, done; /* an event stream; its last event was sent */
+	bool blank;        /* a plain one that began with white space */
 	size_t left;       /* pieces to come */
 	uint64_t sent, credit;
 	uint64_t epoch; /* of the grant that it was opened with */
