@@ -251,6 +251,19 @@ static struct keys_halves keys_read_halves(int fd)
 	return h;
 }
 
+/* The first save goes to the second half, and is synced before anybody hears of a key. Where it is cut off and nothing
+ * was ever saved after it, nothing hangs on this table. */
+static bool keys_first_is_torn(int fd)
+{
+	size_t len[2] = {0};
+	uint8_t *half[2] = {keys_read_half(fd, 0, &len[0]), keys_read_half(fd, 1, &len[1])};
+	bool torn = half[0] && half[1] && sodium_is_zero(half[0], len[0]) && keys_is_cut(span_of(half[1], len[1]));
+
+	free(half[0]);
+	free(half[1]);
+	return torn;
+}
+
 int keys_open(struct keys *k, const struct secret *root)
 {
 	struct keys_halves h = keys_read_halves(k->fd);
@@ -262,6 +275,8 @@ int keys_open(struct keys *k, const struct secret *root)
 			r = keys_open_half(k, span_of(h.bytes[i], h.len[i]), root);
 	free(h.bytes[0]);
 	free(h.bytes[1]);
+	if (r == KEYS_E_ROOT && keys_first_is_torn(k->fd))
+		r = KEYS_E_TORN;
 	if (!r)
 		keys_root_id(k->arena, root, k->root_id);
 	return r;

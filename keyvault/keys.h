@@ -72,6 +72,7 @@ enum keys_err {
 	KEYS_E_STORAGE,  /* not durable; nothing changed */
 	KEYS_E_FULL,     /* the arena has no room, or there are too many keys */
 	KEYS_E_UNKNOWN,  /* no such key: of another vault, or retired */
+	KEYS_E_TORN,     /* the first save of all was cut off: there never was a table */
 };
 
 /* `fd` stays the caller's. The keyring must be closed. */
@@ -81,7 +82,7 @@ void keys_deinit(struct keys *k);
 MUST_USE int keys_exists(int fd, bool *ret_exists);
 /* Makes the table of a new vault, under this root key. 0, KEYS_E_STORAGE or KEYS_E_FULL. Opens it. */
 MUST_USE int keys_create(struct keys *k, const struct secret *root);
-/* Opens the newest half that this root key opens. 0, KEYS_E_ROOT, KEYS_E_FULL or negative. */
+/* Opens the newest half that this root key opens. 0, KEYS_E_ROOT, KEYS_E_TORN, KEYS_E_FULL or negative. */
 MUST_USE int keys_open(struct keys *k, const struct secret *root);
 /* Reads the newest half again under the open keyring, into a table that is otherwise empty. 0, KEYS_E_ROOT or negative.
  */

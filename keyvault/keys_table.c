@@ -170,6 +170,11 @@ static bool table_is_whole(const struct keys *k, struct span bytes, size_t *ret_
 	return secret_eq(mac, bytes.p + len, sizeof(mac));
 }
 
+bool keys_is_cut(struct span half)
+{
+	return half.len < KEYS_ROWS_AT + KEYS_MAC_BYTES || sodium_is_zero(half.p + KEYS_ROWS_AT, KEYS_MAC_BYTES);
+}
+
 int keys_parse(struct keys *k, struct span bytes)
 {
 	const uint8_t *at = bytes.p + 4;

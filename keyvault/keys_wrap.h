@@ -17,3 +17,5 @@ MUST_USE int keys_format(const struct keys *k, uint64_t count, uint8_t **ret_byt
 /* The root keys that `bytes` names, and whether its MAC is right under the open keyring; fills the table. */
 size_t keys_parse_roots(struct span bytes, uint64_t *ret_count, struct keys_root ret_roots[KEYS_ROOTS_MAX]);
 MUST_USE int keys_parse(struct keys *k, struct span bytes);
+/* Does it end before any table could, or in zeros where a MAC would be? */
+bool keys_is_cut(struct span half);

@@ -56,6 +56,8 @@ const struct vault_refusal *vault_refusal(int e)
 		[VAULT_E_NOTHING] = {"nothing", "there is no such key to rotate"},
 		[VAULT_E_ROTATED] = {"rotated",
 				     "the vault's keys were replaced just now; nothing was stored, do it again"},
+		[VAULT_E_TORN] = {"keys_torn", "`vault init` was cut off while it wrote keyvault/keys, so nothing "
+					       "hangs on that file: stop the gateway, remove it, start and unseal"},
 	};
 
 	assert(e > 0 && e < N_VAULT_ERRS && rows[e].reason);
@@ -91,6 +93,8 @@ static int vault_keys_err(int e)
 		return VAULT_E_FULL;
 	case KEYS_E_STORAGE:
 		return VAULT_E_STORAGE;
+	case KEYS_E_TORN:
+		return VAULT_E_TORN;
 	default:
 		return e < 0 ? e : VAULT_E_ROOT;
 	}

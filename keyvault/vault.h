@@ -71,6 +71,7 @@ enum vault_err {
 	VAULT_E_BUSY,    /* a rotation is under way */
 	VAULT_E_NOTHING, /* nothing to rotate */
 	VAULT_E_ROTATED, /* sealed under keys that are being replaced */
+	VAULT_E_TORN,    /* the key table was never written to its end */
 	N_VAULT_ERRS,
 };
 

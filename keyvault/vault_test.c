@@ -133,6 +133,87 @@ static void nothing_half_written_counts(void **state)
 	assert_int_equal(vault_init(&f->vault, span_str(phrase)), 0);
 }
 
+/* A vault whose first key table looks like this: as long as `bytes`, with zeros from `from` to `to`. */
+static void cut_keys(struct vault_fixture *f, off_t bytes, off_t from, off_t to)
+{
+	static const uint8_t zeros[512];
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/keyvault/keys", f->dir);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, zeros, (size_t)(to - from), KEYS_HALF_EVERY + from), to - from);
+	assert_int_equal(ftruncate(fd, KEYS_HALF_EVERY + bytes), 0);
+	assert_int_equal(close(fd), 0);
+}
+
+static void remove_file(const struct vault_fixture *f, const char *name)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/keyvault/%s", f->dir, name);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void begin_anew(struct vault_fixture *f)
+{
+	vault_deinit(&f->vault);
+	remove_file(f, "root.key");
+	remove_file(f, "keys");
+	remove_file(f, "witness");
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+}
+
+/* The power fails during `vault init`: the root key is there, what it should open is not. */
+static void a_first_save_that_was_cut_off_is_named(void **state)
+{
+	static const struct {
+		off_t bytes, from, to;
+		int answer;
+	} rows[] = {
+		{1, 0, 1, VAULT_E_TORN},       /* nothing came of it but a length */
+		{336, 0, 336, VAULT_E_TORN},   /* the same */
+		{100, 0, 0, VAULT_E_TORN},     /* some of it */
+		{335, 0, 0, VAULT_E_TORN},     /* all but a byte */
+		{336, 200, 336, VAULT_E_TORN}, /* some, then zeros */
+		{336, 304, 336, VAULT_E_TORN}, /* all but the MAC */
+		{336, 17, 18, VAULT_E_ROOT},   /* that is damage, or another root key: what hangs on it may be dear */
+		{336, 335, 336, VAULT_E_ROOT},
+	};
+	struct vault_fixture *f = *state;
+
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		begin_anew(f);
+		cut_keys(f, rows[i].bytes, rows[i].from, rows[i].to);
+		restart(f, rows[i].answer);
+		assert_int_equal(vault_unseal(&f->vault, SPAN_NULL, vault_fixture_key(f), 0), rows[i].answer);
+		assert_string_equal(vault_state(&f->vault), "sealed");
+	}
+	begin_anew(f);
+	remove_file(f, "witness"); /* which is written after it, */
+	remove_file(f, "keys");    /* and what it says is to be done */
+	restart(f, 0);
+	restart(f, 0);
+	assert_string_equal(vault_state(&f->vault), "unsealed");
+}
+
+/* Once a tenant has a key there was a second save, in the other half. */
+static void a_later_save_that_was_cut_off_is_not(void **state)
+{
+	struct vault_fixture *f = *state;
+	const struct keys_tenant *key;
+
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+	assert_int_equal(keys_ensure(&f->vault.keys, SPAN_LIT("acme"), &key), 0);
+	uint8_t zero = 0;
+	assert_int_equal(pwrite(f->vault.files.keys_fd, &zero, 1, 0), 1); /* and its beginning is lost as well */
+	cut_keys(f, 336, 0, 336);
+	restart(f, VAULT_E_ROOT);
+}
+
 /* ---- credentials ---- */
 
 struct blob {
@@ -314,6 +395,8 @@ int main(void)
 		TEST(a_passphrase_vault_starts_sealed),
 		TEST(wrong_passphrases_have_to_wait),
 		TEST(nothing_half_written_counts),
+		TEST(a_first_save_that_was_cut_off_is_named),
+		TEST(a_later_save_that_was_cut_off_is_not),
 		TEST(versions_only_grow),
 		TEST(forged_blobs_do_not_displace_good_ones),
 		TEST(waiting_blobs_are_checked_at_opening),
