@@ -190,7 +190,7 @@ int proof_consistency(const char *path, uint64_t old_size, uint64_t size, struct
 	struct checkpoint cp;
 	uint8_t *note;
 	size_t len;
-	int dir;
+	int dir = -1;
 
 	assert(old_size <= size);
 	int r = tiles ? proof_open(path, &dir, &cp, &note, &len) : -ENOMEM;

@@ -125,7 +125,7 @@ static int credential_swap(struct store *s, const struct store_swap *swap)
 {
 	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_CREDENTIAL_SWAP);
 	uint8_t blob[STORE_BLOB_BYTES_MAX];
-	size_t len;
+	size_t len = 0;
 	int r = credential_splice(s, swap, blob, &len);
 
 	if (r)
