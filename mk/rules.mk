@@ -50,7 +50,7 @@ $(O)/bin/$(1): $(call objs,$(2)) $(call libs,$(3)) $(if $(filter llhttp,$(4)),$(
 endef
 
 # A program that needs nothing of the machine it runs on, where all its libraries can be had so: it is in PROGRAMS then.
-static_lib = $(filter /%,$(shell $(CC) -print-file-name=$(1)))
+static_lib = $(filter /%,$(shell $(CC) -print-file-name=$(1) 2>/dev/null))
 define static_program
 SOURCES += $(2)
 DEPFILES += $(patsubst %.c,$(O)/%.d,$(2))
