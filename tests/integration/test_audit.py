@@ -3,9 +3,9 @@
 import hashlib
 import json
 import os
-import shutil
 
 from gateway import wait_for
+from log_copy import copy_log
 
 
 def test_every_request_is_recorded(gateway):
@@ -87,8 +87,7 @@ def good_copy(gateway, tmp_path):
     copy = tmp_path / "log"
 
     def taken():
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(os.path.join(gateway.state, "auditd"), copy)
+        copy_log(gateway, copy)
         return gateway.cli("audit", "verify", "--log", str(copy), check=False).returncode == 0
 
     wait_for("a good copy", taken)

@@ -17,6 +17,7 @@ import pytest
 import verify_log
 from gateway import BIN, scratch, wait_for
 from load import Crowd
+from log_copy import copy_log
 from test_retention import HOUR, aged, both, removed, retention
 
 LIVES = int(os.environ.get("LIVES", "10"))
@@ -38,22 +39,11 @@ class Refused(Crowd):
         conn.close()
 
 
-def copy(source, to):
-    """The checkpoint first: what it covers was there before it."""
-    shutil.rmtree(to, ignore_errors=True)
-    os.mkdir(to)
-    for name in ("checkpoint", "vkey"):
-        shutil.copy(os.path.join(source, name), to)
-    for folder in ("tile", "seg"):
-        done = subprocess.run(["cp", "-r", os.path.join(source, folder), to], capture_output=True, text=True, check=False)
-        assert done.returncode == 0 or "No such file" in done.stderr, done.stderr  # it was removed just now
-
-
 def live_copy(gateway, vkey):
     """One that both verifiers find good, of a few: the end of one may be half a commit, the beginning may be about to go."""
     to = os.path.join(gateway.folder, "live")
     for _ in range(5):
-        copy(os.path.join(gateway.state, "auditd"), to)
+        copy_log(gateway, to)
         done = subprocess.run([os.path.join(BIN, "bulkhead-audit"), "verify", "--json", "--vkey", vkey, "--log", to],
                               capture_output=True, text=True, timeout=60, check=False)
         said = json.loads(done.stdout)

@@ -13,6 +13,7 @@ import pytest
 
 import postgres
 from gateway import BIN, BUILD, Late, frozen, program_for_all, scratch, wait_for
+from log_copy import copy_log
 from postgres import Postgres
 import verify_log
 
@@ -106,15 +107,13 @@ def files(gateway, kind):
             for name in names}
 
 
-def both(gateway, folder=None):
+def both(gateway):
     """Two verifiers, and their agreement; the first one's report."""
     vkey = gateway.cli_json("vault", "status")["vkey"]
-    folder = folder or os.path.join(gateway.state, "auditd")
 
     def agree():
         copy = os.path.join(gateway.folder, "copy")
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(folder, copy)
+        copy_log(gateway, copy)
         done = subprocess.run([os.path.join(BIN, "bulkhead-audit"), "verify", "--json", "--vkey", vkey, "--log", copy],
                               capture_output=True, text=True, timeout=60, check=False)
         said = json.loads(done.stdout)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from certs import make_ca, make_server
 from gateway import scratch, wait_for
+from log_copy import copy_log
 from witness import Refusal, Witness
 
 INTERVAL_MS = 200
@@ -89,8 +90,7 @@ def test_the_policy_is_met_by_the_file(gateway, witnesses, tmp_path):
 
     def good():
         copy = tmp_path / "log"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(os.path.join(gateway.state, "auditd"), copy)
+        copy_log(gateway, copy)
         alone = gateway.cli("audit", "verify", "--log", str(copy), "--policy", str(gateway.policy), check=False).returncode
         shutil.copy(os.path.join(gateway.state, "shipper", "checkpoint.witnessed"), copy / "checkpoint")
         return alone == 1 and gateway.cli("audit", "verify", "--log", str(copy), "--policy", str(gateway.policy), check=False).returncode == 0
