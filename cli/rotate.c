@@ -114,9 +114,11 @@ static int rotate_watch(struct cli *cli, struct admin *a, bool begun)
 				   ADMIN_DEADLINE_MS, &answer);
 		const struct proto_vault_rotation_rep *s = r ? NULL : &answer->vault_rotation_rep;
 
+		if (r && any)
+			return cli_fail(cli, "the rotation goes on when the core is back and open; `bulkhead vault "
+					     "rotate` watches it");
 		if (r)
-			return cli_fail(
-				cli, "the rotation goes on when the core is back; `bulkhead vault rotate` watches it");
+			return r;
 		if (s->what == 0)
 			return rotate_over(cli, &v, any);
 		any = true;

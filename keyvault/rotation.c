@@ -404,13 +404,16 @@ int core_handle_rotate(void *ctx, struct ipc_conn *conn, uint64_t id, const void
 int core_handle_rotation(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	struct core *c = ctx;
-	const struct keys_rotation *r = &c->vault.keys.rotation;
-	bool on = vault_is_open(&c->vault) && r->what != ROTATE_NONE;
+	const struct vault *v = &c->vault;
+	const struct keys_rotation *r = &v->keys.rotation;
+	bool on = r->what != ROTATE_NONE;
 	size_t left = 0, total = 0;
 	bool begun = on && r->step >= ROTATE_ACTIVE; /* before that nothing is of the old, so nothing left, nor done */
 
 	(void)msg;
 	(void)fd;
+	if (!vault_is_open(v)) /* then we do not know */
+		return core_refuse_vault(conn, id, v->files.initialised ? VAULT_E_SEALED : VAULT_E_UNINITIALISED);
 	if (on)
 		rotate_count(&c->vault, &left, &total);
 	return core_send(conn, PROTO_VAULT_ROTATION_REP, id,

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A rotation (rotation.c) that is overtaken: by a row that comes while a record is written; and what comes with it. */
+/*
+ * A rotation (rotation.c) that is overtaken: by a row that comes while a record is written, by a seal; and what comes
+ * with it.
+ */
 #include "tests/support/core_world.h"
 
 #include <dirent.h>
@@ -88,6 +91,26 @@ static void a_row_that_comes_while_a_step_is_recorded(void **state)
 	peer_leave(w, admin);
 }
 
+/* "None" would be a lie, and a lie that says of one that was watched that it is done. */
+static void a_sealed_vault_does_not_say_that_there_is_none(void **state)
+{
+	struct world *w = *state;
+	struct peer *admin, *authd;
+
+	begin(w, &admin, &authd);
+	admin_do(w, admin, PROTO_VAULT_ROTATE, &(struct proto_vault_rotate){.what = ROTATE_TENANT});
+	expect_swap(w, authd, "early");
+	admin_seal(w, admin);
+	peer_say(admin, PROTO_VAULT_ROTATION, 9, &(struct proto_vault_rotation){});
+	peer_expect_refused(w, admin, "sealed");
+	admin_unseal(w, admin);
+	peer_say(admin, PROTO_VAULT_ROTATION, 9, &(struct proto_vault_rotation){});
+	peer_expect(w, admin, PROTO_VAULT_ROTATION_REP);
+	assert_int_equal(admin->msg.vault_rotation_rep.what, ROTATE_TENANT);
+	peer_leave(w, authd);
+	peer_leave(w, admin);
+}
+
 /* The descriptor of a key that is not needed: of tenant keys, of what is refused, of what is under way. */
 static void a_key_file_that_is_not_needed_is_closed(void **state)
 {
@@ -116,6 +139,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_row_that_comes_while_a_step_is_recorded),
+		TEST(a_sealed_vault_does_not_say_that_there_is_none),
 		TEST(a_key_file_that_is_not_needed_is_closed),
 	};
 	/* clang-format on */

@@ -88,6 +88,16 @@ def test_what_is_begun_and_not_watched(own_key):
     assert watched.splitlines()[-1] == "Done: the old keys are wiped." and "tenant keys: " in watched
 
 
+def test_a_sealed_vault_does_not_say_that_there_is_none(own_key):
+    own_key.cli("vault", "rotate", "--what", "tenant", "--rate", "10", "--no-wait")
+    own_key.cli("vault", "seal")
+    asked = own_key.cli("vault", "rotate", check=False)
+    assert asked.returncode == 1 and asked.stdout == b"" and b"sealed" in asked.stderr
+    own_key.cli("vault", "unseal")
+    own_key.cli("vault", "rotate")  # to its end
+    assert own_key.audit(event="vault.rotate")[-1]["reason"] == "retired"
+
+
 # ---- a root key in a file of theirs ----
 
 def refused(gateway, *args):
