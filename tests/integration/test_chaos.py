@@ -159,7 +159,10 @@ def kill_some(gateway, clients, kills, rng):
             continue
         daemon = rng.choice(alive)
         pid = rng.choice([p for p, name in pids.items() if name == daemon])
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue  # the one before, which was not quite dead yet when it was chosen again
         killed[daemon] += 1
         if rng.random() < 0.5:
             seen = clients.good()
