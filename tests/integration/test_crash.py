@@ -73,21 +73,32 @@ def one_lane(new_gateway):
 
 def test_what_was_permitted_before_an_egress_died_is_renewed(one_lane):
     """The egress is back, and the core, which alone can give it a key for grants, is not there yet."""
-    key = one_lane.make_key(rpm=100)["key"]
-    assert one_lane.chat("gpt-x", key=key).headers["x-ratelimit-remaining"] == "99"
-    core, replies = one_lane.pids("keyvault")[0], []
+    assert any(all_are_renewed(one_lane) for _ in range(5))
+
+
+def all_are_renewed(gateway):
+    """Eight requests; False when the machine took longer than an egress waits for a key (keyvault/egress/exchange.h)."""
+    key = gateway.make_key(rpm=100)["key"]
+    assert gateway.chat("gpt-x", key=key).headers["x-ratelimit-remaining"] == "99"
+    core, replies, before = gateway.pids("keyvault")[0], [], metrics(gateway, "authd")["bulkhead_renewals_total"]
     with frozen(core):
-        kill_one(one_lane, "egress")
-        wait_for("the lane", lambda: one_lane.request("GET", "/readyz", key="").status == 200)
-        threads = [threading.Thread(target=lambda: replies.append(one_lane.chat("gpt-x", key=key))) for _ in range(8)]
+        kill_one(gateway, "egress")
+        wait_for("the lane", lambda: gateway.request("GET", "/readyz", key="").status == 200)
+        threads = [threading.Thread(target=lambda: replies.append(gateway.chat("gpt-x", key=key))) for _ in range(8)]
+        late = time.monotonic() + 1
         for thread in threads:
             thread.start()
-        wait_for("all to wait for a key", lambda: metrics(one_lane, "egress0")["bulkhead_egress_exchanges"] == 8, step=0.005)
+        wait_for("all to wait for a key", lambda: metrics(gateway, "egress0")["bulkhead_egress_exchanges"] == 8 or
+                 time.monotonic() > late, step=0.005)
     for thread in threads:
         thread.join()
+    if time.monotonic() > late and {reply.status for reply in replies} != {200}:
+        assert {reply.json()["error"]["code"] for reply in replies if reply.status != 200} == {"grant_stale"}
+        return False
     assert [reply.status for reply in replies] == [200] * 8, [reply.body for reply in replies]
-    assert metrics(one_lane, "authd")["bulkhead_renewals_total"] == 8
-    assert one_lane.chat("gpt-x", key=key).headers["x-ratelimit-remaining"] == "90", "each was counted once"
+    assert metrics(gateway, "authd")["bulkhead_renewals_total"] - before == 8
+    assert gateway.chat("gpt-x", key=key).headers["x-ratelimit-remaining"] == "90", "each was counted once"
+    return True
 
 
 def test_a_key_for_grants_that_does_not_come_is_not_waited_for_without_end(one_lane):
