@@ -112,7 +112,7 @@ def test_the_front_knows_of_a_seal_without_being_asked(small):
     """Told, not found out: no request comes in between. Whoever starts again is told as well."""
     for change, known in (("seal", (False, "the vault is sealed")), ("unseal", (True, "serving"))):
         small.cli("vault", change)
-        wait_for("the router to know", lambda k=known: front(small) == k, 2)
+        wait_for("the router to know", lambda k=known: front(small) == k)
         assert small.request("GET", "/readyz", key="").status == (200 if known[0] else 503)
         for daemon in ("router", "authd"):
             victim = small.pids(daemon)[0]
