@@ -72,7 +72,7 @@ static int body_grow_up(struct body *b)
 int body_expect(struct body *b, size_t bytes)
 {
 	assert(b->len == 0 && bytes <= BODY_BYTES_MAX);
-	return bytes > BODY_SMALL_BYTES_MAX ? body_grow_up(b) : 0;
+	return bytes > BODY_SMALL_BYTES_MAX && b->fd < 0 ? body_grow_up(b) : 0;
 }
 
 int body_space(struct body *b, size_t want, uint8_t **ret_to, size_t *ret_bytes)

@@ -27,7 +27,8 @@ void body_deinit(struct body *b);
 /* Empties it for the next one; memory above a small keep goes back. */
 void body_reset(struct body *b);
 
-/* `bytes` in all are expected; decides early where they go. 0 or negative. */
+/* `bytes` in all are expected; decides early where they go. May be said again until the first is there. 0 or negative.
+ */
 MUST_USE int body_expect(struct body *b, size_t bytes);
 MUST_USE int body_append(struct body *b, struct span bytes); /* 0, BODY_E_TOO_LARGE or negative */
 /* Where the next bytes go, to read into directly, at least 1; then body_commit(). 0, BODY_E_TOO_LARGE or negative. */

@@ -72,11 +72,27 @@ static void test_too_large(void **state)
 	body_deinit(&b);
 }
 
+/* A head whose body comes later is looked at twice. */
+static void test_expected_again(void **state)
+{
+	struct body b;
+
+	(void)state;
+	body_init(&b);
+	assert_int_equal(body_expect(&b, BODY_BYTES_MAX), 0);
+	int fd = b.fd;
+	assert_int_equal(body_expect(&b, BODY_BYTES_MAX), 0);
+	assert_int_equal(b.fd, fd);
+	body_deinit(&b);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_too_large),
+		cmocka_unit_test(test_expected_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -223,3 +223,8 @@ size_t reply_pending(const struct reply *r)
 {
 	return buf_len(&r->wire) + reply_ready(r);
 }
+
+bool reply_needs_reset(const struct reply *r)
+{
+	return r->framing == REPLY_FRAMING_CLOSE && (!r->ended || reply_pending(r) > 0);
+}

@@ -70,3 +70,5 @@ int reply_iov(struct reply *r, struct iovec iov[REPLY_IOV_MAX]);
 MUST_USE int reply_sent(struct reply *r, size_t bytes);
 /* Bytes that still wait for the client. 0: everything given so far has left. */
 size_t reply_pending(const struct reply *r);
+/* Only the connection's end will end it, and it is not complete: whoever closes now must not do so in good order. */
+bool reply_needs_reset(const struct reply *r);

@@ -303,7 +303,7 @@ static enum request_state linger(struct request *r, const struct event *ev)
 {
 	switch (ev->kind) {
 	case EV_ENTER:
-		if (r->reply.cut && r->reply.framing == REPLY_FRAMING_CLOSE)
+		if (reply_needs_reset(&r->reply))
 			return REQUEST_CLOSED;
 		buf_reset(&r->in);
 		client_shutdown(r->client);
@@ -411,5 +411,5 @@ void request_event(struct request *r, const struct event *ev)
 	}
 	r->stepping = false;
 	if (r->state == REQUEST_CLOSED)
-		client_close(r->client, r->reply.cut && r->reply.framing == REPLY_FRAMING_CLOSE);
+		client_close(r->client, reply_needs_reset(&r->reply));
 }

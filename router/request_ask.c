@@ -255,9 +255,9 @@ enum reason ask_body(struct request *r, bool *ret_done)
 		return REASON_INTERNAL;
 	while ((e = http_body_next(&r->framing, ask_input(r), &used, &data)) == 0) {
 		b = body_append(&r->body, data);
+		ask_take_input(r, used); /* even what found no room is no part of the next request */
 		if (b)
 			return b < 0 ? REASON_INTERNAL : REASON_TOO_LARGE;
-		ask_take_input(r, used);
 	}
 	if (e == HTTP_BODY_E_MORE)
 		return REASON_NONE;

@@ -26,9 +26,8 @@ enum reason relay_head(struct request *r, const struct proto_reply_head *head)
 
 	r->stream = head->status == 200 && type.len >= sizeof(events) - 1 &&
 		    http_name_is(span_of(type.p, sizeof(events) - 1), events);
-	if (head->status == 204 || head->status == 304)
-		r->ask.bodiless = true;
 	answer_begin(r, (unsigned)head->status, &w);
+	r->reply.bodiless |= head->status == 204 || head->status == 304;
 	if (!r->stream)
 		reply_hold_head(&r->reply);
 	if (type.len == 0)
@@ -68,6 +67,8 @@ enum reason relay_data(struct request *r, struct span bytes)
 {
 	size_t n;
 
+	if (r->reply.bodiless)
+		return REASON_UPSTREAM_INVALID;
 	if (r->reply.body_bytes + reply_held(&r->reply).len + bytes.len > r->all->limits.stream_bytes_max)
 		return REASON_UPSTREAM_TOO_LARGE;
 	int e = reply_append(&r->reply, bytes);

@@ -158,11 +158,98 @@ static void test_draining_ends_idle_connections(void **state)
 	requests_deinit(&sim.all);
 }
 
+static void tell(struct client *c, const struct event *ev)
+{
+	request_event(&c->request, ev);
+}
+
+/* A client of its own whose chat was permitted, and whose exchange is open. */
+static struct client *client_in_open(void)
+{
+	static const char text[] = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nx-api-key: k\r\n"
+				   "Content-Length: 13\r\n\r\n{\"model\":\"m\"}";
+	uint8_t grant[48] = {1, [8 ... 47] = 0xab};
+	const struct proto_permit permit = {
+		.tenant = SPAN_LIT("t"),
+		.principal = SPAN_LIT("k"),
+		.grant = span_of(grant, sizeof(grant)),
+		.routes = {.count = 1, .raw = span_of(sim.routes, sim.routes_len)},
+	};
+	struct client *c = &sim.clients[0];
+
+	client_begin(c);
+	request_input(&c->request, span_of(text, sizeof(text) - 1));
+	assert_int_equal(c->asks, ASKS_PERMIT);
+	c->asks = ASKS_NOTHING;
+	c->request.call.conn = NULL;
+	tell(c, &(struct event){.kind = EV_PERMIT, .permit = &permit});
+	assert_int_equal(c->request.state, REQUEST_OPEN);
+	return c;
+}
+
+static void client_end(struct client *c)
+{
+	if (c->alive)
+		world_tell(c, EV_GONE);
+	sim_reap(c);
+	requests_deinit(&sim.all);
+}
+
+/* What was said of an answer that never left does not make the refusal in its place one without a body. */
+static void test_refused_after_a_head_without_body(void **state)
+{
+	static const struct event ends[] = {
+		{.kind = EV_BROKEN, .broken = {REASON_UPSTREAM_BROKEN, true}},
+		{.kind = EV_DATA, .data = SPAN_LIT("HTTP/1.1 200 OK\r\n\r\n")},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		world_init(7);
+		struct client *c = client_in_open();
+		tell(c,
+		     &(struct event){.kind = EV_REPLY_HEAD, .reply_head = &(struct proto_reply_head){.status = 204}});
+		if (ends[i].kind == EV_BROKEN) {
+			c->stream.phase = STREAM_NONE;
+			c->request.upstream.id = 0;
+		}
+		tell(c, &ends[i]);
+		while (c->dirty)
+			client_take(c);
+		c->out[c->out_len] = '\0';
+		assert_memory_equal(c->out, "HTTP/1.1 502 ", 13);
+		assert_non_null(strstr((char *)c->out, "\r\n\r\n{\"error\":"));
+		client_end(c);
+	}
+}
+
+/* A body that finds no room is over all the same: what is left of it is not taken for a request. */
+static void test_no_room_for_a_body(void **state)
+{
+	static const char text[] = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nx-api-key: k\r\n"
+				   "Content-Length: 34\r\n\r\nGET /healthz HTTP/1.1\r\nHost: b\r\n\r\n";
+	struct client *c = &sim.clients[0];
+
+	(void)state;
+	world_init(7);
+	client_begin(c);
+	c->request.body.small.max = 8;
+	request_input(&c->request, span_of(text, sizeof(text) - 1));
+	while (c->dirty)
+		client_take(c);
+	c->out[c->out_len] = '\0';
+	assert_memory_equal(c->out, "HTTP/1.1 500 ", 13);
+	assert_null(strstr((char *)c->out, "HTTP/1.1 200 "));
+	client_end(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_many_requests),
 		cmocka_unit_test(test_draining_ends_idle_connections),
+		cmocka_unit_test(test_refused_after_a_head_without_body),
+		cmocka_unit_test(test_no_room_for_a_body),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,7 +40,10 @@ void client_shutdown(struct client *c)
 
 void client_close(struct client *c, bool reset)
 {
-	(void)reset;
+	const struct reply *reply = &c->request.reply;
+
+	if (!reset && reply->framing == REPLY_FRAMING_CLOSE)
+		assert(reply->ended && reply_pending(reply) == 0); /* else half an answer would look whole */
 	assert(c->alive && c->asks == ASKS_NOTHING && c->stream.phase == STREAM_NONE);
 	c->alive = false;
 }
