@@ -2,7 +2,6 @@
 #include "router/proxies.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 
 /* Both families as 16 bytes. */
 static bool address_parse(struct span text, uint8_t ret[16])
@@ -99,23 +98,20 @@ static void address_print(const uint8_t address[16], char ret[PROXIES_ADDRESS_BY
 		ret[0] = '\0';
 }
 
-void proxies_client(const struct proxies *p, const char *peer, struct span forwarded_for,
-		    char ret[PROXIES_ADDRESS_BYTES])
+bool proxies_client(const struct proxies *p, struct span forwarded_for, char address[PROXIES_ADDRESS_BYTES])
 {
-	uint8_t address[16];
+	uint8_t bytes[16];
 
-	(void)snprintf(ret, PROXIES_ADDRESS_BYTES, "%s", peer);
-	if (!proxies_trust(p, span_str(peer)))
-		return;
 	while (forwarded_for.len > 0) {
 		const uint8_t *comma = memrchr(forwarded_for.p, ',', forwarded_for.len);
 		size_t before = comma ? (size_t)(comma - forwarded_for.p) : 0, skip = comma ? before + 1 : 0;
 		struct span last = trimmed(span_of(forwarded_for.p + skip, forwarded_for.len - skip));
-		if (!address_parse(last, address))
-			return;
-		address_print(address, ret);
-		if (!proxies_have(p, address))
-			return;
+		if (!address_parse(last, bytes))
+			return false;
+		address_print(bytes, address);
+		if (!proxies_have(p, bytes))
+			return false;
 		forwarded_for.len = before;
 	}
+	return true;
 }

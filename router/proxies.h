@@ -29,8 +29,8 @@ MUST_USE int proxies_parse(struct proxies *p, const char *list);
 /* Is this address (text) one of them? */
 bool proxies_trust(const struct proxies *p, struct span address);
 /*
- * The client's address: the peer's own, or what trusted proxies say in X-Forwarded-For. Writes text with NUL, in the
- * form that inet_ntop gives; something that is no address ends the walk.
+ * One X-Forwarded-For, read from the right: *address (text with NUL), of whoever sent it, becomes the last address in
+ * it that is not a proxy of ours; something that is no address ends the walk. True: all of it were proxies, so the
+ * field before this one says who came before them. Text is in the form that inet_ntop gives.
  */
-void proxies_client(const struct proxies *p, const char *peer, struct span forwarded_for,
-		    char ret[PROXIES_ADDRESS_BYTES]);
+bool proxies_client(const struct proxies *p, struct span forwarded_for, char address[PROXIES_ADDRESS_BYTES]);

@@ -24,18 +24,19 @@ static void test_parse(void **state)
 static void test_client(void **state)
 {
 	static const struct {
-		const char *peer, *forwarded, *expect;
+		const char *forwarded, *expect;
+		bool more;
 	} cases[] = {
-		{"203.0.113.9", "1.1.1.1", "203.0.113.9"}, /* not a proxy of ours: not believed */
-		{"10.1.2.3", "", "10.1.2.3"},
-		{"10.1.2.3", "1.1.1.1", "1.1.1.1"},
-		{"10.1.2.3", "6.6.6.6, 1.1.1.1, 10.9.9.9", "1.1.1.1"}, /* the client's own words are left of ours */
-		{"10.1.2.3", "10.4.4.4", "10.4.4.4"},
-		{"10.1.2.3", "evil, 10.4.4.4", "10.4.4.4"},
-		{"10.1.2.3", "1.1.1.1, nonsense", "10.1.2.3"},
-		{"::ffff:10.1.2.3", "2001:DB8::1", "2001:db8::1"},
-		{"fd00::7", "::ffff:1.1.1.1", "1.1.1.1"},
-		{"10.1.2.3", ",,", "10.1.2.3"},
+		{"", "10.1.2.3", true},
+		{"1.1.1.1", "1.1.1.1", false},
+		{"6.6.6.6, 1.1.1.1, 10.9.9.9", "1.1.1.1", false}, /* the client's own words are left of ours */
+		{"10.4.4.4", "10.4.4.4", true},
+		{"evil, 10.4.4.4", "10.4.4.4", false},
+		{"1.1.1.1, nonsense", "10.1.2.3", false},
+		{"2001:DB8::1", "2001:db8::1", false},
+		{"::ffff:1.1.1.1", "1.1.1.1", false},
+		{"::ffff:10.1.1.1", "10.1.1.1", true},
+		{",,", "10.1.2.3", false},
 	};
 	char got[PROXIES_ADDRESS_BYTES];
 	struct proxies p;
@@ -43,9 +44,12 @@ static void test_client(void **state)
 	(void)state;
 	assert_int_equal(proxies_parse(&p, "10.0.0.0/8, fd00::/8"), 0);
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		proxies_client(&p, cases[i].peer, span_str(cases[i].forwarded), got);
+		strcpy(got, "10.1.2.3");
+		assert_int_equal(proxies_client(&p, span_str(cases[i].forwarded), got), cases[i].more);
 		assert_string_equal(got, cases[i].expect);
 	}
+	assert_true(proxies_trust(&p, SPAN_LIT("::ffff:10.1.2.3")));
+	assert_false(proxies_trust(&p, SPAN_LIT("203.0.113.9")));
 	assert_int_equal(proxies_parse(&p, "192.168.0.0/23"), 0);
 	assert_true(proxies_trust(&p, SPAN_LIT("192.168.1.255")));
 	assert_false(proxies_trust(&p, SPAN_LIT("192.168.2.0")));

@@ -87,12 +87,16 @@ static enum reason ask_refusal(int head_err)
 /* Who it is for, as far as proxies that we trust say so. */
 static void ask_origin(struct request *r, const struct http_head *h)
 {
-	const char *peer = client_address(r->client);
+	const struct proxies *trusted = &r->all->trusted;
 
-	if (!proxies_trust(&r->all->trusted, span_str(peer)))
+	if (!proxies_trust(trusted, span_str(r->record.address)))
 		return;
+	/* a proxy may add its word to the client's, or a field of its own behind it */
+	for (size_t i = h->n_fields; i-- > 0;)
+		if (http_name_is(h->fields[i].name, "x-forwarded-for") &&
+		    !proxies_client(trusted, h->fields[i].value, r->record.address))
+			break;
 	struct span id = http_head_field(h, "x-request-id");
-	proxies_client(&r->all->trusted, peer, http_head_field(h, "x-forwarded-for"), r->record.address);
 	if (endpoint_id_valid(id)) {
 		memcpy(r->record.id, id.p, id.len);
 		r->record.id[id.len] = '\0';

@@ -243,6 +243,33 @@ static void test_no_room_for_a_body(void **state)
 	client_end(c);
 }
 
+/* A proxy's own field stands behind the one that its client made up. */
+static void test_a_proxys_field_counts(void **state)
+{
+	static const struct {
+		const char *fields, *expect;
+	} cases[] = {
+		{"X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 203.0.113.7\r\n", "203.0.113.7"},
+		{"X-Forwarded-For: 203.0.113.7\r\nx-forwarded-for: 192.0.2.9\r\n", "203.0.113.7"},
+		{"X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: unknown\r\n", "192.0.2.1"},
+		{"", "192.0.2.1"},
+	};
+	struct client *c = &sim.clients[0];
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		world_init(7);
+		assert_int_equal(proxies_parse(&sim.all.trusted, "192.0.2.0/24"), 0);
+		client_begin(c);
+		int len = snprintf(text, sizeof(text), "GET /v1/models HTTP/1.1\r\nHost: a\r\nx-api-key: k\r\n%s\r\n",
+				   cases[i].fields);
+		request_input(&c->request, span_of(text, (size_t)len));
+		assert_string_equal(c->request.record.address, cases[i].expect);
+		client_end(c);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -250,6 +277,7 @@ int main(void)
 		cmocka_unit_test(test_draining_ends_idle_connections),
 		cmocka_unit_test(test_refused_after_a_head_without_body),
 		cmocka_unit_test(test_no_room_for_a_body),
+		cmocka_unit_test(test_a_proxys_field_counts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
