@@ -215,8 +215,11 @@ int ipc_edge_message(struct ipc_conn *c, uint64_t id, const struct proto_desc *d
 {
 	if (!c->edge)
 		return edge_control_message(c->ipc, desc, msg, fd);
-	if (c->state == IPC_CONN_HELLO)
+	if (c->state == IPC_CONN_HELLO) {
+		if (fd >= 0)
+			(void)close(fd); /* HELLO has none: it is something else */
 		return edge_hear_hello(c, desc, msg);
+	}
 	if (c->peer == ROLE_CLI) {
 		bool mine;
 		int r = ipc_admin_message(c, id, desc, &mine);

@@ -86,20 +86,13 @@ static void on_reply(void *ctx, enum ipc_outcome outcome, const struct proto_des
 	}
 }
 
-/* The launcher's part: answers LINK by connecting to the listener. */
-static void serve_link(struct world *w)
+/* A frame as a stranger would write it, with a descriptor. */
+static void say_with_fd(int to, const struct proto_desc *desc, const void *msg, int fd)
 {
-	struct ipc_conn *control = w->router.ipc->control;
 	uint8_t wire[512];
-	ssize_t n = recv(w->router_control, wire, sizeof wire, MSG_DONTWAIT);
-
-	if (n <= 0 || !control)
-		return;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&w->at, w->at_len), 0);
-	struct proto_linked linked = {.edge = SPAN_LIT("authd.router3")};
 	size_t len;
-	assert_int_equal(proto_pack(&proto_linked_desc, 0, &linked, wire + 4, sizeof wire - 4, &len), 0);
+
+	assert_int_equal(proto_pack(desc, 0, msg, wire + 4, sizeof wire - 4, &len), 0);
 	frame_put_head(wire, len);
 	struct iovec iov = {wire, len + 4};
 	char control_bytes[CMSG_SPACE(sizeof fd)] = {0};
@@ -110,8 +103,22 @@ static void serve_link(struct world *w)
 	h->cmsg_type = SCM_RIGHTS;
 	h->cmsg_len = CMSG_LEN(sizeof fd);
 	memcpy(CMSG_DATA(h), &fd, sizeof fd);
-	assert_int_equal(sendmsg(w->router_control, &m, 0), (ssize_t)len + 4);
+	assert_int_equal(sendmsg(to, &m, 0), (ssize_t)len + 4);
 	close(fd);
+}
+
+/* The launcher's part: answers LINK by connecting to the listener. */
+static void serve_link(struct world *w)
+{
+	uint8_t wire[512];
+	ssize_t n = recv(w->router_control, wire, sizeof wire, MSG_DONTWAIT);
+
+	if (n <= 0 || !w->router.ipc->control)
+		return;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&w->at, w->at_len), 0);
+	say_with_fd(w->router_control, &proto_linked_desc, &(struct proto_linked){.edge = SPAN_LIT("authd.router3")},
+		    fd);
 }
 
 /* Runs both loops until *counter reaches n. */
@@ -315,6 +322,33 @@ static void test_violations_drop_the_peer_and_nobody_else(void **state)
 	assert_int_equal(w->closed, 0);
 }
 
+/* Who is not known yet may send anything: what comes along is closed with the connection, not kept. */
+static void test_a_descriptor_before_hello_is_closed(void **state)
+{
+	static const struct ipc_edge_spec spec = {.peer = ROLE_ROUTER};
+	struct world *w = *state;
+	struct daemon classifier;
+	struct ipc_edge *edge;
+	int ends[2], peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char byte;
+
+	make_daemon(&classifier, ROLE_CLASSIFIER, 3);
+	strcpy(classifier.fds[0].name, "classifier3.router3");
+	classifier.fds[0].fd = dup(w->listener);
+	classifier.n_fds = 1;
+	assert_int_equal(ipc_new(&classifier, &classifier.ipc), 0);
+	assert_int_equal(ipc_serve(classifier.ipc, &spec, w, &edge), 0);
+	assert_int_equal(connect(peer, (struct sockaddr *)&w->at, w->at_len), 0);
+	assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+	say_with_fd(peer, &proto_scan_desc, &(struct proto_scan){.classes = 1, .body_bytes = 1}, ends[1]);
+	for (int i = 0; i < TURNS_MAX && read(ends[0], &byte, 1) < 0; i++)
+		uv_run(&classifier.loop, UV_RUN_NOWAIT);
+	assert_int_equal(read(ends[0], &byte, 1), 0);
+	daemon_deinit(&classifier);
+	close(ends[0]);
+	close(peer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -325,6 +359,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_lost_peer_ends_its_calls_and_comes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_each_short_life_doubles_the_pause, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_violations_drop_the_peer_and_nobody_else, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_descriptor_before_hello_is_closed, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("ipc", tests, NULL, NULL);
