@@ -82,7 +82,8 @@ int worker_serve_operator(struct worker *w)
 
 static void worker_end_turn(void *ctx);
 
-/* As many clients as there are descriptors for: accept4 must not fail for want of one. */
+/* As many clients as there are descriptors for, one for the connection and one for a large body: accept4 must not fail
+ * for want of one. */
 static size_t worker_connections_max(const struct worker *w)
 {
 	struct rlimit files;
@@ -93,7 +94,7 @@ static size_t worker_connections_max(const struct worker *w)
 	(void)setrlimit(RLIMIT_NOFILE, &files);
 	size_t room =
 		files.rlim_cur > 2 * WORKER_FDS_RESERVED ? files.rlim_cur - WORKER_FDS_RESERVED : WORKER_FDS_RESERVED;
-	return MIN(w->config.router.connections_max, room);
+	return MIN(w->config.router.connections_max, room / 2);
 }
 
 int worker_open_door(struct worker *w)

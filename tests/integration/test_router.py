@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 
@@ -66,6 +67,22 @@ def test_one_connection_too_many_is_told(small):
         for s in held:
             s.close()
     wait_for("room again", lambda: small.request("GET", "/healthz", key="").status == 200)
+
+
+def test_large_bodies_do_not_take_the_descriptors_of_connections(new_gateway):
+    cramped = new_gateway(prepare=False, workers=1, prefix=["prlimit", "--nofile=280:280"])
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nx-api-key: k\r\nContent-Length: 70000\r\n\r\n{"
+    held = [socket.create_connection((cramped.host, cramped.port), timeout=20) for _ in range(136)]
+    try:
+        for s in held:
+            s.sendall(head)
+        got = cramped.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answered = select.select(held, [], [], 0)[0]
+        assert answered and {s.recv(12) for s in answered} == {b"HTTP/1.1 503"} and got.startswith(b"HTTP/1.1 503")
+    finally:
+        for s in held:
+            s.close()
+    wait_for("room again", lambda: cramped.request("GET", "/healthz", key="").status == 200)
 
 
 def test_an_idle_connection_is_closed(small):
