@@ -110,9 +110,11 @@ void readers_close(struct auditd *a);
 /* readonly.c: with a->ledger->unwritable */
 MUST_USE int readonly_serve(struct auditd *a);
 void readonly_drain(struct auditd *a);
+void readonly_tell_full(struct auditd *a, const char *why); /* why retention does not help */
 void readonly_close(struct auditd *a);
 
 /* main.c. The log is not the one that was signed: records no more, keeps everything, says so until somebody comes. */
 void auditd_fail(struct auditd *a, const char *why);
-/* Ends the process, to be started again: `r` is what could not be done, 0: it might be done now. Does not return. */
+/* Ends the process, to be started again: what could not be done, or why it might be done now. Neither returns. */
 void auditd_die(struct auditd *a, int r);
+void auditd_again(struct auditd *a, const char *why);

@@ -15,12 +15,15 @@
 
 void auditd_die(struct auditd *a, int r)
 {
-	if (r)
-		log_event(&a->daemon.log, LOG_FATAL,
-			  LOG_STR("what", "the log could not be written; it is read again at the next start"),
-			  LOG_STR("why", strerrordesc_np(-r)));
-	else
-		log_event(&a->daemon.log, LOG_STOP, LOG_STR("why", "the disk can be written again"));
+	log_event(&a->daemon.log, LOG_FATAL,
+		  LOG_STR("what", "the log could not be written; it is read again at the next start"),
+		  LOG_STR("why", strerrordesc_np(-r)));
+	exit(EXIT_FAILURE);
+}
+
+void auditd_again(struct auditd *a, const char *why)
+{
+	log_event(&a->daemon.log, LOG_STOP, LOG_STR("why", why));
 	exit(EXIT_FAILURE);
 }
 
@@ -68,6 +71,7 @@ static void on_no_room(void *ctx, int r)
 	struct auditd *a = ctx;
 
 	log_event(&a->daemon.log, LOG_AUDIT_DISK, LOG_STR("why", strerrordesc_np(-r)));
+	pruner_hurry(a);
 }
 
 /* SIGTERM: whatever was accepted becomes durable first. */
@@ -105,7 +109,7 @@ static void on_metrics(void *ctx, char *to, size_t cap)
 
 /* ---- start ---- */
 
-/* Whether it can be written is known when auditd's own first words are durable in it. */
+/* Whether it can be written is known when auditd's own first words are durable in it, and its tiles have room. */
 static int auditd_open_ledger(struct auditd *a, const char *folder)
 {
 	uint64_t segment_bytes = a->config.auditd.segment_bytes;
@@ -122,6 +126,8 @@ static int auditd_open_ledger(struct auditd *a, const char *folder)
 		return r;
 	int why = producers_record_start(a);
 	if (why == 0)
+		why = tree_flush(&a->ledger->tree);
+	if (why == 0)
 		return 0;
 	a->ledger = ledger_close(a->ledger);
 	return err_fold(ledger_open(folder, segment_bytes, why, &a->ledger));
@@ -129,6 +135,10 @@ static int auditd_open_ledger(struct auditd *a, const char *folder)
 
 static int auditd_start_writer(struct auditd *a)
 {
+	struct segment *s = &a->ledger->segment;
+	bool keeps = a->config.auditd.keep_records != CONFIG_KEEP_RECORDS_FOREVER;
+
+	s->spare_bytes = keeps ? SEGMENT_SPARE_BYTES(s->bytes_max) : 0;
 	struct writer_spec spec = {
 		.commit_records = a->config.auditd.commit_records,
 		.commit_ms = (a->config.auditd.commit_us + 999) / 1000,
@@ -136,6 +146,7 @@ static int auditd_start_writer(struct auditd *a)
 		.on_idle = on_idle,
 		.on_failed = on_failed,
 		.on_no_room = on_no_room,
+		.lean = keeps && !a->config.auditd.legal_hold && !segment_has_spare(s),
 		.ctx = a,
 	};
 

@@ -11,6 +11,7 @@
 
 #define PRUNER_FIRST_MS   60000
 #define PRUNER_EVERY_MS   3600000
+#define PRUNER_FULL_MS    10000
 #define PRUNER_SIGNING_MS 5000 /* then whoever asks is told that it waits */
 #define PRUNER_PAUSE_MS   5
 #define PRUNER_FILES      256 /* in one job */
@@ -39,8 +40,8 @@ static void pruner_rest(struct auditd *a)
 	a->pruner.doing = PRUNER_IDLE;
 	a->pruner.act = false;
 	a->pruner.answer = true;
-	pruner_later(a, PRUNER_EVERY_MS);
-	writer_poke(&a->writer);
+	pruner_later(a, pruner_is_full(a) ? PRUNER_FULL_MS : PRUNER_EVERY_MS);
+	writer_reserve_again(&a->writer);
 }
 
 static void pruner_fail(struct auditd *a, const char *what, int r)
@@ -64,9 +65,20 @@ static void pruner_job(struct auditd *a, enum pruner_doing doing)
 
 /* ---- looking ---- */
 
+bool pruner_is_full(const struct auditd *a)
+{
+	return a->ledger->unwritable == -ENOSPC || a->ledger->unwritable == -EDQUOT;
+}
+
+/* Read-only is failed, too; but a full disk gets room by what is removed. */
+static bool pruner_is_stopped(const struct auditd *a)
+{
+	return (a->failed && !pruner_is_full(a)) || a->daemon.draining;
+}
+
 static bool pruner_may(const struct auditd *a)
 {
-	return a->pruner.keep_ns > 0 && !a->pruner.hold && !a->failed && !a->daemon.draining && !a->ledger->unwritable;
+	return a->pruner.keep_ns > 0 && !a->pruner.hold && !pruner_is_stopped(a);
 }
 
 static void pruner_look(struct auditd *a)
@@ -131,12 +143,31 @@ static void pruner_proceed(struct auditd *a)
 		pruner_rest(a);
 }
 
+/* Nothing can be recorded: there must be room for that first. */
+static void pruner_looked_full(struct auditd *a)
+{
+	struct pruner *p = &a->pruner;
+	const struct segment *s = &a->ledger->segment;
+
+	if (p->look.end > 0 && segment_has_spare(s)) {
+		pruner_job(a, PRUNER_YIELDING);
+		return;
+	}
+	if (p->look.end > 0)
+		readonly_tell_full(a, "records are over, but there is no room to record that they go");
+	else
+		readonly_tell_full(a, "nothing is older than auditd.keep_records yet");
+	pruner_rest(a);
+}
+
 static void pruner_looked(struct auditd *a)
 {
 	struct pruner *p = &a->pruner;
 
 	if (p->result)
 		pruner_fail(a, "a segment that is over", p->result);
+	else if (pruner_is_full(a) && pruner_may(a))
+		pruner_looked_full(a);
 	else if (!p->act || !pruner_may(a))
 		pruner_rest(a);
 	else if (pruner_turn_is_due(p) && a->writer.reserved)
@@ -226,8 +257,11 @@ static void on_pruner_work(uv_work_t *work)
 	struct pruner *p = &a->pruner;
 
 	if (p->doing == PRUNER_LOOKING) {
-		int r = retained_write(p->look.dir, &p->retained);
+		int r = pruner_is_full(a) ? 0 : retained_write(p->look.dir, &p->retained);
 		p->result = r ? r : prune_look(&p->look);
+	} else if (p->doing == PRUNER_YIELDING) {
+		int r = segment_give_spare(&a->ledger->segment);
+		p->result = r ? r : retained_write(p->look.dir, &p->retained); /* the next life's clock */
 	} else if (p->doing == PRUNER_BEGINNING) {
 		p->result = prune_begin(&p->prune, p->look.dir, &p->retained, p->firsts, pruner_n_over(p));
 	} else {
@@ -246,6 +280,10 @@ static void on_pruner_done(uv_work_t *work, int status)
 		pruner_looked(a);
 	} else if (p->doing == PRUNER_REMOVING) {
 		pruner_removed(a);
+	} else if (p->doing == PRUNER_YIELDING && p->result) {
+		pruner_fail(a, "seg/spare", p->result);
+	} else if (p->doing == PRUNER_YIELDING) {
+		auditd_again(a, "the disk is full; seg/spare was given up, so that retention can remove what is over");
 	} else if (p->result) {
 		p->retained = p->before;
 		pruner_fail(a, RETAINED_FILE, p->result);
@@ -260,7 +298,7 @@ static void on_pruner_timer(uv_timer_t *timer)
 	struct auditd *a = timer->data;
 	struct pruner *p = &a->pruner;
 
-	if (p->doing == PRUNER_REMOVING && !p->running && !a->failed && !a->daemon.draining) {
+	if (p->doing == PRUNER_REMOVING && !p->running && !pruner_is_stopped(a)) {
 		pruner_job(a, PRUNER_REMOVING);
 	} else if (p->doing == PRUNER_IDLE) {
 		p->wanted = p->act = true;
@@ -280,6 +318,31 @@ static void on_pruner_turned(void *ctx, int r)
 {
 	(void)r; /* a failure has ended the process */
 	pruner_proceed(ctx);
+}
+
+void pruner_save_clock(struct auditd *a)
+{
+	struct pruner *p = &a->pruner;
+
+	if (p->running) /* it may be writing that file */
+		return;
+	(void)retention_clock_now(&p->clock, pruner_time_ns(CLOCK_REALTIME), pruner_time_ns(CLOCK_BOOTTIME));
+	p->retained.clock_ns = p->clock.believed_ns;
+	int r = retained_write(a->ledger->dir, &p->retained);
+	if (r)
+		log_event(&a->daemon.log, LOG_AUDIT_PRUNE_FAILED, LOG_STR("what", RETAINED_FILE),
+			  LOG_STR("why", strerrordesc_np(-r)));
+}
+
+void pruner_hurry(struct auditd *a)
+{
+	struct pruner *p = &a->pruner;
+	uint64_t now_ms = uv_now(&a->daemon.loop);
+
+	if (p->doing != PRUNER_IDLE || (p->hurried_ms > 0 && now_ms - p->hurried_ms < PRUNER_FIRST_MS))
+		return;
+	p->hurried_ms = now_ms;
+	p->wanted = p->act = true;
 }
 
 /* Between two jobs of the writer's: the ledger may be read, and its list of segments changed. */
@@ -332,7 +395,7 @@ static int pruner_resume(struct auditd *a)
 	struct pruner *p = &a->pruner;
 	const struct ledger *l = a->ledger;
 
-	if (p->retained.done || p->hold || a->failed || l->unwritable)
+	if (p->retained.done || p->hold || pruner_is_stopped(a))
 		return 0;
 	if (!pruner_is_covered(a)) {
 		log_event(&a->daemon.log, LOG_AUDIT_PRUNE_FAILED, LOG_STR("what", RETAINED_FILE),
@@ -374,8 +437,9 @@ int pruner_init(struct auditd *a)
 	r = uv_timer_init(&a->daemon.loop, &p->timer);
 	if (!r)
 		r = pruner_resume(a);
+	bool soon = p->doing == PRUNER_REMOVING || a->writer.spec.lean || pruner_is_full(a);
 	if (!r)
-		pruner_later(a, p->doing == PRUNER_REMOVING ? PRUNER_PAUSE_MS : PRUNER_FIRST_MS);
+		pruner_later(a, soon ? PRUNER_PAUSE_MS : PRUNER_FIRST_MS);
 	return r;
 }
 

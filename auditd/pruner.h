@@ -8,6 +8,12 @@
  * TURNING when the segment that is written becomes old: the log goes on in another. What is not due is passed over.
  *
  * A removal that a stop interrupted goes on at the next start, if the record that it rests on is in the signed log.
+ *
+ * When room runs short it does not wait for its hour. On a full disk nothing can be recorded, so nothing new can be
+ * removed: then it looks, and if something is over gives up the spare (segment.h) and has auditd start anew. What
+ * begins without a spare, lean, looks first, and takes room for itself only when that is over.
+ *
+ *   IDLE -> LOOKING -> YIELDING -> the next life: IDLE -> LOOKING -> RECORDING ...
  */
 #pragma once
 
@@ -31,6 +37,7 @@ enum pruner_doing {
 	PRUNER_BEGINNING,
 	PRUNER_BEGUN,
 	PRUNER_REMOVING,
+	PRUNER_YIELDING,
 };
 
 struct pruner_ask {
@@ -62,7 +69,12 @@ struct pruner {
 	uint64_t seq, index; /* of log.prune: auditd's own event, and the record that it became */
 	struct pruner_ask asks[PRUNER_ASKS_MAX];
 	uint64_t pruned_total; /* records, since start */
+	uint64_t hurried_ms;   /* when room ran short last */
+	char full[200];        /* the disk is, and this is why nothing is done about it */
 };
+
+/* The log could be written if its disk were not full; what was recorded to be removed can be. */
+bool pruner_is_full(const struct auditd *a);
 
 static inline uint64_t pruner_slice_ns(const struct pruner *p)
 {
@@ -75,6 +87,10 @@ void pruner_close(struct auditd *a);
 void pruner_deinit(struct auditd *a);
 /* The next thing to do: from on_idle. */
 void pruner_consider(struct auditd *a);
+/* Before this process ends by itself: what it saw of time, the next one knows. */
+void pruner_save_clock(struct auditd *a);
+/* There is no room for the next segment or the spare. */
+void pruner_hurry(struct auditd *a);
 /* From on_recorded. */
 void pruner_recorded(struct auditd *a, const struct ledger_batch *batch);
 

@@ -15,10 +15,13 @@ static const char *pruner_words(const struct auditd *a)
 		[PRUNER_BEGINNING] = "removing",
 		[PRUNER_BEGUN] = "removing",
 		[PRUNER_REMOVING] = "removing",
+		[PRUNER_YIELDING] = "making room to record what is removed",
 	};
 	const struct pruner *p = &a->pruner;
 
-	if (a->failed)
+	if (pruner_is_full(a) && p->doing == PRUNER_IDLE)
+		return p->full;
+	if (a->failed && !pruner_is_full(a))
 		return "the log cannot be written; nothing is removed";
 	if (p->hold)
 		return p->retained.done ? "held" : "a removal was stopped by legal_hold";

@@ -8,13 +8,15 @@
  *
  * From a damaged log nothing is read either, since nobody knows what it says; `bulkhead audit verify` looks at it.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "auditd/auditd.h"
 #include "common/err.h"
 
-#define READONLY_TRY_MS 5000
+#define READONLY_TRY_MS     5000
+#define READONLY_ROOM_BYTES (UINT64_C(4) << 20) /* besides the next segment: for tiles */
 
 static void on_try(uv_work_t *work)
 {
@@ -31,8 +33,10 @@ static void on_tried(uv_work_t *work, int status)
 	a->readonly.trying = false;
 	if (a->daemon.draining)
 		daemon_stop(&a->daemon);
-	else if (a->readonly.result == 0)
-		auditd_die(a, 0);
+	if (a->daemon.draining || a->readonly.result)
+		return;
+	pruner_save_clock(a);
+	auditd_again(a, "the disk can be written again");
 }
 
 static void on_readonly_timer(uv_timer_t *timer)
@@ -43,16 +47,40 @@ static void on_readonly_timer(uv_timer_t *timer)
 		a->readonly.trying = uv_queue_work(&a->daemon.loop, &a->readonly.work, on_try, on_tried) == 0;
 }
 
+static void readonly_tell(struct auditd *a, const char *what, const char *why)
+{
+	char detail[320];
+
+	(void)snprintf(detail, sizeof(detail), "%s: %s", what, why);
+	daemon_set_ready(&a->daemon, false, detail);
+}
+
+void readonly_tell_full(struct auditd *a, const char *why)
+{
+	uint64_t mib = (a->ledger->segment.bytes_max + READONLY_ROOM_BYTES) >> 20;
+	struct pruner *p = &a->pruner;
+
+	(void)snprintf(p->full, sizeof(p->full),
+		       "%s; %s; free %" PRIu64 " MiB on the log's disk, or more, and it goes on by itself",
+		       strerrordesc_np(-a->ledger->unwritable), why, mib);
+	readonly_tell(a, "the log can only be read", p->full);
+}
+
 int readonly_serve(struct auditd *a)
 {
 	bool damaged = a->readonly.damaged;
-	char detail[320];
 
 	a->failed = true;
-	(void)snprintf(detail, sizeof(detail), "%s: %s", damaged ? "the log is damaged" : "the log can only be read",
-		       damaged ? a->ledger->why : strerrordesc_np(-a->ledger->unwritable));
-	log_event(&a->daemon.log, LOG_AUDIT_READONLY, LOG_STR("why", detail));
-	daemon_set_ready(&a->daemon, false, detail);
+	if (damaged)
+		readonly_tell(a, "the log is damaged", a->ledger->why);
+	else if (!pruner_is_full(a))
+		readonly_tell(a, "the log can only be read", strerrordesc_np(-a->ledger->unwritable));
+	else
+		readonly_tell_full(a, a->config.auditd.legal_hold ? "auditd.legal_hold lets nothing be removed"
+				      : a->config.auditd.keep_records == CONFIG_KEEP_RECORDS_FOREVER
+					      ? "auditd.keep_records is forever"
+					      : "auditd looks whether records are over");
+	log_event(&a->daemon.log, LOG_AUDIT_READONLY, LOG_STR("why", a->daemon.detail));
 	a->readonly.work.data = a->readonly.timer.data = a;
 	int r = uv_timer_init(&a->daemon.loop, &a->readonly.timer);
 	if (r || damaged)

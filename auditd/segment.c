@@ -12,6 +12,7 @@
 #include "common/err.h"
 
 #define SEGMENT_NEXT        "next"
+#define SEGMENT_SPARE       "spare"
 #define SEGMENT_ZEROS_BYTES (1U << 20)
 /* What is worth giving back of a segment that ends early. */
 #define SEGMENT_RELEASE_BYTES 8192
@@ -128,6 +129,37 @@ int segment_reserve(const struct segment *s)
 	if (r) /* what little room it got is needed by the segment that is being written */
 		(void)unlinkat(s->dir, SEGMENT_NEXT, 0);
 	return r;
+}
+
+bool segment_has_spare(const struct segment *s)
+{
+	struct stat st;
+
+	return fstatat(s->dir, SEGMENT_SPARE, &st, AT_SYMLINK_NOFOLLOW) == 0 && (uint64_t)st.st_size == s->spare_bytes;
+}
+
+int segment_give_spare(const struct segment *s)
+{
+	return unlinkat(s->dir, SEGMENT_SPARE, 0) < 0 && errno != ENOENT ? err_origin(-errno) : 0;
+}
+
+/* Nothing is lost with it, so it is not made durable. */
+int segment_keep_spare(const struct segment *s)
+{
+	if (s->spare_bytes == 0)
+		return segment_give_spare(s);
+	if (segment_has_spare(s))
+		return 0;
+	CLEANUP(segment_close)
+	int fd = openat(s->dir, SEGMENT_SPARE, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_origin(-errno);
+	int r = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)s->spare_bytes) < 0 ? -errno : 0;
+	if (!r && ftruncate(fd, (off_t)s->spare_bytes) < 0)
+		r = -errno;
+	if (r)
+		(void)unlinkat(s->dir, SEGMENT_SPARE, 0);
+	return r == -EOPNOTSUPP ? 0 : r ? err_origin(r) : 0;
 }
 
 /* The zeros behind the last entry stay zeros, but need no disk any more. Not every file system can. */

@@ -5,6 +5,9 @@
  * disk is met one segment early. A commit is one pwrite and one fdatasync, and before it a look whether the file is
  * still the one that its path leads to, and whole: a log that was unlinked, replaced (itself or a folder above it) or
  * cut is noticed before anything else is acknowledged.
+ *
+ * `seg/spare` has nothing but room. It is given up when the disk is full and retention has something to remove, which
+ * must be recorded, in the tree and signed first (pruner.h).
  */
 #pragma once
 
@@ -12,6 +15,8 @@
 
 #define SEGMENT_NAME_BYTES 32
 #define SEGMENT_PATH_BYTES 4096
+/* The spare is as long as the next segment and its tiles, and never shorter than the tiles of a few checkpoints. */
+#define SEGMENT_SPARE_BYTES(segment_bytes) MAX(2 * (uint64_t)(segment_bytes), UINT64_C(4) << 20)
 
 struct segment {
 	int dir; /* the folder seg, owned */
@@ -19,9 +24,10 @@ struct segment {
 	uint64_t dev, ino;
 	char path[SEGMENT_PATH_BYTES]; /* of the folder */
 	char name[SEGMENT_NAME_BYTES];
-	uint64_t end;       /* where the next entry goes */
-	uint64_t bytes_max; /* of each new segment */
-	uint64_t size;      /* of this one, which may have been made under another configuration */
+	uint64_t end;         /* where the next entry goes */
+	uint64_t bytes_max;   /* of each new segment */
+	uint64_t size;        /* of this one, which may have been made under another configuration */
+	uint64_t spare_bytes; /* of seg/spare; 0: there shall be none */
 };
 
 #define SEGMENT_NULL ((struct segment){.dir = -1, .fd = -1})
@@ -35,6 +41,12 @@ MUST_USE int segment_init(struct segment *s, int log_dir, const char *path, uint
 void segment_deinit(struct segment *s);
 /* Makes seg/next unless it is there in full size. Touches nothing that a commit touches. 0 or negative (-ENOSPC). */
 MUST_USE int segment_reserve(const struct segment *s);
+/* Makes seg/spare unless it is there in full size; likewise. Where files cannot be given room beforehand there is none.
+ */
+MUST_USE int segment_keep_spare(const struct segment *s);
+MUST_USE bool segment_has_spare(const struct segment *s);
+/* Gives its room back to the disk. 0 or negative. */
+MUST_USE int segment_give_spare(const struct segment *s);
 /* Turns seg/next into the segment that is written from now on; fills in head->file_bytes. 0 or negative. */
 MUST_USE int segment_start(struct segment *s, const struct segment_head *head);
 /* Continues an existing one, `end` bytes into it. 0 or negative. */

@@ -23,7 +23,10 @@ static void on_reserve(uv_work_t *work)
 {
 	struct writer *w = work->data;
 
-	w->reserve_result = w->syncing ? ledger_sync_tree(w->ledger) : segment_reserve(&w->ledger->segment);
+	const struct segment *s = &w->ledger->segment;
+
+	w->reserve_result = w->syncing ? ledger_sync_tree(w->ledger) : w->making ? segment_reserve(s) : 0;
+	w->spare_result = w->making && w->reserve_result == 0 ? segment_keep_spare(s) : 0;
 }
 
 static void on_tree_synced(struct writer *w)
@@ -42,10 +45,10 @@ static void on_reserved(uv_work_t *work, int status)
 	if (w->syncing)
 		on_tree_synced(w);
 	else
-		w->reserved = w->reserve_result == 0;
-	if (!w->reserved) {
+		w->reserved = w->making && w->reserve_result == 0;
+	if (w->reserve_result || w->spare_result) {
 		w->reserve_again_ms = uv_now(w->loop) + WRITER_RESERVE_AGAIN_MS;
-		w->spec.on_no_room(w->spec.ctx, w->reserve_result);
+		w->spec.on_no_room(w->spec.ctx, w->reserve_result ? w->reserve_result : w->spare_result);
 	}
 	w->poked = true; /* who waits for quiet may have waited for this alone */
 	writer_step(w);
@@ -64,9 +67,10 @@ static void writer_reserve(struct writer *w)
 	}
 	if (w->reserving || w->ledger->unwritable)
 		return;
+	w->making = !w->reserved && !w->spec.lean && uv_now(w->loop) >= w->reserve_again_ms;
 	if (w->reserved && !w->synced && writer_turns_soon(w))
 		w->syncing = w->synced = true;
-	else if (w->reserved || uv_now(w->loop) < w->reserve_again_ms)
+	else if (!w->making)
 		return;
 	w->reserving = uv_queue_work(w->loop, &w->reserve, on_reserve, on_reserved) == 0;
 }
@@ -236,6 +240,12 @@ void writer_run_beside(struct writer *w, const struct writer_task *task)
 		w->spec.on_failed(w->spec.ctx, r);
 }
 
+void writer_reserve_again(struct writer *w)
+{
+	w->spec.lean = w->reserved = false;
+	writer_poke(w);
+}
+
 void writer_poke(struct writer *w)
 {
 	w->poked = true;
@@ -257,6 +267,7 @@ void writer_hurry(struct writer *w)
 static int writer_start_pool(struct writer *w)
 {
 	w->reserving = true;
+	w->making = !w->spec.lean;
 	int r = uv_queue_work(w->loop, &w->reserve, on_reserve, on_reserved);
 	if (r)
 		return err_origin(r);

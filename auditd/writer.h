@@ -35,7 +35,8 @@ struct writer_spec {
 	void (*on_recorded)(void *ctx, const struct ledger_batch *batch); /* durable; on the loop, as all of these */
 	void (*on_idle)(void *ctx);           /* the ledger may be read until this returns; after every job */
 	void (*on_failed)(void *ctx, int r);  /* does not return */
-	void (*on_no_room)(void *ctx, int r); /* the next segment cannot be made; this one still has room */
+	void (*on_no_room)(void *ctx, int r); /* the next segment, or the spare, cannot be made; this one has room */
+	bool lean;                            /* neither shall be made before writer_reserve_again() */
 	void *ctx;
 };
 
@@ -48,8 +49,8 @@ struct writer {
 	struct ledger_batch batches[2];
 	struct ledger_batch *filling, *writing;
 	const struct writer_task *task, *running, *besides; /* the one that waits, the ones that run */
-	int job_result, reserve_result, beside_result;
-	bool busy, growing, due, poked, reserving, reserved, turning, syncing, synced;
+	int job_result, reserve_result, spare_result, beside_result;
+	bool busy, growing, due, poked, reserving, making, reserved, turning, syncing, synced;
 	uint64_t reserved_for, reserve_again_ms;
 	uint64_t commits, entries;
 };
@@ -70,6 +71,8 @@ void writer_run_beside(struct writer *w, const struct writer_task *task);
 /* The segment is to end before it is full. False while the tree's files are synced beside the commits, as they are
  * before an end for want of room; on_idle is called when they are. */
 MUST_USE bool writer_may_turn(struct writer *w);
+/* There may be room for the next segment and the spare now: it is looked whether they are there, and they are made. */
+void writer_reserve_again(struct writer *w);
 /* Calls on_idle now, or after the job that runs. */
 void writer_poke(struct writer *w);
 /* Nothing waits and nothing runs. */

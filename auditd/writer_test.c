@@ -39,6 +39,7 @@ struct world {
 	uv_timer_t deadline;
 	struct writer writer;
 	unsigned idle, recorded;
+	int no_room;
 	bool draining, drained, late;
 };
 
@@ -69,8 +70,7 @@ static void on_failed(void *ctx, int r)
 
 static void on_no_room(void *ctx, int r)
 {
-	(void)ctx;
-	(void)r;
+	((struct world *)ctx)->no_room = r;
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -100,9 +100,10 @@ static void run_reserve(struct world *w, uv_sem_t *of)
 	assert_false(w->late);
 }
 
-static void begin(struct world *w, struct fixture *f)
+static void begin_spec(struct world *w, struct fixture *f, bool lean, uint64_t spare_bytes)
 {
 	const struct writer_spec spec = {
+		.lean = lean,
 		.commit_records = 1,
 		.on_recorded = on_recorded,
 		.on_idle = on_idle,
@@ -118,7 +119,13 @@ static void begin(struct world *w, struct fixture *f)
 	assert_return_code(uv_loop_init(&w->loop), 0);
 	assert_return_code(uv_timer_init(&w->loop, &w->deadline), 0);
 	w->deadline.data = w;
+	f->l->segment.spare_bytes = spare_bytes;
 	assert_int_equal(writer_init(&w->writer, &w->loop, f->l, &spec), 0);
+}
+
+static void begin(struct world *w, struct fixture *f)
+{
+	begin_spec(w, f, false, 0);
 }
 
 static void end(struct world *w)
@@ -179,11 +186,60 @@ static void test_a_turn_syncs_beside_the_commits(void **state)
 	end(&w);
 }
 
+static bool is_there(const struct fixture *f, const char *name)
+{
+	return faccessat(f->l->segment.dir, name, F_OK, 0) == 0;
+}
+
+/* Where the disk was full, what room there is belongs to the records first. */
+static void test_lean_takes_no_room(void **state)
+{
+	struct fixture *f = *state;
+	struct world w;
+
+	begin_spec(&w, f, true, SEGMENT_SPARE_BYTES(TEST_SEGMENT_BYTES));
+	say(&w);
+	run(&w);
+	assert_int_equal(w.recorded, 1);
+	while (w.writer.reserving || w.writer.busy)
+		(void)uv_run(&w.loop, UV_RUN_ONCE);
+	assert_false(is_there(f, "next") || is_there(f, "spare") || w.writer.reserved);
+	uv_sem_post(&gate);
+	writer_reserve_again(&w.writer);
+	run_reserve(&w, &gate);
+	assert_true(is_there(f, "next") && segment_has_spare(&f->l->segment) && w.writer.reserved);
+	/* It is missed when it is gone, and goes when nobody wants it. */
+	assert_int_equal(segment_give_spare(&f->l->segment), 0);
+	writer_reserve_again(&w.writer);
+	run_reserve(&w, &gate);
+	assert_true(segment_has_spare(&f->l->segment) && w.no_room == 0);
+	f->l->segment.spare_bytes = 0;
+	writer_reserve_again(&w.writer);
+	run_reserve(&w, &gate);
+	assert_false(is_there(f, "spare"));
+	end(&w);
+}
+
+/* More than any disk has: it is told, nothing is left of the attempt, and the next segment is none the worse for it. */
+static void test_no_room_for_the_spare(void **state)
+{
+	struct fixture *f = *state;
+	struct world w;
+
+	begin_spec(&w, f, false, UINT64_C(1) << 60);
+	uv_sem_post(&gate);
+	run_reserve(&w, &gate);
+	assert_true(w.no_room < 0 && w.writer.reserved && is_there(f, "next") && !is_there(f, "spare"));
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_a_reservation_that_ends_last, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_turn_syncs_beside_the_commits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lean_takes_no_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_room_for_the_spare, setup, teardown),
 	};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

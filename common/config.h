@@ -68,6 +68,7 @@ enum {
 	{                                  \
 		0, 1, 7, 30, 90, 365, 2555 \
 	}
+enum { CONFIG_KEEP_RECORDS_FOREVER };
 enum { CONFIG_CLIENT_AUTH_BASIC, CONFIG_CLIENT_AUTH_FORM };
 enum { CONFIG_DIALECT_OPENAI };
 
