@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What makes a message an answer to our question is looked at here; names, compression and aliases within it are
- * c-ares' work.
+ * What makes a message an answer to our question, and a record one of the name that we asked for, is looked at here:
+ * releases of c-ares differ in whether they do, and those that do not take an address of any name. Names and their
+ * compression are its work.
  */
 #include "keyvault/dialer/message.h"
 
@@ -9,10 +10,12 @@
 #include <assert.h>
 #include <sys/socket.h>
 
-#define MESSAGE_HEAD_BYTES 12
-#define TYPE_A             1
-#define TYPE_AAAA          28
-#define CLASS_IN           1
+#define MESSAGE_HEAD_BYTES   12
+#define MESSAGE_RECORD_BYTES 10 /* type, class, time to live, length */
+#define TYPE_A               1
+#define TYPE_CNAME           5
+#define TYPE_AAAA            28
+#define CLASS_IN             1
 
 /* Of the third and fourth byte of a head. */
 #define FLAG_RESPONSE 0x80
@@ -41,6 +44,11 @@ size_t message_query(const char *host, int family, uint16_t id, uint8_t to[MESSA
 	return n + sizeof(tail);
 }
 
+static uint16_t message_u16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
 static uint8_t message_lower(uint8_t c)
 {
 	return c >= 'A' && c <= 'Z' ? c + 32 : c;
@@ -62,33 +70,104 @@ static bool message_answers(struct span query, struct span answer)
 	return true;
 }
 
-static int message_addresses_v4(struct span answer, struct address *to, int *n)
-{
-	struct ares_addrttl found[MESSAGE_ADDRESSES_MAX + 1];
-	int r = ares_parse_a_reply(answer.p, (int)answer.len, NULL, found, n);
+/* ---- records ---- */
 
-	for (int i = 0; r == ARES_SUCCESS && i < MIN(*n, MESSAGE_ADDRESSES_MAX); i++) {
-		to[i].family = AF_INET;
-		memcpy(to[i].v4, &found[i].ipaddr, 4);
-	}
-	return r;
+/* The way through the records, in their order: an alias stands before what it leads to. */
+struct message_walk {
+	struct span m;
+	size_t at;
+	char *name; /* whose addresses count: the one asked for, then its alias */
+	uint16_t type, address_bytes;
+	struct address *to;
+	size_t n;
+};
+
+/* The name at *at, which moves behind it. NULL: there is none. For ares_free_string(). */
+static char *message_name(struct span m, size_t *at)
+{
+	char *name = NULL;
+	long len = 0;
+
+	if (*at >= m.len || ares_expand_name(m.p + *at, m.p, (int)m.len, &name, &len) != ARES_SUCCESS)
+		return NULL;
+	*at += (size_t)len;
+	return name;
 }
 
-static int message_addresses_v6(struct span answer, struct address *to, int *n)
+static bool message_same_name(const char *a, const char *b)
 {
-	struct ares_addr6ttl found[MESSAGE_ADDRESSES_MAX + 1];
-	int r = ares_parse_aaaa_reply(answer.p, (int)answer.len, NULL, found, n);
-
-	for (int i = 0; r == ARES_SUCCESS && i < MIN(*n, MESSAGE_ADDRESSES_MAX); i++) {
-		to[i].family = AF_INET6;
-		memcpy(to[i].v6, &found[i].ip6addr, 16);
+	while (*a && message_lower((uint8_t)*a) == message_lower((uint8_t)*b)) {
+		a++;
+		b++;
 	}
+	return *a == *b;
+}
+
+static int message_follow(struct message_walk *w, size_t at)
+{
+	char *name = message_name(w->m, &at);
+
+	if (!name)
+		return MESSAGE_E_INVALID;
+	ares_free_string(w->name);
+	w->name = name;
+	return at == w->at ? 0 : MESSAGE_E_INVALID;
+}
+
+static int message_keep(struct message_walk *w, struct span data)
+{
+	if (data.len != w->address_bytes || w->n == MESSAGE_ADDRESSES_MAX)
+		return MESSAGE_E_INVALID;
+	struct address *a = &w->to[w->n++];
+	a->family = w->type == TYPE_A ? AF_INET : AF_INET6;
+	memcpy(w->type == TYPE_A ? a->v4 : a->v6, data.p, data.len);
+	return 0;
+}
+
+static int message_record(struct message_walk *w)
+{
+	char *owner = message_name(w->m, &w->at);
+	bool whole = owner && w->m.len - w->at >= MESSAGE_RECORD_BYTES;
+	bool counts = whole && message_same_name(owner, w->name);
+
+	ares_free_string(owner);
+	if (!whole)
+		return MESSAGE_E_INVALID;
+	const uint8_t *head = w->m.p + w->at;
+	uint16_t type = message_u16(head), len = message_u16(head + 8);
+	size_t data = w->at + MESSAGE_RECORD_BYTES;
+	if (len > w->m.len - data)
+		return MESSAGE_E_INVALID;
+	w->at = data + len;
+	if (!counts || message_u16(head + 2) != CLASS_IN)
+		return 0;
+	if (type == TYPE_CNAME)
+		return message_follow(w, data);
+	return type == w->type ? message_keep(w, span_of(w->m.p + data, len)) : 0;
+}
+
+/* Behind the question, which is the same in both. */
+static int message_records(struct span query, struct span answer, struct message_walk *w)
+{
+	size_t at = MESSAGE_HEAD_BYTES;
+	int r = 0;
+
+	w->m = answer;
+	w->at = query.len;
+	w->type = message_u16(query.p + query.len - 4);
+	w->address_bytes = w->type == TYPE_A ? 4 : 16;
+	w->name = message_name(answer, &at);
+	if (!w->name)
+		return MESSAGE_E_INVALID;
+	for (unsigned left = message_u16(answer.p + 6); !r && left > 0; left--)
+		r = message_record(w);
+	ares_free_string(w->name);
 	return r;
 }
 
 int message_read(struct span query, struct span answer, struct address *to, size_t *ret_n)
 {
-	int n = MESSAGE_ADDRESSES_MAX + 1;
+	struct message_walk walk = {.to = to};
 
 	if (!message_answers(query, answer))
 		return MESSAGE_E_NOT_OURS;
@@ -100,13 +179,10 @@ int message_read(struct span query, struct span answer, struct address *to, size
 	default:
 		return MESSAGE_E_SERVER;
 	}
-	int r = query.p[query.len - 3] == TYPE_A ? message_addresses_v4(answer, to, &n)
-						 : message_addresses_v6(answer, to, &n);
-	if (r == ARES_ENODATA || (r == ARES_SUCCESS && n <= 0))
-		return MESSAGE_E_NO_DATA;
-	if (r != ARES_SUCCESS || n > MESSAGE_ADDRESSES_MAX)
-		return MESSAGE_E_INVALID;
-	*ret_n = (size_t)n;
+	int r = message_records(query, answer, &walk);
+	if (r || walk.n == 0)
+		return r ? r : MESSAGE_E_NO_DATA;
+	*ret_n = walk.n;
 	return 0;
 }
 

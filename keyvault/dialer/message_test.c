@@ -174,6 +174,67 @@ static void an_alias_is_followed(void **state)
 	assert_int_equal(read_it(&a), MESSAGE_E_NO_DATA);
 }
 
+/* A record of any name, type, class and content. */
+static void put_any(struct answer *a, const char *owner, uint16_t type, uint8_t class, const void *data, uint8_t len)
+{
+	const uint8_t head[] = {0, (uint8_t)type, 0, class, 0, 0, 0, 1, 0, len};
+	size_t n = strlen(owner) + (owner[0] == '\xc0' ? 0 : 1); /* a pointer has no end */
+
+	memcpy(a->m + a->len, owner, n);
+	memcpy(a->m + a->len + n, head, sizeof(head));
+	memcpy(a->m + a->len + n + sizeof(head), data, len);
+	a->len += n + sizeof(head) + len;
+	a->m[7]++;
+}
+
+/* Names as others write them, aliases in a chain, and what does not belong to it. */
+static void only_what_the_question_leads_to(void **state)
+{
+	struct answer a;
+
+	(void)state;
+	begin(&a, AF_INET);
+	put_any(&a, "\1A\2Bc", 5, 1, "\1x\xc0\x0e", 4); /* x.bc */
+	put_any(&a, "\xc0\x0c", 1, 1, "\1\1\1\1", 4);   /* an alias has no address of its own */
+	put_any(&a, "\1x\2bC", 5, 1, "\1y", 3);
+	put_any(&a, "\1x\2bc", 1, 1, "\2\2\2\2", 4);
+	put_any(&a, "\1y", 1, 3, "\3\3\3\3", 4); /* another class */
+	put_any(&a, "\1y", 16, 1, "\3\3\3\3", 4);
+	put_any(&a, "\1y", 1, 1, "\4\4\4\4", 4);
+	put_any(&a, "\2yy", 1, 1, "\5\5\5\5", 4);
+	put_any(&a, "", 1, 1, "\6\6\6\6", 4);
+	assert_int_equal(read_it(&a), 0);
+	assert_int_equal(a.n, 1);
+	assert_memory_equal(a.to[0].v4, "\4\4\4\4", 4);
+
+	begin(&a, AF_INET); /* the end of a chain before its beginning */
+	put_any(&a, "\1x", 1, 1, "\4\4\4\4", 4);
+	put_any(&a, "\xc0\x0c", 5, 1, "\1x", 3);
+	assert_int_equal(read_it(&a), MESSAGE_E_NO_DATA);
+}
+
+static void what_is_not_what_it_is_called_is_invalid(void **state)
+{
+	static const struct {
+		uint16_t type;
+		const char *data;
+		uint8_t len;
+	} rows[] = {
+		{1, "\1\2\3", 3},  {1, "\1\2\3\4\5", 5}, {1, "", 0},
+		{5, "", 0}, /* the next byte is none of it */
+		{5, "\1x\0\0", 4}, {5, "\1x\0", 2},      {5, "\xc0\xff", 2},
+	};
+	struct answer a;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		begin(&a, AF_INET);
+		put(&a, (uint8_t)rows[i].type, rows[i].data, rows[i].len);
+		put(&a, 1, "\1\2\3\4", 4);
+		assert_int_equal(read_it(&a), MESSAGE_E_INVALID);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +245,8 @@ int main(void)
 		cmocka_unit_test(a_torn_answer_is_invalid),
 		cmocka_unit_test(no_more_than_the_limit),
 		cmocka_unit_test(an_alias_is_followed),
+		cmocka_unit_test(only_what_the_question_leads_to),
+		cmocka_unit_test(what_is_not_what_it_is_called_is_invalid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
