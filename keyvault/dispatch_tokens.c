@@ -142,19 +142,22 @@ int core_handle_token_take(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 /* 0, VAULT_E_* or negative. */
 static int core_put(struct core *c, struct ipc_conn *conn, uint64_t id, const struct proto_token_put *m)
 {
+	uint64_t now_ms = ipc_now_ms(c->daemon.ipc);
 	uint8_t blob[SEAL_BYTES_MAX];
 	struct proto_binding b;
 	size_t len = 0;
 
 	int r = core_token_binding(c, m->credential, &b);
-	if (!r && (b.version != m->version || !tokens_holds(&c->tokens, m->credential, m->lease, conn)))
+	if (r == VAULT_E_UNKNOWN && !c->complete && m->secret.len > 0)
+		tokens_hold(&c->tokens, m->credential, true, m->lease, conn, now_ms); /* it is put again, in time */
+	if (!r && (b.version != m->version || !tokens_holds(&c->tokens, m->credential, m->lease, conn, now_ms)))
 		r = VAULT_E_OLD;
 	if (!r && m->secret.len > 0 && !tokens_pending(&c->tokens, m->credential))
 		r = vault_renew(&c->vault, m->credential, m->secret, blob, &len);
 	if (r)
 		return r;
 	return tokens_put(&c->tokens, m->credential, m->lease, m->life_ms, m->token, span_of(blob, len), b.version + 1,
-			  (struct tokens_waiter){conn, id}, core_unix_ms(), ipc_now_ms(c->daemon.ipc))
+			  (struct tokens_waiter){conn, id}, core_unix_ms(), now_ms)
 		       ? VAULT_E_FULL
 		       : 0;
 }

@@ -361,6 +361,44 @@ static void a_lease_of_no_credential_is_none(void **state)
 	end(w, &p);
 }
 
+/* What came of it is put before authd has said that there is such a credential. However long that takes, it is taken.
+ */
+static void what_is_put_too_early_is_not_too_late(void **state)
+{
+	struct world *w = *state;
+	struct peers p = begin(w);
+	struct proto_token_put put = put_of("refresh", 5);
+	uint8_t blob[SEAL_BYTES_MAX];
+	const struct store_version *v = store_current(store_find(&w->core.vault.store, SPAN_LIT("refresh")));
+	size_t len = v->blob_len;
+
+	memcpy(blob, v->blob, len);
+	store_drop(&w->core.vault.store, SPAN_LIT("refresh"), 1);
+	peer_say(p.egress[0], PROTO_TOKEN_PUT, 12, &put);
+	peer_expect_refused(w, p.egress[0], "not_found");
+	assert_int_equal(w->core.tokens.n, 0); /* that one is not put again: it can be got anew */
+	put.secret = NEW;
+	peer_say(p.egress[0], PROTO_TOKEN_PUT, 12, &put);
+	peer_expect_refused(w, p.egress[0], "not_found");
+	w->core.tokens.inherits_until_ms = 0;
+	say_load(p.authd, span_of(blob, len));
+	peer_say(p.egress[1], PROTO_TOKEN_PUT, 12, &put);
+	peer_expect_refused(w, p.egress[1], "rollback"); /* it is not that worker's */
+	peer_say(p.egress[0], PROTO_TOKEN_PUT, 13, &put);
+	peer_expect(w, p.authd, PROTO_CREDENTIAL_RESEAL);
+	say_load(p.authd, p.authd->msg.credential_reseal.blob);
+	expect_token(w, p.egress[0], 13);
+	put = put_of("unknown", 6);
+	put.secret = NEW;
+	peer_say(p.authd, PROTO_CREDENTIALS_SENT, 0, &(struct proto_credentials_sent){});
+	peer_expect_silence(w, p.authd);
+	tokens_open(&w->core.tokens, ipc_now_ms(w->core.daemon.ipc));
+	peer_say(p.egress[0], PROTO_TOKEN_PUT, 14, &put); /* authd has said all there is */
+	peer_expect_refused(w, p.egress[0], "not_found");
+	assert_int_equal(w->core.tokens.n, 1);
+	end(w, &p);
+}
+
 static const struct tokens_entry *entry(const struct world *w)
 {
 	assert_int_equal(w->core.tokens.n, 1);
@@ -434,6 +472,7 @@ int main(void)
 		TEST(a_worker_that_dies_leaves_its_lease),
 		TEST(a_lease_of_before_is_held),
 		TEST(a_lease_of_no_credential_is_none),
+		TEST(what_is_put_too_early_is_not_too_late),
 		TEST(each_is_treated_as_what_it_is),
 		TEST(time_passes_only_while_it_must),
 	};

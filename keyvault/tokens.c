@@ -26,6 +26,12 @@ static struct tokens_entry *tokens_find(const struct tokens *t, struct span id)
 	return NULL;
 }
 
+/* Is somebody at it, so that all others wait? */
+static bool tokens_is_leased(const struct tokens_entry *e)
+{
+	return e->lease && !e->late;
+}
+
 /* ---- answers ---- */
 
 static void tokens_answer_none(struct tokens *t, struct tokens_entry *e, enum reason why)
@@ -68,6 +74,7 @@ static void tokens_lease(struct tokens *t, struct tokens_entry *e, uint64_t now_
 	memmove(e->waiters, e->waiters + 1, --e->n_waiters * sizeof(first));
 	e->lease = ++t->last_serial;
 	e->holder = first.peer;
+	e->late = false;
 	e->lease_end_ms = e->lease_until_ms = now_ms + TOKENS_LEASE_MS;
 	enum reason why = t->out->lease(t->ctx, first, e);
 	if (why == REASON_NONE)
@@ -79,7 +86,7 @@ static void tokens_lease(struct tokens *t, struct tokens_entry *e, uint64_t now_
 /* The one place that decides what those who wait are told. */
 static void tokens_advance(struct tokens *t, struct tokens_entry *e, uint64_t now_ms)
 {
-	if (e->n_waiters == 0 || e->blob || e->lease)
+	if (e->n_waiters == 0 || e->blob || tokens_is_leased(e))
 		return;
 	if (e->token.p && e->until_ms > now_ms) {
 		while (e->n_waiters > 0)
@@ -116,7 +123,7 @@ static bool tokens_has_part(const struct tokens_entry *e, const void *peer)
 	for (size_t i = 0; i < e->n_waiters; i++)
 		if (e->waiters[i].peer == peer)
 			return true;
-	return e->lease && e->holder == peer;
+	return tokens_is_leased(e) && e->holder == peer;
 }
 
 static size_t tokens_parts(const struct tokens *t, const void *peer)
@@ -135,7 +142,7 @@ static void tokens_make_room(struct tokens *t)
 
 	list_for_each (it, &t->all) {
 		struct tokens_entry *e = container_of(it, struct tokens_entry, in_tokens);
-		if (!e->lease && !e->blob && e->n_waiters == 0 && (!first || e->until_ms < first->until_ms))
+		if (!tokens_is_leased(e) && !e->blob && e->n_waiters == 0 && (!first || e->until_ms < first->until_ms))
 			first = e;
 	}
 	if (first)
@@ -223,14 +230,15 @@ int tokens_take(struct tokens *t, struct span id, bool rotating, uint64_t serial
 
 static bool tokens_is_holder(const struct tokens_entry *e, uint64_t lease, const void *peer)
 {
-	return e->lease == 0 || (e->lease == lease && (e->holder == peer || !e->holder));
+	return e->lease == lease && (e->holder == peer || !e->holder);
 }
 
-bool tokens_holds(const struct tokens *t, struct span id, uint64_t lease, const void *peer)
+/* Where this core has given none it may be one of the core before. */
+bool tokens_holds(const struct tokens *t, struct span id, uint64_t lease, const void *peer, uint64_t now_ms)
 {
 	const struct tokens_entry *e = tokens_find(t, id);
 
-	return !e || tokens_is_holder(e, lease, peer);
+	return e && e->lease ? tokens_is_holder(e, lease, peer) : now_ms < t->inherits_until_ms;
 }
 
 static bool tokens_keep(struct tokens *t, struct tokens_entry *e, struct span token, struct span blob, const void *from)
@@ -258,12 +266,11 @@ static bool tokens_keep(struct tokens *t, struct tokens_entry *e, struct span to
 int tokens_put(struct tokens *t, struct span id, uint64_t lease, uint64_t life_ms, struct span token, struct span blob,
 	       uint64_t version, struct tokens_waiter w, uint64_t unix_ms, uint64_t now_ms)
 {
+	if (!tokens_holds(t, id, lease, w.peer, now_ms))
+		return TOKENS_E_LEASE;
 	struct tokens_entry *e = tokens_make(t, id, blob.len > 0, w.peer);
-
 	if (!e)
 		return TOKENS_E_FULL;
-	if (!tokens_is_holder(e, lease, w.peer))
-		return TOKENS_E_LEASE;
 	if (!e->blob) { /* else it is put once more, because it waits for long */
 		if (!tokens_keep(t, e, token, blob, w.peer))
 			return TOKENS_E_FULL;
@@ -287,7 +294,7 @@ void tokens_fail(struct tokens *t, struct span id, uint64_t lease, enum reason w
 {
 	struct tokens_entry *e = tokens_find(t, id);
 
-	if (e && e->lease && !e->blob && tokens_is_holder(e, lease, peer))
+	if (e && tokens_is_leased(e) && !e->blob && tokens_is_holder(e, lease, peer))
 		tokens_note_failure(t, e, why, now_ms);
 }
 
@@ -295,13 +302,15 @@ void tokens_hold(struct tokens *t, struct span id, bool rotating, uint64_t lease
 {
 	struct tokens_entry *e = tokens_find(t, id);
 
-	if (e && e->lease == lease && !e->holder && !e->blob && tokens_parts(t, peer) < TOKENS_PEER_MAX) {
+	if (e && tokens_is_leased(e) && e->lease == lease && !e->holder && !e->blob &&
+	    tokens_parts(t, peer) < TOKENS_PEER_MAX) {
 		e->holder = peer;
 		e->lease_until_ms = e->lease_end_ms;
-	} else if (now_ms < t->inherits_until_ms && (!e || (!e->lease && !e->blob)) &&
+	} else if (now_ms < t->inherits_until_ms && (!e || (!tokens_is_leased(e) && !e->blob)) &&
 		   (e = tokens_make(t, id, rotating, peer))) {
 		e->lease = lease;
 		e->holder = peer;
+		e->late = false;
 		e->lease_end_ms = e->lease_until_ms = now_ms + TOKENS_LEASE_MS;
 	}
 }
@@ -323,7 +332,7 @@ void tokens_peer_gone(struct tokens *t, const void *peer, uint64_t now_ms)
 		if (e->rotating)
 			e->lease_until_ms = MIN(now_ms, e->lease_end_ms) + TOKENS_SETTLE_MS;
 		else
-			e->lease = 0;
+			e->late = true;
 		tokens_advance(t, e, now_ms);
 	}
 }
@@ -389,12 +398,10 @@ bool tokens_tick(struct tokens *t, uint64_t now_ms)
 			e->resend_at_ms = now_ms + TOKENS_RESEND_MS;
 			t->out->store(t->ctx, e);
 		}
-		if (e->lease && !e->blob && now_ms >= e->lease_until_ms) {
-			e->lease = 0;
-			e->holder = NULL;
-		}
+		if (e->lease && !e->blob && now_ms >= e->lease_until_ms)
+			e->late = true;
 		tokens_advance(t, e, now_ms);
-		busy |= e->blob || e->lease || e->n_waiters > 0;
+		busy |= e->blob || tokens_is_leased(e) || e->n_waiters > 0;
 	}
 	return busy;
 }

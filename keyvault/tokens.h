@@ -14,7 +14,8 @@
  *
  * A worker may be captured. It can do what a lease lets it do, and use it up: the next in turn waits for one lease. It
  * has its part of the table and no more, what it left behind when it went is gone unless somebody may yet report, and
- * it can hold a lease that this core did not give only as long after the start as there can be one.
+ * it can have a lease that this core did not give, to hold it or to put what came of it, only as long after the start
+ * as there can be one. What comes of a lease whose time is over is taken as long as nobody has been given the next.
  *
  * Tokens lie in an arena of their own, so that they take no room from anything else. When it is full, the one that ends
  * first goes, for it can be got again: one that the same worker has put, where that has put more than half.
@@ -47,6 +48,7 @@ struct tokens_entry {
 	struct secret token; /* null: none */
 	uint64_t serial, until_ms;
 	uint64_t lease, lease_until_ms; /* 0: nobody has it */
+	bool late;                      /* it is over: others may have the next, its holder may still put */
 	uint64_t lease_end_ms;          /* however often it is lost and held anew */
 	void *holder;                   /* NULL with a lease: was lost just now */
 	const void *from;               /* who has put the token; NULL: is gone */
@@ -80,7 +82,7 @@ struct tokens {
 
 enum tokens_err {
 	TOKENS_E_FULL = 1, /* no room */
-	TOKENS_E_LEASE,    /* not the lease in force */
+	TOKENS_E_LEASE,    /* not this peer's to say */
 };
 
 void tokens_init(struct tokens *t, struct secret_arena *arena, const struct tokens_out *out, void *ctx);
@@ -93,8 +95,8 @@ void tokens_close(struct tokens *t);
  * or the peer's part of it. */
 MUST_USE int tokens_take(struct tokens *t, struct span id, bool rotating, uint64_t serial, struct tokens_waiter w,
 			 uint64_t unix_ms, uint64_t now_ms);
-/* Is `lease` in force for this peer, or may be taken for it (after a restart of the core)? */
-bool tokens_holds(const struct tokens *t, struct span id, uint64_t lease, const void *peer);
+/* May this peer say what came of `lease`? */
+bool tokens_holds(const struct tokens *t, struct span id, uint64_t lease, const void *peer, uint64_t now_ms);
 /* What came of it. `blob` of `version`: the secret that replaces the one used; empty: none does. Both are copied; the
  * arena that `token` lies in is open. 0 (w is or will be answered), TOKENS_E_FULL, TOKENS_E_LEASE. */
 MUST_USE int tokens_put(struct tokens *t, struct span id, uint64_t lease, uint64_t life_ms, struct span token,

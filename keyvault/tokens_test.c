@@ -108,6 +108,8 @@ static void serials_and_leases_grow_across_a_restart(void **state)
 	w->unix_ms = UNIX_MS; /* the clock is set back */
 	assert_int_equal(token_put(w, 'a', w->lease, 10, "t", ""), 0);
 	assert_int_equal(token_entry(w)->serial, UNIX_MS + 5002);
+	w->now_ms += 10;
+	token_take(w, 'a', 0);
 	w->unix_ms = UNIX_MS + 9000;
 	assert_int_equal(token_put(w, 'a', w->lease, 10, "t", ""), 0);
 	assert_int_equal(token_entry(w)->serial, UNIX_MS + 9001);
@@ -152,6 +154,7 @@ static void a_success_ends_the_pause(void **state)
 {
 	struct token_world *w = *state;
 
+	tokens_open(&w->tokens, w->now_ms);
 	token_take(w, 'a', 0);
 	token_give_up(w, 'a', w->lease, REASON_TOKEN_DENIED);
 	assert_int_equal(token_put(w, 'a', 99, 10, "t", ""), 0); /* of a core before this one */
@@ -274,6 +277,7 @@ static void a_peer_has_its_part_and_no_more(void **state)
 {
 	struct token_world *w = *state;
 
+	tokens_open(&w->tokens, w->now_ms);
 	assert_int_equal(take_many(w, 'x', TOKENS_MAX, 'a'), TOKENS_PEER_MAX);
 	assert_int_equal(w->tokens.n, TOKENS_PEER_MAX);
 	assert_int_equal(take_many(w, 'x', TOKENS_PEER_MAX, 'a'), TOKENS_PEER_MAX); /* those it has, once more */
@@ -295,6 +299,7 @@ static void the_number_of_entries_is_bounded(void **state)
 {
 	struct token_world *w = *state;
 
+	tokens_open(&w->tokens, w->now_ms);
 	for (char who = 'a'; who < 'a' + TOKENS_MAX / TOKENS_PEER_MAX; who++)
 		assert_int_equal(take_many(w, who, TOKENS_PEER_MAX, who), TOKENS_PEER_MAX);
 	assert_int_equal(w->tokens.n, TOKENS_MAX);
@@ -333,12 +338,13 @@ static void the_token_that_ends_first_makes_room(void **state)
 	assert_int_equal(secret_arena_used(w->arena), 0);
 }
 
-/* A token of this size, of NAME, put by `who`. Whether it found room. */
+/* A token of this size, of NAME, put by `who` with a lease of the core before. Whether it found room. */
 static bool put_sized(struct token_world *w, const char *name, char who, size_t bytes, uint64_t life_ms,
 		      const char *blob)
 {
 	static const uint8_t big[ARENA_BYTES];
 
+	tokens_open(&w->tokens, w->now_ms);
 	int r = tokens_put(&w->tokens, span_str(name), 1, life_ms, span_of(big, bytes), span_str(blob), 1,
 			   (struct tokens_waiter){token_peer(who), 1}, w->unix_ms, w->now_ms);
 	w->said[0] = 0;

@@ -68,6 +68,12 @@ def taken(peer, credential):
     return peer.expect("TOKEN", "TOKEN_LEASE", "TOKEN_NONE", "REFUSED", ident=9)
 
 
+def put(peer, credential, lease, token, life_ms=86400000):
+    """The core's answer to what came of a lease."""
+    peer.send("TOKEN_PUT", 9, credential=credential, lease=lease, version=1, life_ms=life_ms, token=token, secret=b"")
+    return peer.expect("TOKEN", "TOKEN_NONE", "REFUSED", ident=9)
+
+
 @contextlib.contextmanager
 def meanwhile(again):
     """Calls it over and over."""
@@ -121,6 +127,21 @@ def test_a_lease_that_one_comes_back_for(auth, captured):
         assert lane0(auth, "refresh").get("status") == 200
 
 
+@pytest.mark.seconds(90)
+def test_a_token_that_nobody_asked_for(auth, captured):
+    """Once no lease of another core can be in force any more, without one nothing is put in place of what others are to use."""
+    auth.add("client")
+    mine = {"lease": 5, "token": b"mine", "life_ms": 1}
+
+    def refused():
+        kind, fields = put(captured, "client", **mine)
+        return kind == "REFUSED" and fields["reason"] == "rollback"
+    wait_for("the first moment to be over", refused, seconds=30)
+    with meanwhile(lambda: put(captured, "client", **mine)):
+        assert lane0(auth, "client").get("status") == 200
+    assert refused()
+
+
 def test_tokens_leave_the_room_of_everything_else():
     """As big as they may be, of each credential, for as long as may be: the core seals, unseals, talks to who comes and keeps others' tokens."""
     with started(workers=2, settings={"keyvault": {"arena_bytes": 65536}}) as auth:
@@ -129,9 +150,9 @@ def test_tokens_leave_the_room_of_everything_else():
             auth.gateway.cli("vault", "add", "client", "--tenant", tenant, stdin=b"client_secret=x\n")
         with in_place_of_egress1(auth) as captured:
             for tenant in tenants:
-                captured.send("TOKEN_PUT", 9, credential=f"client@{tenant}", lease=1, version=1, life_ms=86400000,
-                              token=b"x" * TOKEN_BYTES_MAX, secret=b"")
-                captured.expect("TOKEN", "TOKEN_NONE", "REFUSED", ident=9)
+                kind, given = taken(captured, f"client@{tenant}")
+                assert kind == "TOKEN_LEASE"
+                assert put(captured, f"client@{tenant}", given["lease"], token=b"x" * TOKEN_BYTES_MAX)[0] == "TOKEN"
             for name in ("basic", "client", "refresh"):
                 auth.add(name)
                 assert lane0(auth, name).get("status") == 200
