@@ -34,6 +34,7 @@ $(eval $(call unit,keyvault/dispatch_source,core_world vault_fixture keyvault co
 $(eval $(call unit,keyvault/dispatch_backup,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/rotation,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/rotation_late,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
+$(eval $(call unit,keyvault/rotation_batch,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 # The system calls that this test watches.
 PKG_LIBS_watched := $(foreach c,pwrite fsync fdatasync sendmsg,-Wl,--wrap=$(c))
 $(eval $(call unit,keyvault/durable,core_world vault_fixture power keyvault common proto,libuv libsodium msgpack nettle watched))

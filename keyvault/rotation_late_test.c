@@ -41,7 +41,7 @@ static void begin(struct world *w, struct peer **ret_admin, struct peer **ret_au
 	peer_expect(w, admin, PROTO_VAULT_ADDED);
 }
 
-/* The first swap of one row, which authd has done. */
+/* A swap of one row, which authd does. What follows may have begun when this returns. */
 static void expect_swap(struct world *w, struct peer *authd, const char *id)
 {
 	static const uint8_t done[] = {1};
@@ -56,14 +56,36 @@ static void expect_swap(struct world *w, struct peer *authd, const char *id)
 	assert_false(proto_credential_swap_item_next(&items, &item));
 	peer_say(authd, PROTO_CREDENTIAL_SWAPPED, authd->id,
 		 &(struct proto_credential_swapped){.done = span_of(done, sizeof(done))});
-	for (int i = 0; i < TURNS_MAX && w->core.rotation.busy; i++)
+	for (int i = 0; i < TURNS_MAX && rotate_left(&w->core.vault) > 0; i++)
 		world_turn(w);
+	assert_int_equal(rotate_left(&w->core.vault), 0);
 }
 
-/* "Rewrapped" is being recorded when a row comes that is not: it would be lost with the old key. */
-static void a_row_that_comes_while_a_step_is_recorded(void **state)
+/* authd has been asked for all rows, and has none but those. */
+static void expect_replay(struct world *w, struct peer *authd)
 {
-	struct world *w = *state;
+	peer_expect(w, authd, PROTO_CREDENTIAL_REPLAY);
+	peer_say(authd, PROTO_CREDENTIAL_REPLAYED, authd->id, &(struct proto_credential_replayed){});
+}
+
+/* The record of this step is asked for; those before it are written. */
+static void expect_record(struct world *w, struct peer *authd, enum rotate_step step)
+{
+	for (enum rotate_step at = ROTATE_REWRAPPED;; at++) {
+		for (int i = 0; i < TURNS_MAX && strcmp(w->log.reason, rotate_step_name(at)) != 0; i++)
+			world_turn(w);
+		assert_string_equal(w->log.reason, rotate_step_name(at));
+		if (at == step)
+			return;
+		w->log.done(w->log.ctx, true);
+		if (at == ROTATE_REWRAPPED)
+			expect_replay(w, authd);
+	}
+}
+
+/* A step is being recorded when a row comes that is not under the new key: it would be lost with the old one. */
+static void late_for(struct world *w, enum rotate_step step)
+{
 	struct peer *admin, *authd;
 	uint8_t blob[SEAL_BYTES_MAX];
 
@@ -71,12 +93,12 @@ static void a_row_that_comes_while_a_step_is_recorded(void **state)
 	size_t len = admin->msg.vault_added.blob.len;
 	memcpy(blob, admin->msg.vault_added.blob.p, len);
 	admin_do(w, admin, PROTO_VAULT_ROTATE, &(struct proto_vault_rotate){.what = ROTATE_TENANT});
-	expect_swap(w, authd, "early");
-	assert_int_equal(rotate_step(&w->core.vault), ROTATE_ACTIVE);
-	w->log.mode = LOG_LATER;
 	while (!w->core.rotation.busy)
 		fire(w);
-	assert_string_equal(w->log.reason, rotate_step_name(ROTATE_REWRAPPED));
+	w->log.mode = LOG_LATER;
+	expect_swap(w, authd, "early");
+	expect_record(w, authd, step);
+	assert_int_equal(rotate_step(&w->core.vault), step - 1);
 	peer_say(authd, PROTO_CREDENTIAL_LOAD, 0,
 		 &(struct proto_credential_load){.credential = SPAN_LIT("late"), .blob = span_of(blob, len)});
 	for (int i = 0; i < TURNS_MAX && rotate_left(&w->core.vault) == 0; i++)
@@ -86,7 +108,6 @@ static void a_row_that_comes_while_a_step_is_recorded(void **state)
 	w->log.done(w->log.ctx, true);
 	assert_int_equal(rotate_step(&w->core.vault), ROTATE_ACTIVE);
 	expect_swap(w, authd, "late");
-	assert_int_equal(rotate_left(&w->core.vault), 0);
 	peer_leave(w, authd);
 	peer_leave(w, admin);
 }
@@ -109,6 +130,21 @@ static void a_sealed_vault_does_not_say_that_there_is_none(void **state)
 	assert_int_equal(admin->msg.vault_rotation_rep.what, ROTATE_TENANT);
 	peer_leave(w, authd);
 	peer_leave(w, admin);
+}
+
+static void a_row_that_comes_while_rewrapped_is_recorded(void **state)
+{
+	late_for(*state, ROTATE_REWRAPPED);
+}
+
+static void a_row_that_comes_while_verified_is_recorded(void **state)
+{
+	late_for(*state, ROTATE_VERIFIED);
+}
+
+static void a_row_that_comes_while_retired_is_recorded(void **state)
+{
+	late_for(*state, ROTATE_RETIRED);
 }
 
 /* The descriptor of a key that is not needed: of tenant keys, of what is refused, of what is under way. */
@@ -138,7 +174,9 @@ int main(void)
 	/* clang-format off */
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_row_that_comes_while_a_step_is_recorded),
+		TEST(a_row_that_comes_while_rewrapped_is_recorded),
+		TEST(a_row_that_comes_while_verified_is_recorded),
+		TEST(a_row_that_comes_while_retired_is_recorded),
 		TEST(a_sealed_vault_does_not_say_that_there_is_none),
 		TEST(a_key_file_that_is_not_needed_is_closed),
 	};

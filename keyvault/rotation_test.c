@@ -140,11 +140,18 @@ static void fire(struct world *w)
 	timer(w)->timer_cb(timer(w));
 }
 
-static void settle(struct world *w)
+/* Until authd's answer was taken. A timer that is due at once fires in the same turn, or (before libuv 1.45) in the
+ * next: then authd is asked something again already. */
+static void settle(struct world *w, const struct scene *s)
 {
-	for (int i = 0; i < TURNS_MAX && w->core.rotation.busy; i++)
+	uint8_t byte;
+	bool asked = false;
+
+	for (int i = 0; i < TURNS_MAX && w->core.rotation.busy && !asked; i++) {
 		world_turn(w);
-	assert_false(w->core.rotation.busy);
+		asked = s->authd && recv(s->authd->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+	}
+	assert_true(asked || !w->core.rotation.busy);
 }
 
 static void say_rotate(struct scene *s, enum rotate_what what, uint32_t rate)
@@ -190,7 +197,7 @@ static void finish(struct world *w, struct scene *s)
 		if (w->core.rotation.busy) {
 			peer_hear(w, s->authd);
 			answer(w, s);
-			settle(w);
+			settle(w, s);
 		} else {
 			fire(w);
 		}
@@ -353,7 +360,7 @@ static void it_waits_for_authd(void **state)
 	peer_expect(w, s->authd, PROTO_PEPPER);
 	peer_expect(w, s->authd, PROTO_CREDENTIAL_SWAP); /* at once: it was kicked */
 	peer_leave(w, TAKE(s->authd));                   /* and dies with the question */
-	settle(w);
+	settle(w, s);
 	assert_true(span_eq_str(look(w, s).waits, "authd"));
 	s->authd = peer_meet(w, AUTHD);
 	peer_expect(w, s->authd, PROTO_PEPPER);
@@ -385,7 +392,7 @@ static void a_store_that_fails_is_asked_again_later(void **state)
 	expect_done(w, s, "begun");
 	to_authd(w, s);
 	peer_say(s->authd, PROTO_CREDENTIAL_SWAPPED, s->authd->id, &(struct proto_credential_swapped){});
-	settle(w);
+	settle(w, s);
 	assert_int_equal(w->core.rotation.done, 0);
 	assert_true(uv_timer_get_due_in(timer(w)) > 100);
 	finish(w, s);
@@ -403,7 +410,7 @@ static void a_rate_is_kept(void **state)
 	expect_done(w, s, "begun");
 	to_authd(w, s);
 	answer(w, s);
-	settle(w);
+	settle(w, s);
 	assert_int_equal(w->core.rotation.done, 3);
 	assert_true(uv_timer_get_due_in(timer(w)) > 50 && uv_timer_get_due_in(timer(w)) <= 150);
 	finish(w, s);
@@ -422,7 +429,7 @@ static void a_sealed_vault_waits_and_goes_on(void **state)
 	to_authd(w, s);
 	admin_seal(w, s->admin);
 	answer(w, s);
-	settle(w);
+	settle(w, s);
 	assert_int_equal(w->core.rotation.done, 0); /* authd has it, the core does not know */
 	fire(w);
 	assert_false(uv_is_active((uv_handle_t *)timer(w)));
@@ -452,31 +459,6 @@ static void a_row_that_is_new_to_the_core_reopens_it(void **state)
 	end(w, s);
 }
 
-static void a_root_key_takes_the_proof_of_the_old(void **state)
-{
-	struct world *w = *state;
-	struct scene *s = begin(w);
-	struct proto_vault_rotate m = {.what = ROTATE_ROOT, .key_file = 1};
-	uint8_t was[128], is[128];
-
-	int fd = world_key(w);
-	ssize_t len = read(fd, was, sizeof(was));
-	(void)close(fd);
-	peer_say_fd(s->admin, PROTO_VAULT_ROTATE, 9, &m, world_key(w));
-	expect_done(w, s, "begun");
-	for (unsigned i = 0; i < 100 && w->core.rotation.finished == 0; i++)
-		fire(w);
-	assert_int_equal(w->core.rotation.finished, 1);
-	assert_int_equal(s->swaps, 0);
-	fd = world_key(w);
-	assert_int_equal(read(fd, is, sizeof(is)), len);
-	(void)close(fd);
-	assert_memory_not_equal(was, is, (size_t)len);
-	admin_seal(w, s->admin);
-	admin_unseal(w, s->admin); /* with the new one */
-	end(w, s);
-}
-
 int main(void)
 {
 	/* clang-format off */
@@ -492,7 +474,6 @@ int main(void)
 		TEST(a_rate_is_kept),
 		TEST(a_sealed_vault_waits_and_goes_on),
 		TEST(a_row_that_is_new_to_the_core_reopens_it),
-		TEST(a_root_key_takes_the_proof_of_the_old),
 	};
 	/* clang-format on */
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests_name("rotation", tests, NULL, NULL);

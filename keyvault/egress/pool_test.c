@@ -229,6 +229,36 @@ static void what_is_no_connected_tcp_socket_is_refused(void **state)
 	expect_failed(&w, REASON_INTERNAL);
 }
 
+/* A descriptor where none belongs, also one that is called 0. */
+static void what_comes_with_a_refusal_is_closed(void **state)
+{
+	struct env *e = *state;
+	int pair[2], stdin_fd = dup(0);
+	struct waiter w;
+
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+		if (i % 2)
+			assert_int_equal(dup2(pair[0], 0), 0);
+		int fd = i % 2 ? 0 : dup(pair[0]);
+		close(pair[0]);
+		wait_in(e, &w);
+		if (i < 2)
+			dialer_says(fake.dials, IPC_REPLY, PROTO_DIAL_FAILED,
+				    &(struct proto_dial_failed){.reason = REASON_DIAL_RESOLVE}, fd);
+		else
+			dialer_says(fake.dials, IPC_LOST, 0, NULL, fd);
+		expect_failed(&w, i < 2 ? REASON_DIAL_RESOLVE : REASON_EGRESS_GONE);
+		assert_int_equal(recv(pair[1], &(char){0}, 1, MSG_DONTWAIT), 0);
+		close(pair[1]);
+	}
+	assert_int_equal(fake.forgotten, 0);
+	if (stdin_fd >= 0) {
+		assert_int_equal(dup2(stdin_fd, 0), 0);
+		close(stdin_fd);
+	}
+}
+
 static void a_handshake_waits_and_fails_as_tls_says(void **state)
 {
 	static const struct {
@@ -447,6 +477,7 @@ int main(void)
 		TEST(without_a_dialer_there_is_none),
 		TEST(a_dial_that_fails_fails_one),
 		TEST(what_is_no_connected_tcp_socket_is_refused),
+		TEST(what_comes_with_a_refusal_is_closed),
 		TEST(a_handshake_waits_and_fails_as_tls_says),
 		TEST(a_handshake_has_its_time),
 		TEST(an_idle_one_ends_in_time),
