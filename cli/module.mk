@@ -10,7 +10,7 @@ SRC_cli += cli/audit_reveal.c cli/audit_erase.c cli/audit_retention.c
 SRC_cli += cli/grants.c
 $(eval $(call library,cli,$(SRC_cli)))
 $(eval $(call program,bulkhead,cli/main.c,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
-$(eval $(call static_program,bulkhead-audit,cli/auditor.c,cli auditlog common proto,libjansson.a libsodium.a libnettle.a libmsgpackc.a libc.a))
+$(eval $(call static_program,bulkhead-audit,cli/auditor.c,cli auditlog common proto,libjansson.a libsodium.a libnettle.a $(ARCHIVE_msgpack) libc.a))
 $(eval $(call unit,cli/config_tree,cli common proto,yaml msgpack libsodium nettle))
 $(eval $(call unit,cli/config_auth,cli common proto,yaml msgpack libsodium nettle))
 $(eval $(call unit,cli/args,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))

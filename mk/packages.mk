@@ -9,6 +9,7 @@ PKG_LIBS_$(1)    = $$(eval PKG_LIBS_$(1) := $$$$(shell $(PKGCONF) --libs $$(PKG_
 endef
 $(eval $(call package,libuv,libuv))
 $(eval $(call package,msgpack,msgpack-c msgpack))
+ARCHIVE_msgpack := $(if $(filter msgpack-c,$(PKG_PC_msgpack)),libmsgpack-c.a,libmsgpackc.a)
 $(eval $(call package,libsodium,libsodium))
 $(eval $(call package,nettle,nettle))
 $(eval $(call package,openssl,openssl))

@@ -21,10 +21,9 @@ import urllib.request
 
 import pytest
 
-from gateway import BIN, BUILD, INSTRUMENTED, scratch, wait_for
+from gateway import AUDITOR, BUILD, INSTRUMENTED, scratch, wait_for
 import verify_log
 
-AUDITOR = os.path.join(BIN, "bulkhead-audit")
 VECTORS = os.environ.get("VECTORS_DIR") or os.path.join(os.path.dirname(__file__), "../../../shared/vectors")
 CHROOT = shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin")
 ENTRIES = 3000

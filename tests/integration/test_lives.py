@@ -15,7 +15,7 @@ import time
 import pytest
 
 import verify_log
-from gateway import BIN, scratch, wait_for
+from gateway import AUDIT, scratch, wait_for
 from load import Crowd
 from log_copy import copy_log
 from test_retention import HOUR, aged, both, removed, retention
@@ -44,7 +44,7 @@ def live_copy(gateway, vkey):
     to = os.path.join(gateway.folder, "live")
     for _ in range(5):
         copy_log(gateway, to)
-        done = subprocess.run([os.path.join(BIN, "bulkhead-audit"), "verify", "--json", "--vkey", vkey, "--log", to],
+        done = subprocess.run(AUDIT + ["verify", "--json", "--vkey", vkey, "--log", to],
                               capture_output=True, text=True, timeout=60, check=False)
         said = json.loads(done.stdout)
         if said["good"]:

@@ -14,10 +14,9 @@ import threading
 
 import msgpack
 import pytest
-from gateway import BIN, wait_for
+from gateway import AUDITOR, wait_for
 from verify_log import FIELDS
 
-AUDITOR = os.path.join(BIN, "bulkhead-audit")
 PASSED = ("content-type", "content-language", "retry-after", "retry-after-ms", "x-should-retry", "openai-", "anthropic-organization-id",
           "x-upstream-")
 

@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 import postgres
-from gateway import BIN, BUILD, Late, frozen, program_for_all, scratch, wait_for
+from gateway import AUDIT, BUILD, Late, frozen, program_for_all, scratch, wait_for
 from log_copy import copy_log
 from postgres import Postgres
 import verify_log
@@ -114,7 +114,7 @@ def both(gateway):
     def agree():
         copy = os.path.join(gateway.folder, "copy")
         copy_log(gateway, copy)
-        done = subprocess.run([os.path.join(BIN, "bulkhead-audit"), "verify", "--json", "--vkey", vkey, "--log", copy],
+        done = subprocess.run(AUDIT + ["verify", "--json", "--vkey", vkey, "--log", copy],
                               capture_output=True, text=True, timeout=60, check=False)
         said = json.loads(done.stdout)
         if not said["good"]:

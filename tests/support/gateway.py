@@ -27,6 +27,9 @@ import time
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.path.join(ROOT, os.environ.get("BULKHEAD_BUILD", "build/release"))
 BIN = os.path.join(BUILD, "bin")
+# The auditor's program; where there are no static libraries to make it of, the operator's has the same commands.
+AUDITOR = os.path.join(BIN, "bulkhead-audit")
+AUDIT = [AUDITOR] if os.path.exists(AUDITOR) else [os.path.join(BIN, "bulkhead"), "audit"]
 INSTRUMENTED = os.path.basename(BUILD) != "release"
 SLOWER = 5 if INSTRUMENTED else 1
 PASSPHRASE = b"correct horse battery staple\n"  # as it is typed
