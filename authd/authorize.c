@@ -96,7 +96,7 @@ static int authorize_scope(const struct authorize *a, const struct proto_authori
 		return REASON_NOT_FOUND;
 	if (q->model.len == 0)
 		return REASON_NO_MODEL;
-	if (!models_name_valid(q->model))
+	if (!config_model_valid(q->model))
 		return REASON_BAD_MODEL;
 	return models_permit(a->models, key->models, q->model) ? REASON_MODEL_FORBIDDEN : REASON_NONE;
 }

@@ -8,8 +8,7 @@
 
 #include "common/price.h"
 
-#define MODELS_NAME_BYTES_MAX 256
-#define MODELS_PROVIDERS_MAX  32 /* config.def */
+#define MODELS_PROVIDERS_MAX 32 /* config.def */
 
 /* `providers` are indices, in order of preference; `names`, comma-separated, are examples for the listing. */
 struct models_rule {
@@ -34,36 +33,9 @@ static const char *const models_suffix[N_ENDPOINTS] = {
 
 /* ---- names and patterns ---- */
 
-static bool models_alnum(uint8_t c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-bool models_name_valid(struct span name)
-{
-	if (name.len == 0 || name.len > MODELS_NAME_BYTES_MAX || !models_alnum(name.p[0]))
-		return false;
-	for (size_t i = 1; i < name.len; i++) {
-		uint8_t c = name.p[i];
-
-		if (!models_alnum(c) && c != '.' && c != '_' && c != ':' && c != '/' && c != '-')
-			return false;
-		if (c == '.' && name.p[i - 1] == '.')
-			return false;
-	}
-	return true;
-}
-
 static bool models_open_ended(struct span pattern)
 {
 	return pattern.len > 0 && pattern.p[pattern.len - 1] == '*';
-}
-
-static bool models_pattern_valid(struct span pattern)
-{
-	if (models_open_ended(pattern))
-		return pattern.len == 1 || models_name_valid(span_of(pattern.p, pattern.len - 1));
-	return models_name_valid(pattern);
 }
 
 /* Does `pattern` match everything that `other`, a name or a pattern, matches? */
@@ -85,7 +57,7 @@ bool models_scope_valid(const char *scope)
 	if (len == 0 || scope[len - 1] == ',')
 		return false;
 	while (config_list_next(&scope, &item)) {
-		if (!models_pattern_valid(item))
+		if (!config_pattern_valid(item))
 			return false;
 	}
 	return true;
@@ -146,7 +118,7 @@ static int models_add_rule(struct models *m, const struct log *log, const struct
 
 	*rule = (struct models_rule){.pattern = span_str(configured->match),
 				     .names = configured->names ? configured->names : ""};
-	if (!models_pattern_valid(rule->pattern))
+	if (!config_pattern_valid(rule->pattern))
 		return models_invalid(log, "match", rule->pattern);
 	if (price_parse(span_str(configured->price_in ? configured->price_in : ""), &rule->price_in) ||
 	    price_parse(span_str(configured->price_out ? configured->price_out : ""), &rule->price_out))
@@ -154,8 +126,8 @@ static int models_add_rule(struct models *m, const struct log *log, const struct
 	while (r == 0 && config_list_next(&at, &provider))
 		r = models_rule_add(m, log, rule, provider);
 	for (at = rule->names; r == 0 && config_list_next(&at, &name);)
-		r = models_name_valid(name) && models_covers(rule->pattern, name) ? 0
-										  : models_invalid(log, "names", name);
+		r = config_model_valid(name) && models_covers(rule->pattern, name) ? 0
+										   : models_invalid(log, "names", name);
 	return r;
 }
 

@@ -49,8 +49,6 @@ struct models_plan {
 MUST_USE int models_new(const struct config *config, const struct log *log, struct models **ret_models);
 struct models *models_free(struct models *m);
 
-/* [A-Za-z0-9][A-Za-z0-9._:/-]{0,255} and nowhere "..". */
-bool models_name_valid(struct span name);
 /* A comma-separated list of patterns, as a key carries it: none empty, no spaces. */
 bool models_scope_valid(const char *scope);
 

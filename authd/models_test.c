@@ -78,13 +78,13 @@ static void test_names(void **state)
 	char longest[258];
 
 	for (size_t i = 0; i < ARRAY_LEN(good); i++)
-		assert_true(models_name_valid(span_str(good[i])));
+		assert_true(config_model_valid(span_str(good[i])));
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		assert_false(models_name_valid(span_str(bad[i])));
+		assert_false(config_model_valid(span_str(bad[i])));
 	memset(longest, 'm', sizeof(longest));
-	assert_true(models_name_valid(span_of(longest, 256)));
-	assert_false(models_name_valid(span_of(longest, 257)));
-	assert_false(models_name_valid(span_of("a\0b", 3)));
+	assert_true(config_model_valid(span_of(longest, 256)));
+	assert_false(config_model_valid(span_of(longest, 257)));
+	assert_false(config_model_valid(span_of("a\0b", 3)));
 }
 
 static void test_scopes(void **state)

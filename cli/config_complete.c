@@ -17,6 +17,7 @@
 #define COMPLETE_ROUTES_MAX  4  /* of PERMIT and GRANT */
 #define COMPLETE_SERVERS_MAX 4  /* as many as the dialer asks */
 #define COMPLETE_WITHIN_MAX  16 /* as many as it takes */
+#define COMPLETE_PROXIES_MAX 64 /* as many as a router takes */
 
 static const char *complete_get(const struct config_tree *t, enum config_section section, size_t element,
 				const char *key)
@@ -121,14 +122,6 @@ static bool complete_is_header(const char *name)
 	return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") == strlen(name);
 }
 
-/* The only star is the last character. */
-static bool complete_is_pattern(const char *match)
-{
-	size_t len = strcspn(match, "*");
-
-	return match[len] == 0 || match[len + 1] == 0;
-}
-
 /* ---- checks of elements ---- */
 
 static int complete_check_connect(struct config_tree *t, size_t i, const char *name, unsigned line)
@@ -225,15 +218,16 @@ static int complete_check_model(struct config_tree *t, size_t i)
 	uint64_t price;
 	size_t n = 0;
 
-	if (!complete_is_pattern(match))
-		return config_tree_wrong(t, line, "match '%s': a '*' may only be the last character", match);
+	if (!config_pattern_valid(span_str(match)))
+		return config_tree_wrong(t, line,
+					 "match '%s' must be a model's name, or the beginning of one and a '*'", match);
 	for (; config_list_next(&at, &name); n++)
 		if (!complete_has_provider(t, name))
 			return config_tree_wrong(t, line,
 						 "match '%s' names provider '%.*s', which is not in `providers`", match,
 						 SPAN_ARG(name));
 	for (at = complete_get(t, CONFIG_MODELS, i, "names"); config_list_next(&at, &name);)
-		if (!complete_is_matched(match, name))
+		if (!config_model_valid(name) || !complete_is_matched(match, name))
 			return config_tree_wrong(t, line, "match '%s' does not match '%.*s' of its `names`", match,
 						 SPAN_ARG(name));
 	if (price_parse(span_str(complete_get(t, CONFIG_MODELS, i, "price_in")), &price) ||
@@ -242,6 +236,27 @@ static int complete_check_model(struct config_tree *t, size_t i)
 					 match);
 	if (n > COMPLETE_ROUTES_MAX)
 		return config_tree_wrong(t, line, "match '%s' has more than %d providers", match, COMPLETE_ROUTES_MAX);
+	return 0;
+}
+
+/* A list that people write with spaces too. */
+static int complete_check_proxies(struct config_tree *t)
+{
+	const char *at = complete_get(t, CONFIG_ROUTER, 0, "trusted_proxies");
+	struct address_block block;
+	struct span item;
+
+	for (size_t n = 0; config_list_next(&at, &item); n++) {
+		while (item.len > 0 && item.p[0] == ' ')
+			item = span_of(item.p + 1, item.len - 1);
+		while (item.len > 0 && item.p[item.len - 1] == ' ')
+			item.len--;
+		if (n == COMPLETE_PROXIES_MAX || !address_parse_block(item, &block))
+			return config_tree_wrong(t, config_tree_line(t, CONFIG_ROUTER, 0, "trusted_proxies"),
+						 "trusted_proxies: '%.*s' is not one of at most %d addresses or CIDR "
+						 "blocks with no bit set behind it",
+						 SPAN_ARG(item), COMPLETE_PROXIES_MAX);
+	}
 	return 0;
 }
 
@@ -288,6 +303,8 @@ int config_complete(struct config_tree *t)
 		r = complete_check_provider(t, i);
 	for (size_t i = 0; !r && i < t->sections[CONFIG_MODELS].n; i++)
 		r = complete_check_model(t, i);
+	if (!r)
+		r = complete_check_proxies(t);
 	if (!r)
 		r = complete_check_resolvers(t);
 	if (!r)

@@ -111,5 +111,10 @@ struct config_url {
 };
 MUST_USE int config_url_parse(const char *base_url, struct config_url *ret_url);
 
+/* The name of a model: [A-Za-z0-9][A-Za-z0-9._:/-]{0,255} and nowhere "..". */
+bool config_model_valid(struct span name);
+/* Such a name, or the beginning of one and a `*`. */
+bool config_pattern_valid(struct span pattern);
+
 /* Takes the next item of a comma-separated list such as config_model.providers; false at the end. */
 bool config_list_next(const char **at, struct span *ret_item);

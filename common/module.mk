@@ -1,7 +1,7 @@
 SRC_common := common/sha256.c common/head_digest.c common/hmac.c common/base64.c
 SRC_common += common/err.c common/buf.c common/crc32c.c common/grant.c common/binding_auth.c common/json_value.c common/json_scan.c common/json_member.c common/secret.c
 SRC_common += common/sandbox.c common/sandbox_table.c common/seccomp_bpf.c common/landlock.c
-SRC_common += common/address.c common/config.c common/config_rows.c common/config_url.c common/price.c
+SRC_common += common/address.c common/config.c common/config_rows.c common/config_url.c common/config_model.c common/price.c
 SRC_common += common/log.c common/edges.c common/tally.c common/daemon.c
 SRC_common += common/ipc_buf.c common/ipc_conn.c common/ipc_call.c common/ipc_clock.c common/ipc_edge.c common/ipc_admin.c
 SRC_common += common/merkle.c common/note.c common/tlog_policy.c common/audit_ring.c common/audit_client.c

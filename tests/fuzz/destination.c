@@ -246,7 +246,7 @@ static void plan_request(const struct models *models, struct span body, struct p
 	if (body.len == 0 || json_scan(body, NULL, NULL, &json) ||
 	    json.fields[JSON_FIELD_MODEL].kind != JSON_KIND_STRING ||
 	    json_text(&json.fields[JSON_FIELD_MODEL], name, sizeof(name), &len) ||
-	    !models_name_valid(span_of(name, len)) ||
+	    !config_model_valid(span_of(name, len)) ||
 	    models_plan(models, &credentials, SPAN_LIT("acme"), "*", span_of(name, len), ENDPOINT_CHAT_COMPLETIONS,
 			&plan))
 		return;
