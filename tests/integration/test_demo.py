@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from gateway import INSTRUMENTED, ROOT, is_alive, scratch
+from gateway import BIN, INSTRUMENTED, ROOT, is_alive, scratch
 
 DEMO = [sys.executable, os.path.join(ROOT, "tests/support/demo.py")]
 
@@ -32,6 +32,20 @@ def test_without_a_terminal(folder):
     assert "behind a wall of its own." in done.stdout and "<EMAIL>" in done.stdout
     assert "FOUND" not in done.stdout and "good:" in done.stdout
     assert " -c " not in done.stdout and "This one stops now" in done.stdout, "a command for a gateway that is not there any more"
+    assert not os.listdir(folder)
+
+
+def test_by_somebody_who_is_not_root(folder):
+    """Who may not read the memory even of daemons of his own; the rest is the same."""
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+    if subprocess.run(["test", "-x", os.path.join(BIN, "bulkhead")], check=False, **nobody).returncode != 0:
+        pytest.skip("this clone lies in a folder that is closed to others")
+    os.chown(folder, 65534, 65534)
+    done = subprocess.run(DEMO, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False,
+                          env={**os.environ, "TMPDIR": folder, "HOME": folder}, **nobody)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "refused: " in done.stdout and "sudo make demo" in done.stdout
+    assert "FOUND" not in done.stdout and "good:" in done.stdout and "This one stops now" in done.stdout
     assert not os.listdir(folder)
 
 

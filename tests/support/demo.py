@@ -60,7 +60,11 @@ def key_search(gateway):
     title("Where is the provider's key? A search of every readable byte of every process,")
     print("raw, base64 (three alignments), URL-encoded, JSON-escaped, hexadecimal:")
     processes = {**gateway.pids(), gateway.process.pid: "bulkhead up"}
-    report = memscan.scan(processes, gateway.provider.key.encode())
+    try:
+        report = memscan.scan(processes, gateway.provider.key.encode())
+    except PermissionError:  # the daemons are not dumpable
+        print("  refused: not even the user whose daemons these are may read their memory. `sudo make demo` searches it all the same.")
+        return
     outside = collections.defaultdict(list)
     for pid, where, form in report.found:
         outside[pid].append(f"{form} in {where}")
