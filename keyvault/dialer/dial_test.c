@@ -17,6 +17,7 @@
 
 #define WAIT_MS       5000
 #define RESOLVE_MS    1000
+#define TRIES_MAX     5 /* for a machine that stands still now and then */
 #define QUERY_BYTES   512
 #define PROVIDERS_MAX 32
 
@@ -26,7 +27,7 @@ struct fixture {
 	struct config_provider providers[PROVIDERS_MAX];
 	char urls[PROVIDERS_MAX][128];
 	size_t n_providers;
-	int dns, listener;
+	int dns, listener, closed;
 	uint16_t dns_port, port, closed_port;
 	uv_poll_t dns_poll;
 	unsigned asked;
@@ -60,7 +61,8 @@ static const struct name {
 	{.label = "outside", .v4 = {"127.0.0.1", "127.1.0.1"}, .within = "127.0.0.0/16"},
 };
 
-static int listen_on(uint16_t *ret_port)
+/* Not listening yet: whoever connects is refused, and nobody else is given the port. */
+static int bind_on(uint16_t *ret_port)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(in);
@@ -69,8 +71,15 @@ static int listen_on(uint16_t *ret_port)
 	assert_true(fd >= 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
-	assert_int_equal(listen(fd, 8), 0);
 	*ret_port = ntohs(in.sin_port);
+	return fd;
+}
+
+static int listen_on(uint16_t *ret_port)
+{
+	int fd = bind_on(ret_port);
+
+	assert_int_equal(listen(fd, 8), 0);
 	return fd;
 }
 
@@ -244,7 +253,8 @@ static int set_up(void **state)
 	assert_int_equal(uv_loop_init(&f->loop), 0);
 	f->dns = listen_on(&f->dns_port);
 	f->listener = listen_on(&f->port);
-	(void)close(listen_on(&f->closed_port));
+	f->fd = -1;
+	f->closed = bind_on(&f->closed_port);
 	assert_int_equal(uv_poll_init(&f->loop, &f->dns_poll, f->dns), 0);
 	f->dns_poll.data = f;
 	assert_int_equal(uv_poll_start(&f->dns_poll, UV_READABLE, on_accept), 0);
@@ -282,6 +292,7 @@ static int tear_down(void **state)
 	policy_deinit(&f->dialer.policy);
 	(void)close(f->dns);
 	(void)close(f->listener);
+	(void)close(f->closed);
 	free(f);
 	return 0;
 }
@@ -323,13 +334,19 @@ static void a_permitted_answer_is_connected(void **state)
 static void the_other_family_is_not_waited_for_long(void **state)
 {
 	struct fixture *f = *state;
+	unsigned tries = 0;
+	uint64_t took_ms;
 
-	uv_update_time(&f->loop);
-	uint64_t began_ms = uv_now(&f->loop);
-	assert_int_equal(dial(f, "withinsix.example.com", f->port), REASON_NONE);
+	do {
+		(void)close(f->fd); /* that of the try before */
+		uv_update_time(&f->loop);
+		uint64_t began_ms = uv_now(&f->loop);
+		(void)dial(f, "withinsix.example.com", f->port);
+		took_ms = uv_now(&f->loop) - began_ms;
+	} while (took_ms >= RESOLVE_MS && ++tries < TRIES_MAX);
+	assert_int_equal(f->reason, REASON_NONE);
 	assert_connected(f);
-	assert_true(uv_now(&f->loop) - began_ms >= RESOLVE_SECOND_MS);
-	assert_true(uv_now(&f->loop) - began_ms < RESOLVE_MS);
+	assert_true(took_ms >= RESOLVE_SECOND_MS && took_ms < RESOLVE_MS);
 }
 
 static void a_closed_port_fails(void **state)

@@ -507,14 +507,14 @@ async def main(folder):
         ports[name] = server.sockets[0].getsockname()[1]
     control = await asyncio.start_server(provider.control, "127.0.0.1", 0)
     ports["control"] = control.sockets[0].getsockname()[1]
-    with socket.socket() as s:  # a port at which nobody listens
+    with socket.socket() as s:  # a port at which nobody listens, nor can as long as it is ours
         s.bind(("127.0.0.1", 0))
         ports["closed"] = s.getsockname()[1]
-    print(json.dumps({"ports": ports, "ca": files["ca"]}), flush=True)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
+        print(json.dumps({"ports": ports, "ca": files["ca"]}), flush=True)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await stop.wait()
 
 
 if __name__ == "__main__":
