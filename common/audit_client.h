@@ -23,7 +23,7 @@ typedef void audit_done(void *ctx, bool durable);
  * `events_max`: ring size; `config_digest`: of the configuration that is in force. Records daemon.start; records
  * daemon.stop when the daemon has been told to stop, and then waits for the ring to become empty, for so long:
  */
-#define AUDIT_FAREWELL_MS 1000
+#define AUDIT_FAREWELL_MS 5000
 /* 0 or negative. */
 MUST_USE int audit_client_new(struct ipc *ipc, size_t events_max, const uint8_t config_digest[32],
 			      struct audit_client **ret_client);

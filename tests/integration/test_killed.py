@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 
 import pytest
 
@@ -164,6 +165,22 @@ def test_every_answer_under_load_is_counted(gateway, daemon, event):
     others = sum(load.outcomes.values()) - load.outcomes["200"]
     assert unrecorded <= missing <= unrecorded + others + kills, load.outcomes
     assert gateway.verify().returncode == 0
+
+
+def test_a_log_that_is_slow_at_the_end_has_all_of_it(new_gateway):
+    """A disk may need a second or two for one sync; nobody is in a hurry then."""
+    gateway = new_gateway(workers=1)
+    settled(gateway)
+    with frozen(gateway):
+        gateway.process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            gateway.process.wait(1.5)
+    assert gateway.process.wait(20) == 0
+    gateway.stop()
+    gateway.start()
+    settled(gateway)
+    assert gateway.cli_json("audit", "gaps")["ends_without_a_word"] == []
+    assert {"router0", "egress0", "authd"} <= {e["source"] for e in gateway.audit(event="daemon.stop")}
 
 
 def test_what_dies_with_the_launcher_is_not_counted_but_seen(new_gateway):
