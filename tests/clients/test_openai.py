@@ -58,8 +58,12 @@ def test_models(client):
 
 
 def test_truncated_stream_is_an_error(client):
-    seen = client("truncated")
-    assert seen["content"] and seen["error"], "some of it had come, so that it could not be refused"
+    def some_had_come():
+        """So that it could not be refused any more; the provider leaves a gateway 50 ms to take it before the reset."""
+        seen = client("truncated")
+        assert seen["error"]
+        return seen["content"]
+    wait_for("a stream of which some had come", some_had_come)
 
 
 @pytest.mark.parametrize("scenario, name, status, code", [

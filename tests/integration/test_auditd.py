@@ -11,7 +11,7 @@ import pytest
 
 from gateway import BIN, BUILD, INSTRUMENTED, ROOT, scratch
 
-EVENTS = 4000 if INSTRUMENTED else 20000
+EVENTS = 4000 if INSTRUMENTED else 10000
 SECOND_OPINION = os.path.join(ROOT, "tests/support/verify_log.py")
 
 

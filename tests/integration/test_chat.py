@@ -40,7 +40,7 @@ def test_chat_streamed(gateway, provider):
 
 def test_tokens_arrive_one_by_one(gateway):
     """The first token is here long before the last one is sent."""
-    stream = gateway.stream("test:slow:100:20")
+    stream = gateway.stream("test:slow:100:200")
     events = stream.events()
     next(events)
     first = json.loads(next(events))

@@ -181,6 +181,7 @@ def every_key(gateway, root):
 
 
 @ROOT_ONLY
+@pytest.mark.seconds(300)
 @pytest.mark.skipif(INSTRUMENTED, reason="the sanitizers keep freed memory")
 def test_no_key_of_the_hierarchy_is_outside_the_arena():
     """The root key is ours, so every key below it is known: none of them in any process, open, sealed, or after a rotation."""

@@ -57,6 +57,7 @@ def test_an_echo_leaves_nothing_behind(gateway, model):
     assert_nowhere(gateway, "egress", "router")
 
 
+@pytest.mark.seconds(300)
 def test_key_is_only_in_the_arena(gateway):
     with Load(gateway) as load:
         for model in (*ECHOES, "test:leak:7", "test:trailers"):

@@ -59,7 +59,7 @@ def test_killed_meanwhile(four):
     """The same with auditd killed: what was given to it before its death and not acknowledged is given again."""
     gateway = four.gateway
     before, lost_before, _ = by_boot(gateway)
-    run = four.order(20 * RING, 20 * RING // 4)
+    run = four.order(8 * RING, 2 * RING)  # for four seconds
     for _ in range(3):
         pid = wait_for("auditd", lambda: gateway.pids("auditd"))[0]
         os.kill(pid, signal.SIGKILL)

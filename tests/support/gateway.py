@@ -135,6 +135,12 @@ def is_alive(pid):
     return bool(stat) and stat.rsplit(")", 1)[1].split()[0] != "Z"
 
 
+def born(pid):
+    """When it was, which tells it from another that has got its number since."""
+    stat = proc_read(pid, "stat").decode("latin-1")
+    return int(stat.rsplit(")", 1)[1].split()[19]) if stat else None
+
+
 def children_of(pid):
     return [int(p) for p in os.listdir("/proc") if p.isdigit() and parent_of(int(p)) == pid]
 
@@ -319,7 +325,7 @@ class Gateway:
         """Ends it as Ctrl-C would; proves that nothing is left."""
         if self.process is None:
             return
-        pids = self.pids()
+        pids = {(pid, born(pid)): name for pid, name in self.pids().items()}
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -328,12 +334,12 @@ class Gateway:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise Late(f"bulkhead up did not end in {seconds} s:\n{self.log()[-4000:]}") from None
         finally:
-            for pid in pids:
+            for (pid, birth), name in pids.items():
                 with contextlib.suppress(ProcessLookupError):
-                    if not is_alive(pid):
+                    if not is_alive(pid) or born(pid) != birth:
                         continue
                     os.kill(pid, signal.SIGKILL)
-                    raise AssertionError(f"{pids[pid]}, process {pid}, was left behind")
+                    raise AssertionError(f"{name}, process {pid}, was left behind")
             self.process.stdout.close()
             self.log_file.close()
             self.process = None

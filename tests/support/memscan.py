@@ -95,9 +95,9 @@ def scan(pids, *secrets):
                     if arena:
                         report.hidden[pid] += high - low
                         continue
-                    if permissions.startswith("r"):
+                    if permissions.startswith("r") and (low, high) in ((a, b) for a, b, *_ in mappings(pid)):
                         raise
-                    continue  # a guard page
+                    continue  # a guard page, or one that was unmapped meanwhile
                 report.scanned[pid] += read
                 target = report.in_arena if arena else report.found
                 target += [(pid, name or f"{low:x}-{high:x} {permissions}", form) for form in sorted(names)]
