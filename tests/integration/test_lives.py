@@ -18,7 +18,7 @@ import verify_log
 from gateway import AUDIT, scratch, wait_for
 from load import Crowd
 from log_copy import copy_log
-from test_retention import HOUR, aged, both, removed, retention
+from test_retention import HOUR, aged, both, busy, removed, retention
 
 LIVES = int(os.environ.get("LIVES", "10"))
 SEED = int(os.environ.get("LIVES_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
@@ -83,6 +83,8 @@ def test_many_lives(old):
     gateway, aging = old
     rng = random.Random(SEED)
     vkey = gateway.cli_json("vault", "status")["vkey"]
+    busy(gateway, 700)  # segments that are over in a life or two, however few records the others hold
+    aging.passes(20 * HOUR)
     with Refused(gateway):
         for life in range(LIVES):
             key = one_life(gateway, aging, rng)
