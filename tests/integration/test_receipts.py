@@ -105,8 +105,11 @@ def test_as_the_document_says(gateway, tmp_path, stream):
 
 def test_at_once(gateway):
     """Whoever has just had the answer may ask: the question waits for the checkpoint."""
-    statuses = [receipt_of(gateway, gateway.chat("gpt-x").headers["x-request-id"]).status for _ in range(3)]
-    assert 200 in statuses and set(statuses) <= {200, 404}
+    def asked():
+        statuses = [receipt_of(gateway, gateway.chat("gpt-x").headers["x-request-id"]).status for _ in range(3)]
+        assert set(statuses) <= {200, 404, 503}
+        return 200 in statuses
+    assert any(asked() for _ in range(3))
 
 
 def test_a_third_party_computes_the_same(answered):
@@ -374,7 +377,8 @@ def test_not_signed_yet(new_gateway):
     gateway = new_gateway(settings={"auditd": {"checkpoint_ms": 60000}})
     for _ in range(2):
         wait_for("an answer", lambda: gateway.chat("gpt-x").status == 200)
-    reply = receipt_of(gateway, gateway.chat("gpt-x").headers["x-request-id"])
+    asked = gateway.chat("gpt-x").headers["x-request-id"]
+    reply = wait_for("an answer in time", lambda: (r := receipt_of(gateway, asked)).status != 503 and r)  # 200 ms of room on the way
     assert error_of(reply) == (404, "receipt_pending") and reply.headers["retry-after"] == "2"
     assert b"ask again" in gateway.cli("receipt", "get", "no-such-request", check=False).stderr
 
