@@ -115,9 +115,11 @@ static int effect_credential_rm(struct operation *op)
 		return admin_refuse_store(op->conn, op->id, e);
 	if (credentials_load(&a->credentials, a->store))
 		return admin_refuse_store(op->conn, op->id, STORE_E_GONE);
+	/* the last version, which is kept: the core may have replaced the one that was there while the log was asked */
+	const struct credentials_row *row = credentials_row(&a->credentials, span_str(op->credential.id));
+	assert(row);
 	int r = authd_send(ipc_edge_conn(a->keyvault), PROTO_CREDENTIAL_DROP, 0,
-			   &(struct proto_credential_drop){.credential = span_str(op->credential.id),
-							   .version = op->credential.version});
+			   &(struct proto_credential_drop){.credential = span_str(row->id), .version = row->version});
 	return r ? r : admin_done(op->conn, op->id, "removed, and forgotten by the vault");
 }
 
@@ -134,7 +136,6 @@ int admin_credential_rm(void *ctx, struct ipc_conn *conn, uint64_t id, const voi
 	if (!op)
 		return admin_refuse_busy(conn, id);
 	admin_copy(op->credential.id, sizeof(op->credential.id), m->credential);
-	op->credential.version = row->version;
 	return operation_start(op, &(struct proto_event){.code = EVENT_CREDENTIAL_REMOVE,
 							 .tenant = span_str(row->tenant),
 							 .resource = m->credential,

@@ -67,6 +67,8 @@ static int effect_expire(struct operation *op)
 {
 	struct authd *a = op->authd;
 
+	if (a->expiry.running) /* it was not yet when this one was asked for */
+		return admin_refuse(op->conn, op->id, "busy", "it is under way");
 	a->expiry.running = true;
 	a->expiry.n = 0;
 	a->expiry.cursor[0] = 0;

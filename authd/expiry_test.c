@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two operators ask for the same at once: each gets an answer. What waits for the log, and the keys that go, are
+ * stand-ins. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "authd/admin_operation.h"
+
+struct world {
+	struct authd a; /* first */
+	struct operation ops[2];
+	unsigned n_ops, steps;
+	char said[64];
+};
+
+/* ---- stand-ins; a connection is a letter of `said` ---- */
+
+static void say(struct ipc_conn *conn, const char *what)
+{
+	struct world *w = ((struct operation *)(void *)conn)->authd->daemon.ctx;
+	size_t at = strlen(w->said);
+
+	(void)snprintf(w->said + at, sizeof(w->said) - at, "%d:%s ", (int)((struct operation *)(void *)conn - w->ops),
+		       what);
+}
+
+int admin_done(struct ipc_conn *conn, uint64_t id, const char *text)
+{
+	(void)id, (void)text;
+	say(conn, "done");
+	return 0;
+}
+
+int admin_refuse(struct ipc_conn *conn, uint64_t id, const char *reason, const char *text)
+{
+	(void)id, (void)text;
+	say(conn, reason);
+	return 0;
+}
+
+int admin_refuse_busy(struct ipc_conn *conn, uint64_t id)
+{
+	return admin_refuse(conn, id, "busy", "");
+}
+
+struct operation *operation_new(struct authd *a, struct ipc_conn *conn, uint64_t id,
+				int (*effect)(struct operation *op))
+{
+	struct world *w = (struct world *)a;
+	struct operation *op = &w->ops[w->n_ops++];
+
+	*op = (struct operation){.authd = a, .conn = conn, .id = id, .effect = effect};
+	return op;
+}
+
+int operation_start(struct operation *op, const struct proto_event *what)
+{
+	(void)op;
+	assert_int_equal(what->code, EVENT_AUDIT_EXPIRE);
+	return 0;
+}
+
+struct authorize_now authd_now(const struct authd *a)
+{
+	(void)a;
+	return (struct authorize_now){.unix_ms = UINT64_C(1700000000000)};
+}
+
+void daemon_stop(struct daemon *d)
+{
+	(void)d;
+	fail();
+}
+
+int store_subjects_before(struct store *s, uint32_t day, struct span after, struct store_subject *subjects, size_t cap,
+			  size_t *ret_n)
+{
+	(void)s, (void)day, (void)after, (void)subjects, (void)cap;
+	*ret_n = 1;
+	return 0;
+}
+
+int subjects_expire(struct subjects *s, uint32_t day, char cursor[STORE_SUBJECT_BYTES], size_t *ret_n, bool *ret_done)
+{
+	struct world *w = (struct world *)(void *)s;
+
+	(void)day, (void)cursor;
+	*ret_n = 1;
+	*ret_done = ++w->steps == 3;
+	return 0;
+}
+
+const char *subjects_err_text(int e)
+{
+	(void)e;
+	return "";
+}
+
+/* ---- the test ---- */
+
+static void test_two_at_once(void **state)
+{
+	struct world w = {.a = {.subjects = (struct subjects *)(void *)&w}};
+	uint8_t pepper;
+
+	(void)state;
+	w.a.daemon.ctx = &w;
+	w.a.authorize.pepper = (struct secret){&pepper, 1};
+	assert_int_equal(uv_loop_init(&w.a.daemon.loop), 0);
+	expiry_start(&w.a);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(admin_audit_expire(&w.a, (struct ipc_conn *)(void *)&w.ops[i], 5, NULL, -1), 0);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(w.ops[i].effect(&w.ops[i]), 0);
+	while (w.a.expiry.running)
+		(void)uv_run(&w.a.daemon.loop, UV_RUN_ONCE);
+	assert_string_equal(w.said, "1:busy 0:done ");
+	assert_int_equal(w.steps, 3);
+	expiry_stop(&w.a);
+	(void)uv_run(&w.a.daemon.loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&w.a.daemon.loop), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_two_at_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
