@@ -14,7 +14,7 @@ import signal
 import subprocess
 
 from certs import make_ca, make_server
-from gateway import Late, SLOWER, free_port, stops_on_failure, uninterrupted, wait_for
+from gateway import Late, SLOWER, children_of, free_port, is_alive, stops_on_failure, uninterrupted, wait_for
 
 BIN = max(glob.glob("/usr/lib/postgresql/*/bin"), default=None, key=lambda p: int(p.split("/")[4]))
 MISSING = BIN is None
@@ -68,18 +68,15 @@ class Postgres:
             return self.sql("SELECT 1", database="postgres") == [["1"]]
 
     def kill(self):
-        """At once, and all of it."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        """At once, and all of it: its children have sessions of their own, and one that lives keeps the next server from starting."""
+        os.kill(self.process.pid, signal.SIGSTOP)  # so that no more come
+        everybody = [self.process.pid, *children_of(self.process.pid)]
+        for pid in everybody:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
-        wait_for("its children to be gone", self.is_gone)
+        wait_for("its children to be gone", lambda: not any(is_alive(pid) for pid in everybody))
         self.process = None
-
-    def is_gone(self):
-        try:
-            os.killpg(self.process.pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
 
     def stop(self):
         if self.process is None:
