@@ -85,6 +85,24 @@ def test_large_bodies_do_not_take_the_descriptors_of_connections(new_gateway):
     wait_for("room again", lambda: cramped.request("GET", "/healthz", key="").status == 200)
 
 
+def test_a_large_body_behind_its_head_leaves_no_descriptor(small):
+    body = json.dumps({"model": "gpt-x", "messages": [{"role": "user", "content": "x" * 70000}]}).encode()
+    head = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {small.key}\r\nExpect: 100-continue\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n").encode()
+
+    def files():
+        folder = f"/proc/{small.pids('router')[0]}/fd"
+        return sum("memfd:body" in os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder))
+
+    for _ in range(3):
+        with socket.create_connection((small.host, small.port), timeout=20) as s:
+            s.sendall(head)
+            assert s.recv(65536).startswith(b"HTTP/1.1 100 ")  # so the head was read alone
+            s.sendall(body)
+            assert s.recv(65536).startswith(b"HTTP/1.1 200 ")
+    wait_for("every body to be let go", lambda: files() == 0)
+
+
 def test_an_idle_connection_is_closed(small):
     with socket.create_connection((small.host, small.port), timeout=20) as s:
         s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
