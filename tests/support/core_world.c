@@ -197,7 +197,7 @@ int world_setup(void **state)
 	for (enum peer_name i = 0; i < N_PEERS; i++)
 		world_listen(w, i);
 	assert_int_equal(ipc_new(&c->daemon, &c->daemon.ipc), 0);
-	assert_int_equal(secret_arena_new(1 << 20, &c->arena), 0);
+	assert_int_equal(secret_arena_new(1 << 18, &c->arena), 0);
 	assert_int_equal(secret_arena_new(1 << 16, &c->token_arena), 0);
 	ipc_set_arena(c->daemon.ipc, c->arena);
 	c->audit = &w->log;
