@@ -155,7 +155,8 @@ def test_systemd_credential(place):
     ("long", "bytes"), ("writable", "chmod go-w")])
 def test_bad_material_is_named(what, said):
     with scratch() as folder:
-        os.makedirs(os.path.join(folder, "keys"))
+        os.mkdir(os.path.join(folder, "keys"))
+        os.chmod(os.path.join(folder, "keys"), 0o755)  # whatever the umask
         path = os.path.join(folder, "keys", "root")
         good = os.urandom(32)
         if what not in ("missing", "folder", "link"):
