@@ -312,6 +312,7 @@ int audit_record_wait(struct audit_client *c, const struct proto_event *event, u
 	assert(done);
 	if (!ipc_edge_conn(c->edge) || !c->resumed)
 		return AUDIT_E_DOWN;
+	uv_update_time(c->timer.loop); /* the caller may come from Argon2, seconds after the loop last looked */
 	struct audit_item *item = audit_client_push(c, event);
 	if (!item)
 		return AUDIT_E_DOWN;

@@ -3,12 +3,13 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 
 import pytest
 
-from gateway import BUILD, wait_for
+from gateway import BUILD, PASSPHRASE, wait_for
 from terminal import Terminal
 
 TENANTS = [f"t{i}" for i in range(15)]
@@ -141,3 +142,28 @@ def test_the_old_key_opens_until_the_new_one_did(own_key, tmp_path):
     own_key.stop()
     own_key.start()
     wait_for("service after a start", lambda: own_key.chat("gpt-x").status == 200)
+
+
+# ---- a slow machine ----
+
+def resident_kib(pid):
+    with open(f"/proc/{pid}/statm", encoding="ascii") as f:
+        return int(f.read().split()[1]) * 4
+
+
+def test_how_long_argon2_takes_is_not_held_against_the_log(guarded):
+    """The core stands still in the midst of Argon2, for longer than the log has for its answer; that has not been asked for yet."""
+    core, = guarded.pids("keyvault")
+    argv = [os.path.join(BUILD, "bin", "bulkhead"), "vault", "rotate", "--what", "root", "-c", guarded.config]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as command:
+        command.stdin.write(PASSPHRASE)
+        command.stdin.close()
+        wait_for("Argon2 and its 128 MiB", lambda: resident_kib(core) > 100 << 10, step=0.005)
+        os.kill(core, signal.SIGSTOP)
+        began = time.monotonic()
+        try:
+            wait_for("ROTATION_AUDIT_MS", lambda: time.monotonic() > began + 5.5)
+        finally:
+            os.kill(core, signal.SIGCONT)
+        said = command.stdout.read()
+    assert command.returncode == 0 and b"Done: the old keys are wiped." in said, said
