@@ -135,6 +135,14 @@ void requests_revoke(struct requests *all, struct span principal)
 		}
 }
 
+static void metric_type(char *to, size_t cap, const char *name, const char *type)
+{
+	size_t len = strnlen(to, cap);
+
+	if (len < cap)
+		(void)snprintf(to + len, cap - len, "# TYPE bulkhead_router_%s %s\n", name, type);
+}
+
 static void metric(char *to, size_t cap, const char *name, const char *label, const char *value, uint64_t n)
 {
 	size_t len = strnlen(to, cap);
@@ -148,18 +156,22 @@ void requests_metrics(const struct requests *all, char *to, size_t cap)
 {
 	char status[8];
 
+	metric_type(to, cap, "requests", "gauge");
 	for (unsigned i = 0; i < REQUEST_CLOSED; i++) {
 		uint64_t n = 0;
 		list_for_each (l, &all->in_state[i])
 			n++;
 		metric(to, cap, "requests", "state", request_state_name((enum request_state)i), n);
 	}
+	metric_type(to, cap, "requests_total", "counter");
 	for (unsigned i = 0; i < ARRAY_LEN(all->by_status); i++) {
 		(void)snprintf(status, sizeof(status), "%u", i % 1000);
 		if (all->by_status[i])
 			metric(to, cap, "requests_total", "status", status, all->by_status[i]);
 	}
+	metric_type(to, cap, "answers_total", "counter");
 	metric(to, cap, "answers_total", "end", "cut", all->cut);
+	metric_type(to, cap, "tokens_total", "counter");
 	metric(to, cap, "tokens_total", "direction", "in", all->tokens_in);
 	metric(to, cap, "tokens_total", "direction", "out", all->tokens_out);
 }
