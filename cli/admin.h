@@ -17,6 +17,9 @@ MUST_USE int admin_open(struct cli *cli, enum role role, unsigned worker, struct
 /* The same without a line, for `status`: *ret_why says what was the matter. */
 MUST_USE int admin_try(struct cli *cli, enum role role, unsigned worker, struct admin **ret_admin,
 		       const char **ret_why);
+/* Calls `ask` for every instance that the configuration calls for. CLI_DONE; CLI_FAILED: there is no configuration. */
+MUST_USE int admin_each(struct cli *cli, void (*ask)(struct cli *cli, void *ctx, enum role role, unsigned worker),
+			void *ctx);
 /* Wipes and frees. NULL is fine. Returns NULL. */
 struct admin *admin_close(struct admin *a);
 /*

@@ -91,6 +91,7 @@ extern const size_t cli_n_commands;
 int cmd_up(struct cli *cli);
 int cmd_run(struct cli *cli);
 int cmd_status(struct cli *cli);
+int cmd_metrics(struct cli *cli);
 int cmd_vault_init(struct cli *cli);
 int cmd_vault_unseal(struct cli *cli);
 int cmd_vault_seal(struct cli *cli);

@@ -10,6 +10,7 @@ const struct cli_command cli_commands[] = {
 	{ "run", "DAEMON", 1, 1, "Start and watch one daemon, for a container of its own.", cmd_run, {
 		{ "--worker", "N", "Which worker of router, egress or classifier; 0 if not given." } } },
 	{ "status", "", 0, 0, "What every daemon says of itself; fails when one is not ready.", cmd_status, { { 0 } } },
+	{ "metrics", "", 0, 0, "Every daemon's counters, in the text format of Prometheus.", cmd_metrics, { { 0 } } },
 	{ "vault init", "", 0, 0, "Make the root key; once.", cmd_vault_init, {
 		{ "--passphrase-file", "FILE", "Read the passphrase from here instead of the terminal or standard input." } } },
 	{ "vault unseal", "", 0, 0, "Open the vault after a start.", cmd_vault_unseal, {

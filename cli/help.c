@@ -89,7 +89,9 @@ static void help_man(FILE *to)
 		help_man_command(to, &cli_commands[i]);
 	fputs(".SH OPTIONS\n.TP\n\\fB\\-c\\fR, \\fB\\-\\-config\\fR FILE\nThe configuration. Without it: "
 	      "$BULKHEAD_CONFIG, "
-	      "./bulkhead.yaml, /etc/bulkhead/bulkhead.yaml.\n.TP\n\\fB\\-\\-json\\fR\nAnswers as one JSON document.\n"
+	      "./bulkhead.yaml, /etc/bulkhead/bulkhead.yaml.\n.TP\n\\fB\\-\\-json\\fR\nAnswers as JSON: one document, "
+	      "or one a line where things "
+	      "are listed as they come. Proofs, receipts, exports and SQL keep the form that they have.\n"
 	      ".TP\n\\fB\\-\\-version\\fR\nAs `bulkhead version`.\n"
 	      ".SH EXIT STATUS\n0 done; 1 refused or failed, with one line that says what to do; 2 usage.\n"
 	      ".SH FILES\n.TP\nbulkhead.yaml\nOne file for all daemons; `bulkhead config show \\-\\-example` prints "

@@ -1,6 +1,6 @@
 SRC_cli := cli/args.c cli/cli.c cli/program.c cli/commands.c cli/help.c cli/output.c cli/admin.c cli/locked.c cli/rundir.c cli/listen.c
 SRC_cli += cli/catalogue.c cli/config_tree.c cli/config_yaml.c cli/config_env.c cli/config_complete.c cli/config_nearest.c
-SRC_cli += cli/config_show.c cli/config_print.c cli/config_auth.c cli/vault.c cli/credential.c cli/rotate.c cli/binding.c cli/secret_form.c cli/fernet.c cli/fernet_lines.c cli/key.c cli/status.c
+SRC_cli += cli/config_show.c cli/config_print.c cli/config_auth.c cli/vault.c cli/credential.c cli/rotate.c cli/binding.c cli/secret_form.c cli/fernet.c cli/fernet_lines.c cli/key.c cli/status.c cli/metrics.c
 SRC_cli += cli/up.c cli/launch_place.c cli/launch_listen.c cli/launch_tally.c cli/launch_config.c cli/launch_exec.c cli/launch_control.c cli/launch_watch.c
 SRC_cli += cli/key_file.c cli/backup.c cli/restore.c cli/source.c cli/source_file.c cli/source_watch.c cli/launch_source.c cli/root_source.c cli/launch_key.c
 SRC_cli += cli/audit_mirror.c cli/config_use.c cli/audit_tail.c cli/audit_online.c cli/audit_reader.c cli/audit_removed.c cli/audit_record.c cli/audit_filter.c cli/audit_search.c cli/audit_gaps.c

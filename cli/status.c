@@ -55,8 +55,8 @@ static void status_row(struct status *s, const char *name, const struct proto_st
 	table_cell_u64(&s->table, rep->pid);
 	table_cell_str(&s->table, uptime);
 	table_cell_str(&s->table, peers_text);
-	table_cell(&s->table, rep->confinement);
 	table_cell(&s->table, rep->detail);
+	table_cell(&s->table, rep->confinement);
 	json_array_append_new(s->all, json_pack("{s:s,s:b,s:b,s:I,s:I,s:o,s:o,s:o}", "name", name, "up", 1, "ready",
 						(int)rep->ready, "pid", (json_int_t)rep->pid, "uptime_ms",
 						(json_int_t)rep->uptime_ms, "detail", json_span(rep->detail),
@@ -68,14 +68,16 @@ static void status_absent(struct status *s, const char *name, const char *why)
 {
 	table_cell_str(&s->table, name);
 	table_cell_str(&s->table, "down");
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 3; i++)
 		table_cell_str(&s->table, "-");
 	table_cell_str(&s->table, why);
+	table_cell_str(&s->table, "-");
 	json_array_append_new(s->all, json_pack("{s:s,s:b,s:b,s:s}", "name", name, "up", 0, "ready", 0, "detail", why));
 }
 
-static void status_ask(struct cli *cli, struct status *s, enum role role, unsigned worker)
+static void status_ask(struct cli *cli, void *ctx, enum role role, unsigned worker)
 {
+	struct status *s = ctx;
 	const union proto_any *answer;
 	struct admin *a = NULL;
 	char name[EDGE_NAME_BYTES];
@@ -92,22 +94,26 @@ static void status_ask(struct cli *cli, struct status *s, enum role role, unsign
 	admin_close(a);
 }
 
-int cmd_status(struct cli *cli)
+int admin_each(struct cli *cli, void (*ask)(struct cli *cli, void *ctx, enum role role, unsigned worker), void *ctx)
 {
-	static const char *const headings[] = {"DAEMON", "STATE", "PID", "UPTIME", "PEERS", "CONFINEMENT", "DETAIL"};
-	struct status s = {0};
 	int r = cli_config(cli);
 
-	if (r)
-		return r;
-	s.all = json_array();
-	table_init(&s.table, ARRAY_LEN(headings), headings);
-	for (unsigned role = 0; role < N_ROLES; role++) {
+	for (unsigned role = 0; !r && role < N_ROLES; role++) {
 		uint64_t workers = role_has_workers(role) ? cli_value_u64(cli, "router.workers") : 1;
 
 		for (unsigned w = 0; launch_wanted(cli, role) && w < workers; w++)
-			status_ask(cli, &s, role, w);
+			ask(cli, ctx, role, w);
 	}
+	return r;
+}
+
+int cmd_status(struct cli *cli)
+{
+	static const char *const headings[] = {"DAEMON", "STATE", "PID", "UPTIME", "PEERS", "DETAIL", "CONFINEMENT"};
+	struct status s = {.all = json_array()};
+
+	table_init(&s.table, ARRAY_LEN(headings), headings);
+	int r = admin_each(cli, status_ask, &s);
 	r = cli_print_list(cli, r, &s.table, s.all);
 	if (!r && s.n_ready < s.n)
 		r = cli_fail(cli, "%u of %u daemons are not ready; DETAIL says why", s.n - s.n_ready, s.n);

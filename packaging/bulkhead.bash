@@ -3,7 +3,7 @@ _bulkhead()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} words=""
 	case "${COMP_WORDS[*]:1:COMP_CWORD-1}" in
-	"") words="up run status vault key audit receipt config version help --json --version -c" ;;
+	"") words="up run status metrics vault key audit receipt config version help --json --version -c" ;;
 	vault) words="init unseal seal backup restore status add sync list rm rotate grants revoke-grants import-fernet export-fernet rotate-fernet " ;;
 	key) words="create list revoke " ;;
 	audit) words="tail search show stats gaps export verify prove check-proof consistency mirror-schema verify-mirror reveal retention erase " ;;
@@ -12,6 +12,7 @@ _bulkhead()
 	"up"*) words="--json" ;;
 	"run"*) words="--json --worker" ;;
 	"status"*) words="--json" ;;
+	"metrics"*) words="--json" ;;
 	"vault init"*) words="--json --passphrase-file" ;;
 	"vault unseal"*) words="--json --passphrase-file --key-file" ;;
 	"vault seal"*) words="--json" ;;

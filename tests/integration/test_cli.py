@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator sees who types something, right or wrong: the counters of all daemons, and refusals that say what to do."""
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from gateway import BUILD, wait_for
+
+BULKHEAD = os.path.join(BUILD, "bin", "bulkhead")
+
+
+def families(page):
+    """{family: [its samples]} of a page in the text format, in which a family must stand together under one TYPE."""
+    found = {}
+    for line in page.splitlines():
+        if line.startswith("# TYPE "):
+            name, kind = line.split()[2:]
+            assert name not in found and kind in ("counter", "gauge"), line
+            found[name] = []
+        else:
+            sample = re.fullmatch(r'([a-z_]+)\{daemon="[a-z]+\d*"(?:,[a-z]+="[^"]*")*\} \d+', line)
+            assert sample and sample[1] == list(found)[-1], line
+            found[sample[1]].append(line)
+    return found
+
+
+def test_metrics_of_all_daemons_are_one_page(gateway):
+    assert gateway.chat("gpt-x").status == 200
+    page = families(gateway.cli("metrics").stdout.decode())
+    daemons = [d["name"] for d in gateway.status()]
+    assert page["bulkhead_up"] == [f'bulkhead_up{{daemon="{name}"}} 1' for name in daemons]
+    assert 'bulkhead_vault_open{daemon="keyvault"} 1' in page["bulkhead_vault_open"]
+    assert {"bulkhead_egress_scrubbed_total", "bulkhead_dialer_dials_total"} <= page.keys(), "which the documents speak of"
+    assert sum(int(line.split()[-1]) for line in page["bulkhead_router_requests_total"] if 'status="200"' in line) >= 1
+
+    same = gateway.cli_json("metrics")
+    assert {"daemon": "auditd", "metric": "bulkhead_up", "value": 1} in same
+    assert len(same) == sum(map(len, page.values()))
+
+
+def test_metrics_without_one_daemon(gateway):
+    """A page with a hole that it names: a scrape must not fail when it matters most."""
+    dialer, = gateway.pids("dialer")
+    os.kill(dialer, signal.SIGSTOP)
+    try:
+        page = families(gateway.cli("metrics").stdout.decode())
+    finally:
+        os.kill(dialer, signal.SIGCONT)
+    assert 'bulkhead_up{daemon="dialer"} 0' in page["bulkhead_up"] and "bulkhead_dialer_dials_total" not in page
+
+
+@pytest.mark.parametrize("words", [["key", "revoke", "key_nix"], ["vault", "rm", "nix"], ["audit", "erase", "--subject", "sub_nix"]])
+def test_an_id_that_is_none(gateway, words):
+    refused = gateway.cli(*words, check=False)
+    assert refused.returncode == 1 and b"no such id; `bulkhead key list` and `bulkhead vault list` show" in refused.stderr
+
+
+@pytest.mark.parametrize("words, says", [
+    (["key", "crate"], b"no command 'key crate'; see `bulkhead help key`\n"),
+    (["kye"], b"no command 'kye'; see `bulkhead help`\n"),
+    (["vault", "add", "local", "key.txt"], b"'key.txt' is too much; see `bulkhead help vault add`\n"),
+    (["audit", "erase"], b"whose? --subject sub_...;"),
+])
+def test_what_is_no_command(gateway, words, says):
+    refused = gateway.cli(*words, check=False)
+    assert refused.returncode == 2 and says in refused.stderr
+
+
+def test_no_configuration(tmp_path):
+    def says(*words):
+        return subprocess.run([BULKHEAD, *words], capture_output=True, cwd=tmp_path, env={}, check=False).stderr.decode()
+
+    if not os.path.exists("/etc/bulkhead/bulkhead.yaml"):
+        assert "there is no ./bulkhead.yaml and no /etc/bulkhead/bulkhead.yaml; name one with -c FILE" in says("status")
+    assert "there is no nix.yaml; name one with -c FILE" in says("-c", "nix.yaml", "status")
+
+
+def test_detail_is_what_a_narrow_terminal_shows_of_status(gateway):
+    wait_for("service", lambda: gateway.cli("status", check=False).returncode == 0)
+    rows = gateway.cli("status").stdout.decode().splitlines()
+    assert rows[0].split()[-2:] == ["DETAIL", "CONFINEMENT"]
+    assert all(row.index("seccomp") == rows[0].index("CONFINEMENT") for row in rows[1:])
