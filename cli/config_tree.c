@@ -97,6 +97,14 @@ static char *tree_text(const struct config_tree *t, const struct config_row *row
 	return text;
 }
 
+/* What people say for yes and no, in the file and in the environment, as config_value() wants it. */
+static struct span tree_bool(struct span value)
+{
+	if (span_eq_str(value, "yes") || span_eq_str(value, "true"))
+		return SPAN_LIT("1");
+	return span_eq_str(value, "no") || span_eq_str(value, "false") ? SPAN_LIT("0") : value;
+}
+
 int config_tree_set(struct config_tree *t, const struct config_place *place, struct span value, unsigned line,
 		    const char *what)
 {
@@ -105,6 +113,8 @@ int config_tree_set(struct config_tree *t, const struct config_place *place, str
 	uint64_t number;
 	char *text;
 
+	if (place->row->kind == CONFIG_KIND_BOOL)
+		value = tree_bool(value);
 	if (config_value(place->row, value, &number)) {
 		config_expect(place->row, expect, sizeof(expect));
 		return config_tree_wrong(t, line, "%s must be %s, not '%.*s'", what, expect, (int)MIN(value.len, 64),

@@ -124,6 +124,10 @@ static void test_wrong_permissions_to_connect(void **state)
 static void test_wrong_files(void **state)
 {
 	static const struct wrong_file wrong[] = {
+		{"auditd: { legal_hold: maybe }", "legal_hold must be yes or no, not 'maybe'"},
+		{"router:\n\tworkers: 1",
+		 "bulkhead.yaml:2: not YAML: found character that cannot start any token (a tab?"},
+		{"router:\n   workers: 1\n  listen: x", "(are keys that belong together indented alike?)"},
 		{"router: { lisen: x }", "bulkhead.yaml:1: unknown key 'lisen' in router; did you mean 'listen'?"},
 		{"\nruter: {}", "bulkhead.yaml:2: unknown key 'ruter'; did you mean 'router'?"},
 		{"quite_something_else: 1", "unknown key 'quite_something_else'"},
@@ -194,6 +198,7 @@ static void test_environment(void **state)
 	char *good[] = {(char[]){"PATH=/bin"},
 			(char[]){"BULKHEAD_ROUTER_WORKERS=7"},
 			(char[]){"BULKHEAD_RUN_DIR=r"},
+			(char[]){"BULKHEAD_AUDITD_LEGAL_HOLD=yes"},
 			(char[]){"BULKHEAD_CONFIG=x"},
 			(char[]){"BULKHEAD_ROUTER_SERVICE_HOST=10.0.0.1"},
 			(char[]){"BULKHEAD_ROUTER_PORT=tcp://x"},
@@ -207,6 +212,7 @@ static void test_environment(void **state)
 	assert_int_equal(r, 0);
 	assert_string_equal(config_tree_get(t, CONFIG_ROUTER, 0, "workers"), "7");
 	assert_string_equal(config_tree_get(t, CONFIG_BULKHEAD, 0, "run_dir"), "/etc/bulkhead/r");
+	assert_string_equal(config_tree_get(t, CONFIG_AUDITD, 0, "legal_hold"), "1");
 	config_tree_free(t);
 	t = load("", unknown, &r);
 	assert_non_null(strstr(t->problem, "BULKHEAD_ROUTER_WORKRS overrides no key"));

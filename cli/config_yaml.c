@@ -34,6 +34,14 @@ static struct span yaml_text(const struct yaml_reader *y)
 	return span_of(y->event.data.scalar.value, y->event.data.scalar.length);
 }
 
+/* The two slips that libyaml has no plain words for. */
+static const char *yaml_hint(const yaml_parser_t *p)
+{
+	if (p->error == YAML_SCANNER_ERROR && strstr(p->problem, "cannot start any token"))
+		return " (a tab? YAML is indented with spaces)";
+	return p->error == YAML_PARSER_ERROR ? " (are keys that belong together indented alike?)" : "";
+}
+
 /* Takes the next event in hand. */
 static int yaml_next(struct yaml_reader *y)
 {
@@ -42,8 +50,8 @@ static int yaml_next(struct yaml_reader *y)
 		return 0;
 	if (y->parser.error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
-	return config_tree_wrong(y->tree, (unsigned)y->parser.problem_mark.line + 1, "not YAML: %s",
-				 y->parser.problem ? y->parser.problem : "unreadable");
+	return config_tree_wrong(y->tree, (unsigned)y->parser.problem_mark.line + 1, "not YAML: %s%s",
+				 y->parser.problem ? y->parser.problem : "unreadable", yaml_hint(&y->parser));
 }
 
 /* The next event must be `type`. */
@@ -91,16 +99,6 @@ static int yaml_joined(struct yaml_reader *y, struct buf *to, const char *what)
 	return r == BUF_E_FULL ? config_tree_wrong(y->tree, yaml_line(y), "%s is too long", what) : r;
 }
 
-/* YAML's ways to say yes and no, as config_value() wants them. */
-static struct span yaml_bool(struct span text)
-{
-	if (span_eq_str(text, "yes") || span_eq_str(text, "true"))
-		return SPAN_LIT("1");
-	if (span_eq_str(text, "no") || span_eq_str(text, "false"))
-		return SPAN_LIT("0");
-	return SPAN_LIT("?");
-}
-
 static int yaml_value(struct yaml_reader *y, const struct config_place *place)
 {
 	unsigned line = yaml_line(y);
@@ -111,9 +109,7 @@ static int yaml_value(struct yaml_reader *y, const struct config_place *place)
 	if (y->event.type == YAML_SCALAR_EVENT && yaml_is_null(y))
 		return config_tree_set(y->tree, place, SPAN_LIT(""), line, what);
 	if (y->event.type == YAML_SCALAR_EVENT)
-		return config_tree_set(y->tree, place,
-				       place->row->kind == CONFIG_KIND_BOOL ? yaml_bool(yaml_text(y)) : yaml_text(y),
-				       line, what);
+		return config_tree_set(y->tree, place, yaml_text(y), line, what);
 	if (y->event.type != YAML_SEQUENCE_START_EVENT || place->row->kind != CONFIG_KIND_STR)
 		return config_tree_wrong(y->tree, line, "%s must be one value", what);
 	buf_init(&joined, 8192);
