@@ -46,7 +46,7 @@ int admin_refuse_store(struct ipc_conn *conn, uint64_t id, int e)
 	switch (e) {
 	case STORE_E_NOT_FOUND:
 		return admin_refuse(conn, id, "not_found",
-				    "there is none with this id; list them to see what there is");
+				    "no such id; `bulkhead key list` and `bulkhead vault list` show what there is");
 	case STORE_E_EXISTS:
 		return admin_refuse(conn, id, "exists", "there is one already; try again");
 	case STORE_E_STALE_VERSION:

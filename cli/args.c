@@ -144,8 +144,9 @@ static int args_count(const struct cli *cli)
 	if (cli->n_args < c->args_min)
 		return cli_misuse(cli, "`%s %s` needs %s", cli_program.name, c->words, c->args);
 	if (cli->n_args > c->args_max)
-		return cli_misuse(cli, "`%s %s` takes %s; '%s' is too much", cli_program.name, c->words,
-				  c->args_max ? c->args : "no argument", cli->args[c->args_max]);
+		return cli_misuse(cli, "`%s %s` takes %s; '%s' is too much; see `%s help %s`", cli_program.name,
+				  c->words, c->args_max ? c->args : "no argument", cli->args[c->args_max],
+				  cli_program.name, c->words);
 	return CLI_DONE;
 }
 
@@ -224,15 +225,21 @@ static void args_print_command(FILE *to, const struct cli_command *c, bool optio
 		args_print_row(to, 6, c->options[i].name, c->options[i].value, c->options[i].doc);
 }
 
+static bool args_known(const char *const *words, size_t n_words)
+{
+	for (size_t i = 0; i < cli_n_commands; i++)
+		if (args_begins(&cli_commands[i], words, n_words))
+			return true;
+	return false;
+}
+
 int args_help(const struct cli *cli, FILE *to, const char *const *words, size_t n_words)
 {
-	size_t n = 0;
+	bool known = args_known(words, n_words), near = n_words > 1 && args_known(words, 1);
 
-	for (size_t i = 0; i < cli_n_commands; i++)
-		n += args_begins(&cli_commands[i], words, n_words);
-	if (n == 0)
-		return cli_misuse(cli, "no command '%s%s%s'; see `%s help`", words[0], n_words > 1 ? " " : "",
-				  n_words > 1 ? words[1] : "", cli_program.name);
+	if (!known)
+		return cli_misuse(cli, "no command '%s%s%s'; see `%s help%s%s`", words[0], n_words > 1 ? " " : "",
+				  n_words > 1 ? words[1] : "", cli_program.name, near ? " " : "", near ? words[0] : "");
 	fprintf(to, "usage: %s %sCOMMAND\n\n", cli_program.name, cli_program.usage);
 	for (size_t i = 0; i < cli_n_commands; i++)
 		if (args_begins(&cli_commands[i], words, n_words))

@@ -10,8 +10,8 @@ int cmd_audit_erase(struct cli *cli)
 	struct admin *a = NULL;
 
 	if (!subject)
-		return cli_fail(cli,
-				"whose? --subject sub_...; `bulkhead key list --json` names the subject of each key");
+		return cli_misuse(cli,
+				  "whose? --subject sub_...; `bulkhead key list --json` names the subject of each key");
 	int r = admin_open(cli, ROLE_AUTHD, 0, &a);
 	if (!r)
 		r = admin_call(a, PROTO_AUDIT_ERASE, &(struct proto_audit_erase){.subject = span_str(subject)},

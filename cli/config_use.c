@@ -7,14 +7,16 @@
 #include "cli/cli.h"
 #include "cli/config_tree.h"
 
-/* The first of the usual places that is there; the last one is named when none is. */
+static const char config_last_place[] = "/etc/bulkhead/bulkhead.yaml";
+
+/* The first of the usual places that is there, or the last one. */
 static const char *cli_config_path(const struct cli *cli)
 {
 	const char *path = cli->config_path ? cli->config_path : getenv("BULKHEAD_CONFIG");
 
 	if (path && path[0])
 		return path;
-	return access("bulkhead.yaml", F_OK) == 0 ? "bulkhead.yaml" : "/etc/bulkhead/bulkhead.yaml";
+	return access("bulkhead.yaml", F_OK) == 0 ? "bulkhead.yaml" : config_last_place;
 }
 
 int cli_config(struct cli *cli)
@@ -27,9 +29,9 @@ int cli_config(struct cli *cli)
 	path = cli_config_path(cli);
 	if (access(path, F_OK) != 0)
 		return cli_fail(cli,
-				"no configuration: %s is not there; name one with -c FILE (an example: "
+				"no configuration: there is no %s%s; name one with -c FILE (an example: "
 				"`bulkhead config show --example`)",
-				path);
+				path == config_last_place ? "./bulkhead.yaml and no " : "", path);
 	r = config_tree_load(path, environ, &cli->config);
 	if (r > 0)
 		cli_fail(cli, "%s", cli->config->problem);

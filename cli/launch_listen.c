@@ -75,7 +75,11 @@ static int listen_http(struct launcher *l)
 	r = listen_open(&address, &l->http_fd, l->http_text, sizeof(l->http_text));
 	if (r == -EADDRINUSE)
 		return cli_fail(l->cli, "%s is in use: stop what listens there, or set router.listen", text);
-	return r ? cli_fail(l->cli, "cannot listen on %s: %s", text, strerror(-r)) : CLI_DONE;
+	if (r == -EACCES)
+		return cli_fail(l->cli,
+				"%s may be listened on only by root or with CAP_NET_BIND_SERVICE: set router.listen",
+				text);
+	return r ? cli_fail(l->cli, "cannot listen on %s: %s; set router.listen", text, strerror(-r)) : CLI_DONE;
 }
 
 int launch_listen(struct launcher *l)

@@ -162,8 +162,9 @@ static int locked_take(const struct cli *cli, const char *what, const char *prom
 	if (!r) {
 		int e = isatty(fd) ? locked_prompt(fd, prompt, &l) : locked_fill(fd, &l);
 
-		r = e ? cli_fail(cli, "reading the %s: %s", what, strerror(-e))
-		      : locked_check(cli, what, max, lines, &l);
+		r = e == -ECANCELED ? cli_fail(cli, "cancelled; nothing was done")
+		    : e             ? cli_fail(cli, "reading the %s: %s", what, strerror(-e))
+				    : locked_check(cli, what, max, lines, &l);
 	}
 	if (file)
 		close(fd);

@@ -8,6 +8,7 @@
 #include "cli/output.h"
 #include "cli/vault.h"
 
+#define PASSPHRASE_BYTES_MIN 8
 #define PASSPHRASE_BYTES_MAX 1024 /* as in VAULT_INIT */
 
 static int vault_passphrase(struct cli *cli, const char *prompt, struct locked *ret)
@@ -36,8 +37,12 @@ int vault_new_passphrase(struct cli *cli, struct locked *ret)
 
 	if (r || !root_source_is_passphrase(cli))
 		return r;
-	r = vault_passphrase(cli, "New passphrase (not shown)", ret);
-	return r ? r : vault_repeat(cli, ret);
+	r = vault_passphrase(cli, "New passphrase, 8 bytes or more (not shown)", ret);
+	if (r)
+		return r;
+	if (ret->len < PASSPHRASE_BYTES_MIN) /* before it is typed again; the core refuses it, too */
+		return cli_fail(cli, "a passphrase has 8 to 1024 bytes; nothing was done");
+	return vault_repeat(cli, ret);
 }
 
 int vault_open_key_file(struct cli *cli, int *ret_fd)

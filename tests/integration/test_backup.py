@@ -221,7 +221,7 @@ def test_shares_on_a_terminal(guarded):
         person.type(shares[2].upper())
         person.read_until(b"Share 2 of 2 (not shown): ")
         person.type(shares[0])
-        person.read_until(b"New passphrase (not shown): ")
+        person.read_until(b"New passphrase, 8 bytes or more (not shown): ")
         person.type(PASSPHRASE.strip())
         person.read_until(b"Once more: ")
         person.type(PASSPHRASE.strip())
