@@ -6,6 +6,7 @@ PREFIX ?= /usr/local
 SECONDS ?= 60
 
 all: $(PROGRAMS) ## build every program into build/<variant>
+	@:
 audit-static: $(O)/bin/bulkhead-audit ## the auditor's program alone, statically linked
 units: $(UNITS) $(HELPERS) $(HARNESS)
 fuzzers: $(FUZZERS)
