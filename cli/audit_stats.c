@@ -160,12 +160,31 @@ static int stats_print_json(const struct stats *s)
 
 /* ---- people ---- */
 
+/* 0 is what a record says whose model has no price: unknown, not for nothing. */
 static void stats_cell_cost(struct table *t, uint64_t nano)
 {
 	char text[48];
 
 	(void)snprintf(text, sizeof(text), "%" PRIu64 ".%04" PRIu64, nano / 1000000000, nano % 1000000000 / 100000);
-	table_cell_str(t, text);
+	table_cell_str(t, nano ? text : "-");
+}
+
+static void stats_print_totals(const struct stats *s, FILE *out)
+{
+	uint64_t nano = s->total.cost_nano;
+
+	fprintf(out, "tokens    %" PRIu64 " in, %" PRIu64 " out\n", s->total.tokens_in, s->total.tokens_out);
+	if (nano)
+		fprintf(out, "cost      %" PRIu64 ".%09" PRIu64 " USD\n", nano / 1000000000, nano % 1000000000);
+	else
+		fputs("cost      unknown: no price_in or price_out was configured for these models\n", out);
+	if (s->latency.n)
+		fprintf(out, "latency   p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, most %.1f ms\n",
+			(double)histogram_quantile(&s->latency, 500) / 1e3,
+			(double)histogram_quantile(&s->latency, 900) / 1e3,
+			(double)histogram_quantile(&s->latency, 990) / 1e3, (double)s->latency.max / 1e3);
+	else
+		fputs("latency   none: no request was completed\n", out);
 }
 
 static void stats_print_group(const struct stats *s, enum stats_kind kind)
@@ -208,12 +227,7 @@ static int stats_print(const struct stats *s)
 	audit_format_time(s->last_ns, last);
 	fprintf(out, "time      %s to %s\nrecords   %" PRIu64 "\nrequests  %" PRIu64 ", %" PRIu64 " of them failed\n",
 		first, last, s->records, s->requests, s->errors);
-	fprintf(out, "tokens    %" PRIu64 " in, %" PRIu64 " out\ncost      %" PRIu64 ".%09" PRIu64 " USD\n",
-		s->total.tokens_in, s->total.tokens_out, s->total.cost_nano / 1000000000,
-		s->total.cost_nano % 1000000000);
-	fprintf(out, "latency   p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, most %.1f ms\n",
-		(double)histogram_quantile(&s->latency, 500) / 1e3, (double)histogram_quantile(&s->latency, 900) / 1e3,
-		(double)histogram_quantile(&s->latency, 990) / 1e3, (double)s->latency.max / 1e3);
+	stats_print_totals(s, out);
 	for (enum stats_kind kind = 0; kind < STATS_N_KINDS; kind++)
 		stats_print_group(s, kind);
 	return CLI_DONE;

@@ -121,7 +121,8 @@ int cmd_vault_sync(struct cli *cli)
 	int r = cli_config(cli);
 
 	if (!r && source_count(cli) == 0)
-		return cli_fail(cli, "no such provider has a key_file in %s", cli->config->file);
+		return cli_fail(cli, "no %sprovider has a key_file in %s", cli->n_args ? "such " : "",
+				cli->config->file);
 	if (r)
 		return r;
 	return cli_option(cli, "--watch") ? source_watch(cli) : source_sync_all(cli);

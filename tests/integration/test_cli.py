@@ -69,6 +69,15 @@ def test_what_is_no_command(gateway, words, says):
     assert refused.returncode == 2 and says in refused.stderr
 
 
+def test_what_nothing_is_known_of_is_not_zero(gateway):
+    """No price, no latency: of requests that were refused, for instance."""
+    assert gateway.request("POST", "/v1/embeddings", "{}").status == 404
+    wait_for("its record", lambda: gateway.audit(event="request.refuse", reason="not_found"))
+    said = gateway.cli("audit", "stats", "--action", "request.refuse").stdout.decode()
+    assert re.search(r"^cost +unknown: no price_in", said, re.M) and re.search(r"^latency +none", said, re.M), said
+    assert re.search(r"^404 +1 +0 +0 +-$", said, re.M), said
+
+
 def test_no_configuration(tmp_path):
     def says(*words):
         return subprocess.run([BULKHEAD, *words], capture_output=True, cwd=tmp_path, env={}, check=False).stderr.decode()
