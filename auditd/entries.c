@@ -7,8 +7,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "auditd/proof.h"
@@ -41,60 +39,51 @@ static bool entries_segments(int dir, uint64_t *ret_first, uint64_t *ret_last)
 	return found;
 }
 
-static int entries_map(struct entries *e, uint64_t first)
+static int entries_unreadable(struct entries *e, int r)
 {
-	char name[SEGMENT_NAME_BYTES], path[SEGMENT_NAME_BYTES + 8];
-	struct stat st;
-
-	segment_name(name, first);
-	(void)snprintf(path, sizeof path, "seg/%s", name);
-	int fd = openat(e->dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return err_origin(-errno);
-	int r = fstat(fd, &st) < 0 ? err_origin(-errno) : 0;
-	void *p = MAP_FAILED;
-	if (!r && st.st_size > SEGMENT_HEAD_BYTES)
-		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	(void)close(fd);
-	if (r || p == MAP_FAILED)
+	if (r <= 0)
 		return r;
-	e->map = span_of(p, (size_t)st.st_size);
-	return 0;
-}
-
-/* The entry `index` at *at, which goes on behind it; false where none is whole. */
-static bool entries_next(const struct entries *e, size_t *at, uint64_t index, struct entry *ret)
-{
-	if (*at >= e->map.len || entry_read(span_of(e->map.p + *at, e->map.len - *at), index, ret))
-		return false;
-	*at += ret->bytes;
-	return true;
+	view_why(&e->view, e->why);
+	return ENTRIES_E_UNREADABLE;
 }
 
 /* Notes where every 256th entry is, and where they end. */
 static int entries_index(struct entries *e)
 {
+	uint64_t at = SEGMENT_HEAD_BYTES;
 	struct entry entry;
-	size_t at = SEGMENT_HEAD_BYTES, cap = 0;
+	struct span rest;
+	size_t cap = 0;
 
 	for (uint64_t n = 0;; n++) {
-		size_t begin = at;
-		bool more = entries_next(e, &at, e->map_first + n, &entry);
-		if (n % TILE_WIDTH == 0 && more) {
+		int r = view_read(&e->view, at, &rest);
+		if (r)
+			return entries_unreadable(e, r);
+		e->end = e->view_first + n;
+		e->view_end = at;
+		if (rest.len == 0 || entry_read(rest, e->end, &entry))
+			return 0;
+		if (n % TILE_WIDTH == 0) {
 			if (e->n_offsets == cap) {
 				cap = cap ? 2 * cap : 64;
-				size_t *grown = reallocarray(e->offsets, cap, sizeof *grown);
+				uint64_t *grown = reallocarray(e->offsets, cap, sizeof *grown);
 				if (!grown)
 					return -ENOMEM;
 				e->offsets = grown;
 			}
-			e->offsets[e->n_offsets++] = begin;
+			e->offsets[e->n_offsets++] = at;
 		}
-		if (!more) {
-			e->end = e->map_first + n;
-			return 0;
-		}
+		at += entry.bytes;
 	}
+}
+
+static int entries_last(struct entries *e)
+{
+	int r = view_open(&e->view, e->dir, e->view_first);
+
+	if (r == VIEW_E_MISSING)
+		return err_origin(-ENOENT);
+	return r ? entries_unreadable(e, r) : entries_index(e);
 }
 
 /* ---- opening ---- */
@@ -116,7 +105,7 @@ static int entries_by_checkpoint(struct entries *e)
 	if (r)
 		return r;
 	e->end = cp.size;
-	e->map_first = UINT64_MAX;
+	e->view_first = UINT64_MAX;
 	for (e->first = 0; e->first < e->end; e->first += TILE_WIDTH) {
 		uint64_t n = e->first / TILE_WIDTH;
 		tile_path(path, TILE_ENTRIES, n, tile_width(TILE_ENTRIES, n, e->end));
@@ -132,32 +121,28 @@ static int entries_by_checkpoint(struct entries *e)
 
 int entries_open(const char *path, struct entries *ret)
 {
-	struct entries e = {.dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	struct entries e = {.dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), .view = VIEW_NULL};
 	int r;
 
 	if (e.dir < 0)
 		return -errno;
-	if (entries_segments(e.dir, &e.first, &e.map_first)) {
-		r = entries_map(&e, e.map_first);
-		if (!r)
-			r = entries_index(&e);
-	} else {
+	if (entries_segments(e.dir, &e.first, &e.view_first))
+		r = entries_last(&e);
+	else
 		r = entries_by_checkpoint(&e);
-	}
 	if (r)
 		entries_close(&e);
-	else
-		*ret = e;
+	*ret = e;
 	return r;
 }
 
 void entries_close(struct entries *e)
 {
-	if (e->map.p)
-		(void)munmap((void *)(uintptr_t)e->map.p, e->map.len);
+	view_close(&e->view);
 	free(e->offsets);
 	(void)close(e->dir);
-	*e = (struct entries){.dir = -1};
+	e->offsets = NULL;
+	e->dir = -1;
 }
 
 /* ---- pages ---- */
@@ -169,10 +154,10 @@ static int entries_from_bundle(struct entries *e, uint64_t n, unsigned want, str
 	struct span bundle, leaf;
 	size_t len;
 
-	int r = tile_read_bundle(e->dir, n, want, &page->owned, &len);
+	int r = tile_read_bundle(e->dir, n, want, &page->bundle, &len);
 	if (r)
 		return r < 0 ? r : ENTRIES_E_DAMAGED;
-	bundle = span_of(page->owned, len);
+	bundle = span_of(page->bundle, len);
 	for (uint64_t index = begin; index < begin + want; index++) {
 		if (!tile_bundle_next(&bundle, &leaf))
 			return ENTRIES_E_DAMAGED;
@@ -182,18 +167,30 @@ static int entries_from_bundle(struct entries *e, uint64_t n, unsigned want, str
 	return 0;
 }
 
-/* Appends the last segment's entries [index, end). */
+/* Where the last segment's entries [0, 256), [256, 512) ... begin, or all of them end. */
+static uint64_t entries_offset(const struct entries *e, uint64_t place)
+{
+	return place < e->n_offsets ? e->offsets[place] : e->view_end;
+}
+
+/* Appends the last segment's entries [index, end), of which there are some. */
 static int entries_from_segment(struct entries *e, uint64_t index, uint64_t end, struct entries_page *page)
 {
-	uint64_t place = (index - e->map_first) / TILE_WIDTH, at_index = e->map_first + place * TILE_WIDTH;
-	size_t at = e->offsets[place];
+	uint64_t place = (index - e->view_first) / TILE_WIDTH, after = (end - 1 - e->view_first) / TILE_WIDTH + 1;
+	uint64_t begin = entries_offset(e, place);
+	size_t len = (size_t)(entries_offset(e, after) - begin);
 	struct entry entry;
 
-	for (; at_index < end; at_index++) {
-		if (!entries_next(e, &at, at_index, &entry))
+	int r = view_copy(&e->view, begin, len, &page->segment);
+	if (r)
+		return entries_unreadable(e, r);
+	struct span rest = span_of(page->segment, len);
+	for (uint64_t at = e->view_first + place * TILE_WIDTH; at < end; at++) {
+		if (rest.len == 0 || entry_read(rest, at, &entry))
 			return ENTRIES_E_DAMAGED;
-		if (at_index >= index)
+		if (at >= index)
 			page->leaves[page->n++] = entry.leaf;
+		rest = span_of(rest.p + entry.bytes, rest.len - entry.bytes);
 	}
 	return 0;
 }
@@ -205,7 +202,7 @@ int entries_page(struct entries *e, uint64_t index, struct entries_page *page)
 	assert(index >= e->first && index < e->end);
 	entries_page_deinit(page);
 	page->first = MAX(begin, e->first);
-	uint64_t middle = MIN(MAX(e->map_first, page->first), end); /* from here on the last segment has them */
+	uint64_t middle = MIN(MAX(e->view_first, page->first), end); /* from here on the last segment has them */
 	if (middle > page->first) {
 		int r = entries_from_bundle(e, n, (unsigned)(middle - begin), page);
 		if (r)
@@ -216,6 +213,7 @@ int entries_page(struct entries *e, uint64_t index, struct entries_page *page)
 
 void entries_page_deinit(struct entries_page *page)
 {
-	free(page->owned);
+	free(page->bundle);
+	free(page->segment);
 	*page = ENTRIES_PAGE_NULL;
 }

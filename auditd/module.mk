@@ -1,5 +1,5 @@
 # The read side stands alone: auditd and the offline verifier of the CLI both link it.
-SRC_auditlog := auditd/format.c auditd/leaf.c auditd/tile.c auditd/tree.c auditd/segment.c auditd/verify.c \
+SRC_auditlog := auditd/format.c auditd/leaf.c auditd/tile.c auditd/tree.c auditd/segment.c auditd/view.c auditd/verify.c \
 	auditd/strays.c auditd/proof.c auditd/entries.c auditd/prefix.c
 SRC_auditlog += auditd/receipt.c auditd/retained.c
 $(eval $(call library,auditlog,$(SRC_auditlog)))
@@ -28,6 +28,8 @@ $(eval $(call library,faults,tests/support/faults.c))
 $(eval $(call unit,auditd/prune,testlog faults power auditd auditlog common proto,libuv libsodium nettle msgpack faults))
 $(eval $(call unit,auditd/fault,testlog faults power auditd auditlog common proto,libuv libsodium nettle msgpack faults))
 PKG_LIBS_gate_segments := -Wl,--wrap=fallocate -Wl,--wrap=syncfs
+PKG_LIBS_gate_pread := -Wl,--wrap=pread
+$(eval $(call unit,auditd/view,testlog auditd auditlog common proto,libuv libsodium nettle msgpack gate_pread))
 PKG_LIBS_gate_renameat := -Wl,--wrap=renameat
 $(eval $(call unit,auditd/checkpoint,testlog auditd auditlog common proto,libuv libsodium nettle msgpack gate_renameat))
 $(eval $(call unit,auditd/writer,testlog auditd auditlog common proto,libuv libsodium nettle msgpack gate_segments))

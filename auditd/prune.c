@@ -5,11 +5,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "auditd/finder.h"
+#include "auditd/view.h"
 #include "common/err.h"
 
 /* To give back a segment's blocks costs as much as so many small files. */
@@ -38,52 +37,48 @@ static void prune_path(char to[SEGMENT_NAME_BYTES + 8], uint64_t first)
 	(void)snprintf(to, SEGMENT_NAME_BYTES + 8, "seg/%s", name);
 }
 
-/* A whole segment, to be unmapped. 0, PRUNE_E_DAMAGED or negative. */
-static int prune_map(int dir, uint64_t first, struct span *ret)
+/* 0, PRUNE_E_DAMAGED or negative; where it is not as it should be is in l->where. */
+static int prune_open(struct prune_look *l, struct view *v, uint64_t first)
 {
-	char path[SEGMENT_NAME_BYTES + 8];
-	struct stat st;
+	int r = view_open(v, l->dir, first);
 
-	prune_path(path, first);
-	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return errno == ENOENT ? PRUNE_E_DAMAGED : err_origin(-errno);
-	int r = fstat(fd, &st) < 0 ? err_origin(-errno) : st.st_size < SEGMENT_HEAD_BYTES ? PRUNE_E_DAMAGED : 0;
-	void *p = r ? MAP_FAILED : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	(void)close(fd);
-	if (r || p == MAP_FAILED)
-		return r ? r : err_origin(-ENOMEM);
-	*ret = span_of(p, (size_t)st.st_size);
-	return 0;
+	(void)snprintf(l->where, sizeof(l->where), "%s", v->path);
+	if (r == VIEW_E_UNREADABLE)
+		view_why(v, l->where);
+	return r > 0 ? PRUNE_E_DAMAGED : r;
 }
 
-static void prune_unmap(struct span map)
+static int prune_read(struct prune_look *l, struct view *v, uint64_t at, struct span *ret)
 {
-	(void)munmap((void *)(uintptr_t)map.p, map.len);
+	if (view_read(v, at, ret) == 0)
+		return 0;
+	view_why(v, l->where);
+	return PRUNE_E_DAMAGED;
 }
 
 /* The times of its records, which must be [first, next). */
-static int prune_read_times(const struct prune_look *l, uint64_t first, uint64_t next, struct retention_times *ret)
+static int prune_read_times(struct prune_look *l, uint64_t first, uint64_t next, struct retention_times *ret)
 {
+	uint64_t at = SEGMENT_HEAD_BYTES;
 	struct proto_leaf leaf;
 	struct entry entry;
-	struct span map;
-	size_t at = SEGMENT_HEAD_BYTES;
+	struct span rest;
+	struct view v;
 
-	int r = prune_map(l->dir, first, &map);
+	int r = prune_open(l, &v, first);
 	if (r)
 		return r;
 	*ret = RETENTION_TIMES_NULL;
 	for (uint64_t index = first; index < next && !r; index++) {
-		if (at >= map.len || entry_read(span_of(map.p + at, map.len - at), index, &entry) ||
-		    leaf_unpack(entry.leaf, &leaf)) {
+		r = prune_read(l, &v, at, &rest);
+		if (!r && (rest.len == 0 || entry_read(rest, index, &entry) || leaf_unpack(entry.leaf, &leaf)))
 			r = PRUNE_E_DAMAGED;
+		if (r)
 			break;
-		}
 		retention_times_add(ret, leaf.recorded_ns, l->wall_ns);
 		at += entry.bytes;
 	}
-	prune_unmap(map);
+	view_close(&v);
 	return r;
 }
 
@@ -143,20 +138,24 @@ static int prune_root(struct prune_look *l)
 {
 	struct tile_source *tiles = malloc(sizeof(*tiles));
 	struct segment_head head;
-	struct span map;
+	struct span bytes;
+	struct view v;
 
 	if (!tiles)
 		return err_origin(-ENOMEM);
 	tile_source_init(tiles, l->dir, l->signed_size);
 	int r = merkle_root(&(struct merkle_source){tile_source_node, tiles}, l->end, &l->root);
 	free(tiles);
+	(void)snprintf(l->where, sizeof(l->where), "tile/");
 	if (!r)
-		r = prune_map(l->dir, l->end, &map);
+		r = prune_open(l, &v, l->end);
 	if (r)
 		return r < 0 ? r : PRUNE_E_DAMAGED;
-	if (segment_head_read(map, &head) || head.first_index != l->end || !merkle_hash_eq(&head.root, &l->root))
+	r = prune_read(l, &v, 0, &bytes);
+	if (!r &&
+	    (segment_head_read(bytes, &head) || head.first_index != l->end || !merkle_hash_eq(&head.root, &l->root)))
 		r = PRUNE_E_DAMAGED;
-	prune_unmap(map);
+	view_close(&v);
 	return r;
 }
 
@@ -166,17 +165,18 @@ static int prune_active(struct prune_look *l)
 	uint64_t first = l->firsts[l->n - 1];
 	struct proto_leaf leaf;
 	struct entry entry;
-	struct span map;
+	struct span rest;
+	struct view v;
 
 	l->active_ns = 0;
-	int r = prune_map(l->dir, first, &map);
+	int r = prune_open(l, &v, first);
 	if (r)
 		return r;
-	if (entry_read(span_of(map.p + SEGMENT_HEAD_BYTES, map.len - SEGMENT_HEAD_BYTES), first, &entry) == 0 &&
-	    leaf_unpack(entry.leaf, &leaf) == 0)
+	r = prune_read(l, &v, SEGMENT_HEAD_BYTES, &rest);
+	if (!r && rest.len > 0 && entry_read(rest, first, &entry) == 0 && leaf_unpack(entry.leaf, &leaf) == 0)
 		l->active_ns = leaf.recorded_ns;
-	prune_unmap(map);
-	return 0;
+	view_close(&v);
+	return r;
 }
 
 int prune_look(struct prune_look *l)

@@ -44,6 +44,7 @@ struct prune_look {
 	uint64_t end;       /* found: records before this one are over; 0: none */
 	uint64_t newest_ns; /* with end: the youngest of them */
 	struct merkle_hash root;
+	char where[128];    /* with PRUNE_E_DAMAGED: what is not as it should be, or cannot be read */
 	uint64_t active_ns; /* the time of the first record of the segment that is written; 0: it has none */
 };
 

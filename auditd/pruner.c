@@ -165,7 +165,7 @@ static void pruner_looked(struct auditd *a)
 	struct pruner *p = &a->pruner;
 
 	if (p->result)
-		pruner_fail(a, "a segment that is over", p->result);
+		pruner_fail(a, p->result > 0 ? p->look.where : "a segment that is over", p->result);
 	else if (pruner_is_full(a) && pruner_may(a))
 		pruner_looked_full(a);
 	else if (!p->act || !pruner_may(a))

@@ -22,19 +22,18 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "auditd/ledger.h"
 #include "auditd/prefix.h"
+#include "auditd/view.h"
 #include "common/err.h"
 
 struct recovery {
 	struct ledger *l;
 	uint64_t *firsts; /* l's, once they are all there: first indices of all segments, ascending */
 	size_t n;
-	struct span map;         /* the segment that is being read */
+	struct view view;        /* the segment that is being read */
 	uint64_t end, commit_at; /* in the last one: where the entries end, where their last commit begins */
 	size_t debris_bytes;     /* after the end */
 	bool no_tiles;           /* where reading began */
@@ -117,36 +116,24 @@ static int recover_checkpoint(struct recovery *rec)
 
 /* ---- one segment ---- */
 
-static int recover_map(struct recovery *rec, size_t which)
+/* What cannot be read is no better than what is damaged: nothing is written, and it is said where. */
+static int recover_unreadable(struct recovery *rec, int r)
 {
-	char name[SEGMENT_NAME_BYTES];
-	struct stat st;
+	char why[VIEW_WHY_BYTES];
 
-	segment_name(name, rec->firsts[which]);
-	int fd = openat(rec->l->segment.dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		int r = err_origin(-errno);
-		if (fd >= 0)
-			(void)close(fd);
+	if (r <= 0)
 		return r;
-	}
-	if (st.st_size < SEGMENT_HEAD_BYTES) {
-		(void)close(fd);
-		return recover_refuse(rec, "%s has a length that no segment has", name);
-	}
-	void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	(void)close(fd);
-	if (p == MAP_FAILED)
-		return err_origin(-errno);
-	rec->map = span_of(p, (size_t)st.st_size);
-	return 0;
+	view_why(&rec->view, why);
+	return recover_refuse(rec, "%s", why);
 }
 
-static void recover_unmap(struct recovery *rec)
+static int recover_view(struct recovery *rec, size_t which)
 {
-	if (rec->map.p)
-		(void)munmap((void *)(uintptr_t)rec->map.p, rec->map.len);
-	rec->map = SPAN_NULL;
+	int r = view_open(&rec->view, rec->l->dir, rec->firsts[which]);
+
+	if (!r && rec->view.size < SEGMENT_HEAD_BYTES)
+		return recover_refuse(rec, "%s has a length that no segment has", rec->view.path);
+	return recover_unreadable(rec, r);
 }
 
 /* The tree where reading begins. 0, TREE_E_DAMAGED or negative. */
@@ -172,11 +159,14 @@ static int recover_head(struct recovery *rec, size_t which, bool first)
 	uint64_t index = rec->firsts[which];
 	struct segment_head head;
 	struct merkle_hash root;
+	struct span bytes;
 
-	int r = segment_head_read(rec->map, &head);
-	if (r || head.first_index != index)
+	int r = view_read(&rec->view, 0, &bytes);
+	if (r)
+		return recover_unreadable(rec, r);
+	if (segment_head_read(bytes, &head) || head.first_index != index)
 		return recover_refuse(rec, "segment %" PRIu64 ": the head is damaged", index);
-	if (head.file_bytes != rec->map.len)
+	if (head.file_bytes != rec->view.size)
 		return recover_refuse(rec, "segment %" PRIu64 " has not the length that it was made with", index);
 	if (first) {
 		memcpy(l->log_id, head.log_id, sizeof l->log_id);
@@ -226,13 +216,15 @@ static int recover_entry(struct recovery *rec, const struct entry *entry)
 static int recover_entries(struct recovery *rec)
 {
 	uint64_t at = SEGMENT_HEAD_BYTES;
-	int r = 0;
+	struct span rest;
+	struct entry entry;
 
 	rec->commit_at = at;
-	while (at < rec->map.len && !r) {
-		struct entry entry;
-		r = entry_read(span_of(rec->map.p + at, rec->map.len - at), ledger_size(rec->l), &entry);
+	for (;;) {
+		int r = view_read(&rec->view, at, &rest);
 		if (r)
+			return recover_unreadable(rec, r);
+		if (rest.len == 0 || entry_read(rest, ledger_size(rec->l), &entry))
 			break; /* zeros or damage: the tail will tell */
 		r = recover_entry(rec, &entry);
 		if (r)
@@ -249,18 +241,15 @@ static int recover_entries(struct recovery *rec)
 static int recover_tail(struct recovery *rec, bool last)
 {
 	uint64_t size = ledger_size(rec->l);
-	struct span tail = span_of(rec->map.p + rec->end, rec->map.len - rec->end);
+	enum tail tail;
 
-	switch (segment_tail(tail, size, &rec->debris_bytes)) {
-	case TAIL_CLEAN:
-		break;
-	case TAIL_TORN:
-		if (!last)
-			return recover_refuse(rec, "entry %" PRIu64 " is damaged, and later segments follow", size);
-		break;
-	case TAIL_CORRUPT:
+	int r = view_tail(&rec->view, rec->end, size, &tail, &rec->debris_bytes);
+	if (r)
+		return recover_unreadable(rec, r);
+	if (tail == TAIL_TORN && !last)
+		return recover_refuse(rec, "entry %" PRIu64 " is damaged, and later segments follow", size);
+	if (tail == TAIL_CORRUPT)
 		return recover_refuse(rec, "entry %" PRIu64 " is damaged, and later entries follow", size);
-	}
 	return 0;
 }
 
@@ -286,7 +275,7 @@ static int recover_read(struct recovery *rec, size_t first)
 	l->sources = (struct sources){0};
 	rec->no_tiles = false;
 	for (size_t i = first; i < rec->n && !r; i++) {
-		r = recover_map(rec, i);
+		r = recover_view(rec, i);
 		if (!r)
 			r = recover_head(rec, i, i == first);
 		if (!r && i == first && l->has_checkpoint && l->published.size == ledger_size(l)) {
@@ -298,7 +287,7 @@ static int recover_read(struct recovery *rec, size_t first)
 			r = recover_entries(rec);
 		if (!r)
 			r = recover_tail(rec, i + 1 == rec->n);
-		recover_unmap(rec);
+		view_close(&rec->view);
 	}
 	if (!r && l->has_checkpoint && ledger_size(l) < l->published.size)
 		r = recover_refuse(rec, "%" PRIu64 " entries, but %" PRIu64 " were signed", ledger_size(l),
@@ -384,7 +373,7 @@ static int recover(struct recovery *rec)
 int ledger_open(const char *path, uint64_t segment_bytes, int unwritable, struct ledger **ret)
 {
 	struct ledger *l = calloc(1, sizeof *l);
-	struct recovery rec = {.l = l};
+	struct recovery rec = {.l = l, .view = VIEW_NULL};
 
 	if (!l)
 		return -ENOMEM;

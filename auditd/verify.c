@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include "auditd/segment.h"
 #include "auditd/strays.h"
 #include "auditd/tree.h"
+#include "auditd/view.h"
 #include "common/err.h"
 
 enum { VERIFY_E_BAD = 1 };
@@ -35,8 +35,8 @@ struct verify {
 	struct sources sources;
 	uint8_t log_id[16];
 	uint32_t place;
-	uint64_t pruned; /* so many of the first entries, by its own signed account */
-	struct span map;
+	uint64_t pruned;  /* so many of the first entries, by its own signed account */
+	struct view view; /* the segment that is being read */
 	uint64_t done_bytes, all_bytes;
 	uint64_t *firsts;
 	size_t n;
@@ -168,28 +168,25 @@ static int verify_list(struct verify *v)
 	return 0;
 }
 
-static int verify_map(struct verify *v, size_t which)
+static int verify_unreadable(struct verify *v, int r)
 {
-	char path[SEGMENT_NAME_BYTES + 8], name[SEGMENT_NAME_BYTES];
-	struct stat st;
+	char why[VIEW_WHY_BYTES];
 
-	segment_name(name, v->firsts[which]);
-	(void)snprintf(path, sizeof(path), "seg/%s", name);
-	int fd = openat(v->dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		if (fd >= 0)
-			(void)close(fd);
-		return verify_bad(v, "%s cannot be read", path);
-	}
-	void *p = st.st_size < SEGMENT_HEAD_BYTES || st.st_size % 8
-			  ? MAP_FAILED
-			  : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	(void)close(fd);
-	if (p == MAP_FAILED)
-		return verify_bad(v, "%s has a length that no segment has", path);
-	(void)madvise(p, (size_t)st.st_size, MADV_SEQUENTIAL);
-	v->map = span_of(p, (size_t)st.st_size);
-	return 0;
+	if (r <= 0)
+		return r;
+	view_why(&v->view, why);
+	return verify_bad(v, "%s", why);
+}
+
+static int verify_open(struct verify *v, size_t which)
+{
+	int r = view_open(&v->view, v->dir, v->firsts[which]);
+
+	if (r)
+		return verify_unreadable(v, r);
+	if (v->view.size >= SEGMENT_HEAD_BYTES && v->view.size % 8 == 0)
+		return 0;
+	return verify_bad(v, "%s has a length that no segment has", v->view.path);
 }
 
 static bool verify_same_sources(const struct sources *a, const struct sources *b)
@@ -226,14 +223,18 @@ static int verify_head(struct verify *v, size_t which)
 	uint64_t index = v->firsts[which];
 	struct segment_head head;
 	struct merkle_hash root;
+	struct span bytes;
 
-	if (segment_head_read(v->map, &head) || head.first_index != index)
+	int r = view_read(&v->view, 0, &bytes);
+	if (r)
+		return verify_unreadable(v, r);
+	if (segment_head_read(bytes, &head) || head.first_index != index)
 		return verify_bad(v, "segment %" PRIu64 ": the head is damaged", index);
-	if (head.file_bytes != v->map.len)
+	if (head.file_bytes != v->view.size)
 		return verify_bad(v, "segment %" PRIu64 " has not the length that it was made with", index);
 	if (which == 0) {
 		memcpy(v->log_id, head.log_id, sizeof(v->log_id));
-		int r = verify_prefix(v, &head);
+		r = verify_prefix(v, &head);
 		if (r)
 			return r;
 	}
@@ -340,7 +341,7 @@ static int verify_prune(struct verify *v, const struct proto_leaf *leaf, uint64_
 	return 0;
 }
 
-static int verify_entry(struct verify *v, const struct entry *entry)
+static int verify_entry(struct verify *v, const struct entry *entry, uint64_t at)
 {
 	struct proto_leaf leaf;
 
@@ -365,36 +366,51 @@ static int verify_entry(struct verify *v, const struct entry *entry)
 			     : r;
 	v->report->entries++;
 	if (v->options->progress && v->report->entries % VERIFY_PROGRESS_STEP == 0)
-		v->options->progress(v->options->ctx, v->done_bytes + (uint64_t)(entry->leaf.p - v->map.p),
-				     v->all_bytes);
+		v->options->progress(v->options->ctx, v->done_bytes + at, v->all_bytes);
 	return verify_signed_size(v);
+}
+
+/* Where no entry stands: nothing may. 0, VERIFY_E_BAD or negative; or *ret_again. */
+static int verify_end(struct verify *v, uint64_t at, bool last, unsigned *looks, bool *ret_again)
+{
+	uint64_t size = v->tree.merkle.size;
+	enum tail tail;
+	size_t bytes;
+
+	*ret_again = false;
+	int r = view_tail(&v->view, at, size, &tail, &bytes);
+	if (r || tail == TAIL_CLEAN)
+		return verify_unreadable(v, r);
+	if (!last || !v->options->in_use || size < v->report->signed_size || (*looks)++ == VERIFY_LOOK_AGAIN)
+		return verify_bad(v, "entry %" PRIu64 " is damaged", size);
+	(void)nanosleep(&(struct timespec){.tv_nsec = VERIFY_LOOK_AGAIN_NS}, NULL);
+	view_refresh(&v->view);
+	*ret_again = true;
+	return 0;
 }
 
 static int verify_entries(struct verify *v, bool last)
 {
+	uint64_t at = SEGMENT_HEAD_BYTES;
 	unsigned looks = 0;
+	bool more = true;
+	int r = 0;
 
-	for (size_t at = SEGMENT_HEAD_BYTES; at <= v->map.len;) {
-		struct span rest = span_of(v->map.p + at, v->map.len - at);
+	while (more && !r) {
 		struct entry entry;
-		size_t bytes;
-		int r = rest.len > 0 ? entry_read(rest, v->tree.merkle.size, &entry) : FORMAT_E_END;
-		if (r == 0) {
-			r = verify_entry(v, &entry);
-			if (r)
-				return r;
+		struct span rest;
+		r = view_read(&v->view, at, &rest);
+		if (r)
+			return verify_unreadable(v, r);
+		if (rest.len > 0 && entry_read(rest, v->tree.merkle.size, &entry) == 0) {
+			r = verify_entry(v, &entry, at);
 			at += entry.bytes;
 			looks = 0;
-			continue;
+		} else {
+			r = verify_end(v, at, last, &looks, &more);
 		}
-		if (segment_tail(rest, v->tree.merkle.size, &bytes) == TAIL_CLEAN)
-			return 0;
-		if (!last || !v->options->in_use || v->tree.merkle.size < v->report->signed_size ||
-		    looks++ == VERIFY_LOOK_AGAIN)
-			return verify_bad(v, "entry %" PRIu64 " is damaged", v->tree.merkle.size);
-		(void)nanosleep(&(struct timespec){.tv_nsec = VERIFY_LOOK_AGAIN_NS}, NULL);
 	}
-	return 0;
+	return r;
 }
 
 static int verify_segments(struct verify *v)
@@ -402,14 +418,13 @@ static int verify_segments(struct verify *v)
 	int r = verify_signed_size(v);
 
 	for (size_t i = 0; i < v->n && !r; i++) {
-		r = verify_map(v, i);
-		if (r)
-			break;
-		r = verify_head(v, i);
+		r = verify_open(v, i);
+		if (!r)
+			r = verify_head(v, i);
 		if (!r)
 			r = verify_entries(v, i + 1 == v->n);
-		v->done_bytes += v->map.len;
-		(void)munmap((void *)(uintptr_t)v->map.p, v->map.len);
+		v->done_bytes += v->view.size;
+		view_close(&v->view);
 		v->report->segments++;
 	}
 	if (!r && v->report->first > v->pruned)
@@ -434,7 +449,7 @@ static int verify_strays(struct verify *v)
 /* 0, VERIFY_E_BAD or negative. */
 static int verify_once(int dir, const struct verify_options *options, struct verify_report *report)
 {
-	struct verify v = {.options = options, .report = report, .dir = dir};
+	struct verify v = {.options = options, .report = report, .dir = dir, .view = VIEW_NULL};
 	int r = tree_init(&v.tree, v.dir);
 
 	*report = (struct verify_report){0};

@@ -39,8 +39,8 @@ static int online_keep(struct audit_reader *r, struct proto_list records, size_t
 	while (proto_audit_record_next(&records, &record)) {
 		if (record.leaf.len > LEAF_BYTES_MAX || r->page.n == TILE_WIDTH)
 			return cli_fail(r->cli, "auditd's answer is not one");
-		memcpy(r->page.owned + *used, record.leaf.p, record.leaf.len);
-		r->page.leaves[r->page.n++] = span_of(r->page.owned + *used, record.leaf.len);
+		memcpy(r->page.bundle + *used, record.leaf.p, record.leaf.len);
+		r->page.leaves[r->page.n++] = span_of(r->page.bundle + *used, record.leaf.len);
 		*used += record.leaf.len;
 	}
 	return CLI_DONE;
@@ -56,8 +56,8 @@ static int online_load(struct audit_reader *r, uint64_t index)
 
 	entries_page_deinit(&r->page);
 	r->page.first = begin;
-	r->page.owned = malloc((size_t)TILE_WIDTH * LEAF_BYTES_MAX);
-	if (!r->page.owned)
+	r->page.bundle = malloc((size_t)TILE_WIDTH * LEAF_BYTES_MAX);
+	if (!r->page.bundle)
 		return cli_fail(r->cli, "out of memory");
 	while (!e && begin + r->page.n < end) {
 		uint64_t from = begin + r->page.n;

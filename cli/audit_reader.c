@@ -28,6 +28,8 @@ static int reader_load(struct audit_reader *r, uint64_t index)
 
 	if (e < 0)
 		return cli_fail(r->cli, "record %" PRIu64 ": %s", index, strerrordesc_np(-e));
+	if (e == ENTRIES_E_UNREADABLE)
+		return cli_fail(r->cli, "record %" PRIu64 ": %s", index, r->folder.why);
 	return e == 0 ? CLI_DONE
 		      : cli_fail(r->cli, "record %" PRIu64 " is missing or damaged in this folder; see `%s verify`",
 				 index, cli_program.audit);
@@ -43,6 +45,8 @@ static int reader_open_folder(struct cli *cli, struct audit_reader *r)
 	e = entries_open(folder, &r->folder);
 	if (e < 0)
 		return audit_unreadable(cli, folder, e);
+	if (e == ENTRIES_E_UNREADABLE)
+		return cli_fail(cli, "%s: %s", folder, r->folder.why);
 	if (e)
 		return cli_fail(cli, "%s: neither segments nor a checkpoint are there; is it a log's folder?", folder);
 	r->load = reader_load;
