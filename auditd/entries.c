@@ -2,7 +2,6 @@
 #include "auditd/entries.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,28 +15,6 @@
 #define ENTRIES_NOTE_MAX 65536
 
 /* ---- the last segment ---- */
-
-/* The first index of the first and the last segment; false when there is none. */
-static bool entries_segments(int dir, uint64_t *ret_first, uint64_t *ret_last)
-{
-	int fd = openat(dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = fd < 0 ? NULL : fdopendir(fd);
-	uint64_t first, low = UINT64_MAX, high = 0;
-	bool found = false;
-
-	for (const struct dirent *e = list ? readdir(list) : NULL; e; e = readdir(list)) {
-		if (!segment_name_parse(e->d_name, &first))
-			continue;
-		low = MIN(low, first);
-		high = MAX(high, first);
-		found = true;
-	}
-	if (list)
-		(void)closedir(list);
-	*ret_first = low;
-	*ret_last = high;
-	return found;
-}
 
 static int entries_unreadable(struct entries *e, int r)
 {
@@ -122,14 +99,20 @@ static int entries_by_checkpoint(struct entries *e)
 int entries_open(const char *path, struct entries *ret)
 {
 	struct entries e = {.dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), .view = VIEW_NULL};
-	int r;
+	uint64_t *firsts;
+	size_t n;
 
 	if (e.dir < 0)
 		return -errno;
-	if (entries_segments(e.dir, &e.first, &e.view_first))
+	int r = segment_list(e.dir, &firsts, &n);
+	if (r == 0 && n > 0) {
+		e.first = firsts[0];
+		e.view_first = firsts[n - 1];
+		free(firsts);
 		r = entries_last(&e);
-	else
+	} else if (r == 0 || r == -ENOENT) {
 		r = entries_by_checkpoint(&e);
+	}
 	if (r)
 		entries_close(&e);
 	*ret = e;

@@ -19,6 +19,8 @@ $(eval $(call unit,auditd/retention,auditd,))
 $(eval $(call unit,auditd/ledger,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,auditd/rebuild,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call unit,auditd/verify,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
+PKG_LIBS_gate_openat := -Wl,--wrap=openat
+$(eval $(call unit,auditd/verify_copy,testlog auditd auditlog common proto,libuv libsodium nettle msgpack gate_openat))
 $(eval $(call unit,auditd/entries,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call fuzz,segment_recovery,auditlog common proto,libsodium nettle msgpack))
 # The system calls that these tests make fail.

@@ -15,7 +15,6 @@
  * That it reads well does not mean that it can be written: if it cannot, the ledger is open all the same, for reading.
  */
 #include <assert.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sodium.h>
@@ -48,44 +47,6 @@ static PRINTF_LIKE(2, 3) int recover_refuse(struct recovery *rec, const char *fo
 	(void)vsnprintf(rec->l->why, sizeof rec->l->why, format, args);
 	va_end(args);
 	return LEDGER_E_DAMAGED;
-}
-
-/* ---- which segments there are ---- */
-
-static int recover_compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static int recover_list(struct recovery *rec)
-{
-	int fd = openat(rec->l->segment.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	size_t cap = 0;
-
-	if (!dir)
-		return err_origin(-errno);
-	for (const struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-		uint64_t first;
-		if (!segment_name_parse(e->d_name, &first))
-			continue;
-		if (rec->n == cap) {
-			cap = cap ? 2 * cap : 64;
-			uint64_t *grown = realloc(rec->firsts, cap * sizeof *grown);
-			if (!grown) {
-				(void)closedir(dir);
-				return -ENOMEM;
-			}
-			rec->firsts = grown;
-		}
-		rec->firsts[rec->n++] = first;
-	}
-	(void)closedir(dir);
-	if (rec->n > 0)
-		qsort(rec->firsts, rec->n, sizeof *rec->firsts, recover_compare);
-	return 0;
 }
 
 /* ---- what was promised ---- */
@@ -357,7 +318,7 @@ static int recover_fresh(struct recovery *rec)
 static int recover(struct recovery *rec)
 {
 	struct ledger *l = rec->l;
-	int r = recover_list(rec);
+	int r = segment_list(l->dir, &rec->firsts, &rec->n);
 
 	if (!r)
 		r = recover_checkpoint(rec);

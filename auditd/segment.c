@@ -2,6 +2,7 @@
 #include "auditd/segment.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -36,6 +37,44 @@ bool segment_name_parse(const char *name, uint64_t *ret_first_index)
 		return false;
 	*ret_first_index = first;
 	return true;
+}
+
+static int segment_compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+int segment_list(int log_dir, uint64_t **ret, size_t *ret_n)
+{
+	int fd = openat(log_dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	uint64_t *firsts = NULL, first;
+	size_t n = 0, cap = 0;
+
+	if (!dir)
+		return -errno;
+	for (const struct dirent *e = readdir(dir); e && !r; e = readdir(dir)) {
+		if (!segment_name_parse(e->d_name, &first))
+			continue;
+		if (n == cap) {
+			cap = cap ? 2 * cap : 64;
+			uint64_t *grown = reallocarray(firsts, cap, sizeof(*grown));
+			r = grown ? 0 : -ENOMEM;
+			firsts = grown ? grown : firsts;
+		}
+		if (!r)
+			firsts[n++] = first;
+	}
+	(void)closedir(dir);
+	if (n > 0)
+		qsort(firsts, n, sizeof(*firsts), segment_compare);
+	if (r)
+		free(firsts);
+	*ret = r ? NULL : firsts;
+	*ret_n = r ? 0 : n;
+	return r ? err_origin(r) : 0;
 }
 
 int segment_init(struct segment *s, int log_dir, const char *path, uint64_t bytes_max)

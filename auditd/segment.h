@@ -36,6 +36,11 @@ void segment_name(char to[SEGMENT_NAME_BYTES], uint64_t first_index);
 /* False for a name that is not such. */
 bool segment_name_parse(const char *name, uint64_t *ret_first_index);
 
+/* First indices of the segments below `log_dir`, ascending; *ret is the caller's, NULL when there are none. 0 or
+ * negative.
+ */
+MUST_USE int segment_list(int log_dir, uint64_t **ret, size_t *ret_n);
+
 /* Opens (makes) the folder under `log_dir`, which is the one at `path`. 0 or negative. */
 MUST_USE int segment_init(struct segment *s, int log_dir, const char *path, uint64_t bytes_max);
 void segment_deinit(struct segment *s);

@@ -122,6 +122,32 @@ void tile_node(const struct tile *tile, unsigned first, unsigned height, struct 
 	*ret = level[0];
 }
 
+int tile_expect(int dir, const char *path, struct span bytes)
+{
+	uint8_t *found = NULL;
+	size_t len = 0;
+
+	int r = tile_slurp(dir, path, BUNDLE_BYTES_MAX, &found, &len);
+	if (r == 0 && !span_eq(bytes, span_of(found, len)))
+		r = TILE_E_DAMAGED;
+	free(found);
+	return r;
+}
+
+int tile_expect_begun(int dir, const char *path, struct span bytes)
+{
+	uint8_t *found = NULL;
+	size_t len = 0;
+
+	int r = tile_slurp(dir, path, BUNDLE_BYTES_MAX, &found, &len);
+	if (r == TILE_E_MISSING)
+		return 0;
+	if (r == 0 && !span_eq(span_of(bytes.p, MIN(len, bytes.len)), span_of(found, len)))
+		r = TILE_E_DAMAGED;
+	free(found);
+	return r;
+}
+
 int tile_read_bundle(int dir, uint64_t n, unsigned width, uint8_t **ret_bytes, size_t *ret_len)
 {
 	return tile_slurp_either(dir, TILE_ENTRIES, n, width, BUNDLE_BYTES_MAX, ret_bytes, ret_len);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auditd/verify.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -127,45 +126,47 @@ static int verify_checkpoint(struct verify *v)
 
 /* ---- segments ---- */
 
-static int verify_compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 static int verify_list(struct verify *v)
 {
-	int fd = openat(v->dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	size_t cap = 0;
+	char path[VIEW_PATH_BYTES], name[SEGMENT_NAME_BYTES];
 	struct stat st;
 
-	if (!dir)
-		return verify_bad(v, "there is no readable folder seg");
-	for (const struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-		uint64_t first;
-		if (!segment_name_parse(e->d_name, &first))
-			continue;
-		if (v->n == cap) {
-			cap = cap ? 2 * cap : 64;
-			uint64_t *grown = realloc(v->firsts, cap * sizeof(*grown));
-			if (!grown) {
-				(void)closedir(dir);
-				return -ENOMEM;
-			}
-			v->firsts = grown;
-		}
-		v->firsts[v->n++] = first;
-		if (fstatat(dirfd(dir), e->d_name, &st, 0) == 0)
+	free(v->firsts);
+	int r = segment_list(v->dir, &v->firsts, &v->n);
+	if (r)
+		return r == -ENOMEM ? r : verify_bad(v, "there is no readable folder seg");
+	if (v->n == 0)
+		return verify_bad(v, "there is not one segment");
+	v->all_bytes = 0;
+	for (size_t i = 0; i < v->n; i++) {
+		segment_name(name, v->firsts[i]);
+		(void)snprintf(path, sizeof(path), "seg/%s", name);
+		if (fstatat(v->dir, path, &st, 0) == 0)
 			v->all_bytes += (uint64_t)st.st_size;
 	}
-	(void)closedir(dir);
-	if (v->n == 0 || !v->firsts)
-		return verify_bad(v, "there is not one segment");
-	qsort(v->firsts, v->n, sizeof(*v->firsts), verify_compare);
 	v->report->first = v->firsts[0];
 	return 0;
+}
+
+/*
+ * Retention has signed what it removes before it does. So the checkpoint is read after a list in which something is
+ * gone already; and before the one that is used, which has all that it covers.
+ */
+static int verify_begin(struct verify *v)
+{
+	unsigned looks = 0;
+	uint64_t first;
+	int r;
+
+	do {
+		r = verify_list(v);
+		first = v->report->first;
+		if (!r)
+			r = verify_checkpoint(v);
+		if (!r)
+			r = verify_list(v);
+	} while (!r && v->options->in_use && first != v->report->first && looks++ < VERIFY_LOOK_AGAIN);
+	return r;
 }
 
 static int verify_unreadable(struct verify *v, int r)
@@ -247,36 +248,6 @@ static int verify_head(struct verify *v, size_t which)
 	return 0;
 }
 
-/* ---- tiles ---- */
-
-/* In place of writing a tile: 0 when it is there, as it should be. */
-static int verify_tile(int dir, const char *path, struct span bytes)
-{
-	uint8_t *found = NULL;
-	size_t len = 0;
-
-	int r = tile_slurp(dir, path, BUNDLE_BYTES_MAX, &found, &len);
-	if (r == 0 && !span_eq(bytes, span_of(found, len)))
-		r = TILE_E_DAMAGED;
-	free(found);
-	return r;
-}
-
-/* What nobody signed yet may not be there yet, or not all of it. */
-static int verify_tile_unsigned(int dir, const char *path, struct span bytes)
-{
-	uint8_t *found = NULL;
-	size_t len = 0;
-
-	int r = tile_slurp(dir, path, BUNDLE_BYTES_MAX, &found, &len);
-	if (r == TILE_E_MISSING)
-		return 0;
-	if (r == 0 && !span_eq(span_of(bytes.p, MIN(len, bytes.len)), span_of(found, len)))
-		r = TILE_E_DAMAGED;
-	free(found);
-	return r;
-}
-
 /* ---- entries ---- */
 
 /* The sequence of each producer: without holes, but for what a gap says is missing. */
@@ -312,7 +283,7 @@ static int verify_signed_size(struct verify *v)
 	if (!merkle_hash_eq(&root, &v->report->root))
 		return verify_bad(v, "entries 0 to %" PRIu64 " are not those that were signed", v->report->signed_size);
 	int r = tree_flush(&v->tree);
-	v->tree.emit = verify_tile_unsigned;
+	v->tree.emit = tile_expect_begun; /* what nobody signed yet */
 	return r > 0 ? verify_bad(v, "a tile or bundle in tile/ differs from the entries") : r;
 }
 
@@ -370,6 +341,12 @@ static int verify_entry(struct verify *v, const struct entry *entry, uint64_t at
 	return verify_signed_size(v);
 }
 
+/* All that was signed has been found good. */
+static bool verify_is_behind(const struct verify *v)
+{
+	return v->tree.merkle.size >= v->report->signed_size;
+}
+
 /* Where no entry stands: nothing may. 0, VERIFY_E_BAD or negative; or *ret_again. */
 static int verify_end(struct verify *v, uint64_t at, bool last, unsigned *looks, bool *ret_again)
 {
@@ -381,11 +358,15 @@ static int verify_end(struct verify *v, uint64_t at, bool last, unsigned *looks,
 	int r = view_tail(&v->view, at, size, &tail, &bytes);
 	if (r || tail == TAIL_CLEAN)
 		return verify_unreadable(v, r);
-	if (!last || !v->options->in_use || size < v->report->signed_size || (*looks)++ == VERIFY_LOOK_AGAIN)
+	*ret_again = last && v->options->in_use && verify_is_behind(v) && (*looks)++ < VERIFY_LOOK_AGAIN;
+	if (*ret_again) {
+		(void)nanosleep(&(struct timespec){.tv_nsec = VERIFY_LOOK_AGAIN_NS}, NULL);
+		view_refresh(&v->view);
+		return 0;
+	}
+	if (!v->options->copied || !verify_is_behind(v))
 		return verify_bad(v, "entry %" PRIu64 " is damaged", size);
-	(void)nanosleep(&(struct timespec){.tv_nsec = VERIFY_LOOK_AGAIN_NS}, NULL);
-	view_refresh(&v->view);
-	*ret_again = true;
+	v->report->uncovered.bytes = bytes;
 	return 0;
 }
 
@@ -413,11 +394,21 @@ static int verify_entries(struct verify *v, bool last)
 	return r;
 }
 
+/* Does segment i follow what was read? Not if that ended early, or was copied before it was full. */
+static bool verify_follows(struct verify *v, size_t i)
+{
+	if (i == 0 || !v->options->copied || !verify_is_behind(v) ||
+	    (v->report->uncovered.bytes == 0 && v->firsts[i] == v->tree.merkle.size))
+		return true;
+	v->report->uncovered.segments = v->n - i;
+	return false;
+}
+
 static int verify_segments(struct verify *v)
 {
 	int r = verify_signed_size(v);
 
-	for (size_t i = 0; i < v->n && !r; i++) {
+	for (size_t i = 0; i < v->n && !r && verify_follows(v, i); i++) {
 		r = verify_open(v, i);
 		if (!r)
 			r = verify_head(v, i);
@@ -453,11 +444,9 @@ static int verify_once(int dir, const struct verify_options *options, struct ver
 	int r = tree_init(&v.tree, v.dir);
 
 	*report = (struct verify_report){0};
-	v.tree.emit = verify_tile;
+	v.tree.emit = tile_expect;
 	if (!r)
-		r = verify_checkpoint(&v);
-	if (!r)
-		r = verify_list(&v);
+		r = verify_begin(&v);
 	if (!r)
 		r = verify_segments(&v);
 	if (!r)

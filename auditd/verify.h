@@ -11,7 +11,8 @@
  *                      left of earlier ones (strays.h)
  *
  * What follows the checkpoint is checked as well, but nobody has signed it yet. The folder may be in use: then only the
- * very last entries can be caught half-written, and are looked at again.
+ * very last entries can be caught half-written, and are looked at again. It may be a copy of one that was in use: then
+ * what follows the checkpoint may be torn anywhere. From there on it proves nothing, and that is said; it is no damage.
  */
 #pragma once
 
@@ -21,7 +22,9 @@ struct verify_options {
 	const struct note_key
 		*key; /* NULL: the policy's, else the one in the folder, which proves nothing against its owner */
 	const struct tlog_policy *policy; /* who must have cosigned; NULL: nobody */
-	bool in_use; /* somebody may be writing: look again before calling the last entries damaged */
+	bool in_use;                      /* somebody may be writing: look again before calling the last entries torn */
+	bool copied; /* somebody may have been writing when it was copied: what is torn behind the checkpoint is no
+			damage */
 	void (*progress)(void *ctx, uint64_t done_bytes, uint64_t all_bytes); /* may be NULL */
 	void *ctx;
 };
@@ -37,6 +40,9 @@ struct verify_report {
 	} pruned;                        /* with first > 0 and good */
 	uint64_t entries, signed_size, segments; /* entries: of the log, removed ones included */
 	uint64_t gaps, lost;                     /* log.gap entries, and the events that they cover */
+	struct {
+		uint64_t bytes, segments; /* behind the last whole entry: in its segment, and segments after that */
+	} uncovered;                      /* by any checkpoint, and not as they were written; with good */
 	uint64_t first_ns, last_ns;
 	struct merkle_hash root;      /* signed */
 	unsigned cosigned, witnesses; /* of the policy's witnesses, so many of so many */

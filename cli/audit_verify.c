@@ -3,6 +3,8 @@
  * `bulkhead audit verify`: offline, on the log's folder or a copy of it. The verifier key that lies beside the log was
  * written by whoever owns the folder: good enough to find damage, not for evidence. For that the operator pins the key
  * with --vkey, as `bulkhead vault status` showed it, or with a policy.
+ *
+ * Exit status 3: good as far as it was signed, but what follows is not whole. A copy of a log in use ends so.
  */
 #include <inttypes.h>
 #include <sodium.h>
@@ -16,6 +18,18 @@
 #include "cli/audit_record.h"
 #include "cli/audit_trust.h"
 #include "cli/output.h"
+
+#define VERIFY_UNCOVERED 3
+
+static bool verify_is_whole(const struct verify_report *report)
+{
+	return report->uncovered.bytes == 0 && report->uncovered.segments == 0;
+}
+
+static int verify_status(const struct verify_report *report)
+{
+	return !report->good ? CLI_FAILED : verify_is_whole(report) ? CLI_DONE : VERIFY_UNCOVERED;
+}
 
 static void on_verify_progress(void *ctx, uint64_t done, uint64_t all)
 {
@@ -41,14 +55,20 @@ static int verify_print_json(struct cli *cli, const struct verify_report *report
 	json_t *pruned = json_null();
 	if (report->first > 0 && report->good)
 		pruned = verify_pruned_json(report);
-	int r = cli_print_json(
-		cli, json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:b,s:I,s:I,s:o}", "good", report->good, "why",
-			       report->why, "first", (json_int_t)report->first, "entries", (json_int_t)report->entries,
-			       "signed", (json_int_t)report->signed_size, "segments", (json_int_t)report->segments,
-			       "gaps", (json_int_t)report->gaps, "lost", (json_int_t)report->lost, "root", root, "vkey",
-			       vkey, "pinned", trust->pinned, "cosigned", (json_int_t)report->cosigned, "witnesses",
-			       (json_int_t)report->witnesses, "pruned", pruned));
-	return report->good ? r : CLI_FAILED;
+	json_t *uncovered = json_null();
+	if (report->good && !verify_is_whole(report))
+		uncovered = json_pack("{s:I,s:I,s:I}", "from", (json_int_t)report->entries, "bytes",
+				      (json_int_t)report->uncovered.bytes, "segments",
+				      (json_int_t)report->uncovered.segments);
+	int r = cli_print_json(cli, json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:b,s:I,s:I,s:o,s:o}", "good",
+					      report->good, "why", report->why, "first", (json_int_t)report->first,
+					      "entries", (json_int_t)report->entries, "signed",
+					      (json_int_t)report->signed_size, "segments", (json_int_t)report->segments,
+					      "gaps", (json_int_t)report->gaps, "lost", (json_int_t)report->lost,
+					      "root", root, "vkey", vkey, "pinned", trust->pinned, "cosigned",
+					      (json_int_t)report->cosigned, "witnesses", (json_int_t)report->witnesses,
+					      "pruned", pruned, "uncovered", uncovered));
+	return r ? r : verify_status(report);
 }
 
 static void verify_print_witnesses(struct cli *cli, const struct verify_report *report)
@@ -83,6 +103,11 @@ static int verify_print(struct cli *cli, const char *folder, const struct verify
 			" says; of them the hashes are left\n",
 			report->first - 1, time, report->pruned.keep, report->pruned.index);
 	}
+	if (!verify_is_whole(report))
+		fprintf(cli->out,
+			"not covered: what follows entry %" PRIu64 " is torn, %" PRIu64 " bytes and %" PRIu64
+			" segments; no checkpoint speaks of it (was this copied while auditd wrote?)\n",
+			report->entries - 1, report->uncovered.bytes, report->uncovered.segments);
 	if (report->gaps > 0)
 		fprintf(cli->out, "gaps: %" PRIu64 " events are missing, in %" PRIu64 " recorded gaps\n", report->lost,
 			report->gaps);
@@ -93,12 +118,12 @@ static int verify_print(struct cli *cli, const char *folder, const struct verify
 	if (!trust->pinned)
 		fprintf(cli->err, "This key lies beside the log. For evidence, give the one you kept: --vkey '%s'\n",
 			vkey);
-	return CLI_DONE;
+	return verify_status(report);
 }
 
 static int verify_run(struct cli *cli, const struct audit_trust *trust)
 {
-	struct verify_options options = {.key = trust->key, .policy = trust->policy, .in_use = true};
+	struct verify_options options = {.key = trust->key, .policy = trust->policy, .in_use = true, .copied = true};
 	struct audit_progress progress;
 	struct verify_report report;
 	char folder[AUDIT_FOLDER_BYTES_MAX];

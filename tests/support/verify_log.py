@@ -3,7 +3,7 @@
 """A second opinion on the audit log, written from its description (auditd/format.h, proto/messages.def, C2SP) and sharing
 nothing with the C code but the description.
 
-    verify_log.py FOLDER [VKEY]      prints one JSON line; exit status 0: good, 1: not
+    verify_log.py FOLDER [VKEY]      prints one JSON line; exit status 0: good, 1: not, 3: good as far as it was signed
 
 Read slowly: it keeps the whole log in memory.
 """
@@ -152,18 +152,27 @@ def read_head(data):
     return log_id, first, root, last_leaf, rows
 
 
-def read_entries(data, index):
+class Torn(Exception):
+    """So many bytes that no checkpoint covers, and that are not whole."""
+
+
+def read_entries(data, index, size):
     at = HEAD
-    while at < len(data) and any(data[at:at + 24]):
-        magic, size, crc, place, found = struct.unpack_from("<4sIIIQ", data, at)
-        whole = (24 + size + 7) // 8 * 8
-        entry = data[at:at + whole]
-        need(magic == b"BBE1" and len(entry) == whole and crc == crc32c(without_crc(entry, 8)), f"entry {index} is damaged")
-        need(found == index and place <= index and not any(entry[24 + size:]), f"entry {index} is not where it was written")
-        yield entry[24:24 + size]
-        at += whole
-        index += 1
-    need(not any(data[at:]), f"something stands after entry {index - 1}")
+    try:
+        while at < len(data) and any(data[at:at + 24]):
+            magic, leaf, crc, place, found = struct.unpack_from("<4sIIIQ", data, at)
+            whole = (24 + leaf + 7) // 8 * 8
+            entry = data[at:at + whole]
+            need(magic == b"BBE1" and len(entry) == whole and crc == crc32c(without_crc(entry, 8)), f"entry {index} is damaged")
+            need(found == index and place <= index and not any(entry[24 + leaf:]), f"entry {index} is not where it was written")
+            yield entry[24:24 + leaf]
+            at += whole
+            index += 1
+        need(not any(data[at:]), f"something stands after entry {index - 1}")
+    except (Bad, struct.error):
+        if index < size:
+            raise
+        raise Torn(len(data[at:].rstrip(b"\0"))) from None
 
 
 class Log:
@@ -171,7 +180,7 @@ class Log:
         self.leaves, self.tree, self.producers = [], Tree(), {}
         self.hashes = self.tree.rows[0]
         self.gaps = self.lost = self.first = 0
-        self.pruned = []
+        self.pruned, self.uncovered = [], None
 
     def add(self, leaf):
         index = len(self.leaves)
@@ -215,13 +224,17 @@ class Log:
                 self.tree.append(leaf_hash(leaf))
         self.producers = {(r, w): (b, s) for r, w, b, s in rows}
 
-    def read_segments(self, folder):
+    def read_segments(self, folder, size):
+        """How many. What follows the signed ones may have been torn when it was copied: then it ends there."""
         log_id = None
         names = sorted(n for n in os.listdir(folder) if re.fullmatch(r"\d{20}\.seg", n))
         need(names, "no segment")
-        for name in names:
+        for i, name in enumerate(names):
             with open(os.path.join(folder, name), "rb") as f:
                 data = f.read()
+            if i and len(self.leaves) >= size and int(name[:20]) > len(self.leaves):
+                self.uncovered = {"from": len(self.leaves), "bytes": 0, "segments": len(names) - i}
+                return i
             head_id, first, root, last_leaf, rows = read_head(data)
             if first and not self.leaves:
                 self.read_prefix(os.path.dirname(folder), first, rows)
@@ -231,8 +244,12 @@ class Log:
             need(root == self.tree.root(len(self.hashes)), f"{name} does not continue the tree")
             need(last_leaf == (self.hashes[-1] if first else bytes(32)), f"{name} follows another entry")
             need({(r, w): (b, s) for r, w, b, s in rows} == self.producers, f"{name} has other producers")
-            for leaf in read_entries(data, first):
-                self.add(leaf)
+            try:
+                for leaf in read_entries(data, first, size):
+                    self.add(leaf)
+            except Torn as torn:
+                self.uncovered = {"from": len(self.leaves), "bytes": torn.args[0], "segments": len(names) - i - 1}
+                return i + 1
         return len(names)
 
 
@@ -351,7 +368,7 @@ def verify(folder, vkey=None):
             vkey = f.read().strip()
     size, root = open_checkpoint(note, vkey)
     log = Log()
-    segments = log.read_segments(os.path.join(folder, "seg"))
+    segments = log.read_segments(os.path.join(folder, "seg"), size)
     covering = [(index, e) for index, e in log.pruned if index < size and e["bytes"] >= log.first > 0]
     need(covering or not log.first, "the beginning is missing, and nothing says why")
     need(size <= len(log.leaves), f"{size} entries were signed, but there are only {len(log.leaves)}")
@@ -360,12 +377,14 @@ def verify(folder, vkey=None):
     check_unsigned(folder, log, size)
     check_superseded(folder, log, size)
     return {"first": log.first, "entries": len(log.leaves), "signed": size, "segments": segments, "gaps": log.gaps, "lost": log.lost,
-            "root": root.hex(), "pruned": pruned_by(*covering[-1]) if covering else None}
+            "root": root.hex(), "pruned": pruned_by(*covering[-1]) if covering else None, "uncovered": log.uncovered}
 
 
 if __name__ == "__main__":
     try:
-        print(json.dumps({"good": True, **verify(*sys.argv[1:])}))
+        report = verify(*sys.argv[1:])
+        print(json.dumps({"good": True, **report}))
+        sys.exit(3 if report["uncovered"] else 0)
     except (Bad, InvalidSignature, OSError, ValueError, struct.error) as e:
         print(json.dumps({"good": False, "why": str(e) or type(e).__name__}))
         sys.exit(1)
