@@ -35,6 +35,7 @@ $(eval $(call unit,auditd/view,testlog auditd auditlog common proto,libuv libsod
 PKG_LIBS_gate_renameat := -Wl,--wrap=renameat
 $(eval $(call unit,auditd/checkpoint,testlog auditd auditlog common proto,libuv libsodium nettle msgpack gate_renameat))
 $(eval $(call unit,auditd/writer,testlog auditd auditlog common proto,libuv libsodium nettle msgpack gate_segments))
+$(eval $(call fuzz,prefix,auditlog common proto,libsodium nettle msgpack))
 $(eval $(call fuzz,bundle,auditlog common proto,libsodium nettle msgpack))
 $(eval $(call fuzz,log_proof,auditlog common proto,libsodium nettle msgpack))
 $(eval $(call fuzz,receipt,auditlog common proto,libsodium nettle msgpack))

@@ -155,6 +155,18 @@ def segment_head():
     return head[:8] + struct.pack("<I", crc32c(head)) + head[12:]
 
 
+def prefixes():
+    """A whole tile, with its bundle and without; the leaves behind it; a second tile; a hash that is another."""
+    leaves = [bytes([i]) for i in range(256)]
+    tile = b"".join(hashlib.sha256(b"\0" + leaf).digest() for leaf in leaves)
+    bundle = b"".join(b"\0\1" + leaf for leaf in leaves)
+    for size, there, lengths, files in ((256, 1, (128, 0, 0, 0), tile), (256, 5, (128, 0, 12, 0), tile + bundle),
+                                        (261, 13, (128, 0, 12, 1), tile + bundle + bundle[:64]), (5, 4, (0, 0, 1, 0), bundle[:64]),
+                                        (512, 15, (128, 128, 12, 12), tile + tile + bundle + bundle),
+                                        (256, 5, (128, 0, 12, 0), bytes(32) + tile[32:] + bundle)):
+        yield size.to_bytes(2, "big") + bytes([there, *lengths]) + files
+
+
 def token(raw):
     body = "bh_sk_" + base64.b32encode(raw).decode().lower()
     bits = crc32c(body.encode()) << 3
@@ -199,6 +211,7 @@ def all_seeds():
         "note": [PETER.encode(), b"a+b" + PETER.encode(), PETER_NOTE.encode(), b"origin\n0\n" + b64(bytes(32)).encode() + b"\n",
                  b"origin\n18446744073709551615\n" + b64(b"\xff" * 32).encode() + b"\nmore\n", vkey("fuzz.test/w", b"\4").encode(),
                  PETER_NOTE.encode() + "— fuzz.test/w ".encode() + b64(key_id("fuzz.test/w", ZERO_PUBLIC, b"\4") + bytes(72)).encode() + b"\n"],
+        "prefix": list(prefixes()),
         "proto": list(messages()),
         "receipt": [bytes([len(head)]) + head + b'{"a": 1}' for head in HEADS_KEPT],
         "reply": [bytes([m, c]) + text.encode("latin-1") for text in REPLIES + list(MALFORMED.values()) for m, c in ((2, 6), (3, 0))
