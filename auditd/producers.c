@@ -12,12 +12,12 @@
 #include "auditd/auditd.h"
 #include "common/err.h"
 
-/* To a few milliseconds: a commit takes longer. */
+/* No coarse clock: nothing may seem to be recorded before it happened. */
 static uint64_t producers_now_ns(void)
 {
 	struct timespec now;
 
-	(void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	(void)clock_gettime(CLOCK_REALTIME, &now);
 	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
@@ -266,7 +266,7 @@ static int producers_add_own(struct auditd *a, struct ledger_batch *batch, struc
 	memcpy(self.boot, a->daemon.boot, sizeof(self.boot));
 	producers_sign(&self, &leaf);
 	leaf.seq = leaf.last_seq = batch->n + 1;
-	leaf.time_ns = producers_now_ns();
+	leaf.time_ns = leaf.recorded_ns;
 	leaf.actor = SPAN_LIT("auditd");
 	return err_fold(ledger_batch_add(batch, &leaf));
 }

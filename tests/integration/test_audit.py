@@ -19,6 +19,13 @@ def test_every_request_is_recorded(gateway):
     assert any(e["event"] == "request.refuse" and e["status"] == 401 for e in events if e.get("request_id") == refused)
 
 
+def test_nothing_is_recorded_before_it_happened(gateway):
+    for _ in range(20):
+        last = gateway.chat("gpt-x").headers["x-request-id"]
+    wait_for("the records", lambda: len(gateway.audit(request_id=last)) == 2)
+    assert not [e for e in gateway.audit() if e["recorded"] < e["time"]]
+
+
 def test_both_witnesses_know_the_bytes(gateway):
     """The router's record and the egress's carry the digest of the body as the provider sent it."""
     reply = gateway.chat("gpt-x")
