@@ -73,9 +73,11 @@ static uint64_t receipt_body(const struct proto_leaf *leaf, struct span body)
 /* A head as it was kept: the fields that pass, and the gateway's own id of the request. */
 struct receipt_head {
 	unsigned status; /* 0: there is none */
+	bool ended;      /* its empty line was read, or it has not begun */
+	bool broken;     /* it may be read in two ways, so it says nothing */
 	size_t n;
 	struct proto_header fields[HEAD_DIGEST_FIELDS_MAX];
-	char names[HEAD_DIGEST_FIELDS_MAX][RECEIPT_NAME_MAX];
+	char names[HEAD_DIGEST_FIELDS_MAX + 1][RECEIPT_NAME_MAX];
 	struct span request_id;
 };
 
@@ -102,56 +104,74 @@ static bool receipt_passes(struct span name)
 	return false;
 }
 
-/* "HTTP/1.1 200 OK", "HTTP/2 200": the beginning of a head, also after an interim one. */
-static bool receipt_status(struct receipt_head *h, struct span line)
+/* "HTTP/1.1 200 OK", "HTTP/2 200": the beginning of a head. */
+static void receipt_status(struct receipt_head *h, struct span line)
 {
 	struct span word;
 
-	if (line.len < 5 || memcmp(line.p, "HTTP/", 5) != 0)
-		return false;
-	h->status = 0;
-	h->n = 0;
-	h->request_id = SPAN_NULL;
+	*h = (struct receipt_head){.broken = true};
 	if (!note_take(&line, ' ', &word) || line.len < 3 || (line.len > 3 && line.p[3] != ' '))
-		return true;
+		return;
 	for (size_t i = 0; i < 3; i++) {
 		if (line.p[i] < '0' || line.p[i] > '9')
-			return true;
-		word = span_of(line.p, 3);
+			return;
+		h->status = h->status * 10 + (unsigned)(line.p[i] - '0');
 	}
-	h->status = (unsigned)((word.p[0] - '0') * 100 + (word.p[1] - '0') * 10 + (word.p[2] - '0'));
-	return true;
+	h->broken = false;
 }
 
 static void receipt_field(struct receipt_head *h, struct span line)
 {
 	struct span name, value = line;
 
-	if (!note_take(&value, ':', &name) || name.len > RECEIPT_NAME_MAX || h->n == ARRAY_LEN(h->fields))
+	if (!note_take(&value, ':', &name) || name.len > RECEIPT_NAME_MAX)
 		return;
+	name = receipt_trim(name);
+	char *lower = h->names[h->n];
 	for (size_t i = 0; i < name.len; i++)
-		h->names[h->n][i] = (char)(name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + 32 : name.p[i]);
-	name.p = (const uint8_t *)h->names[h->n];
+		lower[i] = (char)(name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + 32 : name.p[i]);
+	name.p = (const uint8_t *)lower;
 	if (span_eq_str(name, "x-request-id"))
 		h->request_id = receipt_trim(value);
-	if (receipt_passes(name))
+	if (!receipt_passes(name))
+		return;
+	if (h->n == ARRAY_LEN(h->fields))
+		h->broken = true;
+	else
 		h->fields[h->n++] = (struct proto_header){.name = name, .value = receipt_trim(value)};
+}
+
+/*
+ * A head begins the text or follows an interim one. A line that looks like another head anywhere else could
+ * put a head the client did not act on in the place of the one it did; what follows the last head (trailers)
+ * is no part of it.
+ */
+static void receipt_line(struct receipt_head *h, struct span line)
+{
+	bool begins = line.len >= 5 && memcmp(line.p, "HTTP/", 5) == 0;
+	bool folded = line.len > 0 && (line.p[0] == ' ' || line.p[0] == '\t');
+
+	line = receipt_trim(line);
+	if (begins && h->ended && !h->broken && h->status < 200)
+		receipt_status(h, line);
+	else if (begins || (folded && !h->ended))
+		h->broken = true;
+	else if (line.len == 0)
+		h->ended = true;
+	else if (!h->ended)
+		receipt_field(h, line);
 }
 
 static void receipt_parse_head(struct receipt_head *h, struct span text)
 {
-	h->status = 0;
-	h->n = 0;
-	h->request_id = SPAN_NULL;
+	*h = (struct receipt_head){.ended = true};
 	while (text.len > 0) {
 		struct span line;
 		if (!note_take(&text, '\n', &line)) {
 			line = text;
 			text = SPAN_NULL;
 		}
-		line = receipt_trim(line);
-		if (!receipt_status(h, line))
-			receipt_field(h, line);
+		receipt_line(h, line);
 	}
 }
 
@@ -159,6 +179,8 @@ static bool receipt_head_is(const struct receipt_head *h, struct span recorded)
 {
 	uint8_t digest[SHA256_BYTES];
 
+	if (h->broken)
+		return false;
 	head_digest(h->status, h->fields, h->n, digest);
 	return span_eq(recorded, span_of(digest, sizeof(digest)));
 }

@@ -15,6 +15,8 @@
 	"HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 09:00:00 GMT\r\nX-Request-Id: r-1\r\nrequest-id: r-1\r\n" \
 	"X-Upstream-Request-Id: up-7\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
+#define FIELDS "X-Upstream-Request-Id: up-7\r\nContent-Type: application/json\r\n"
+
 static struct proto_leaf use;
 static uint8_t body_digest[32], head_digest_[32];
 
@@ -134,6 +136,18 @@ static void test_heads(void **state)
 		 BIT(RECEIPT_REQUEST)},
 		{"no head at all", BIT(RECEIPT_HEAD)},
 		{"HTTP/1.1 2x0 OK\r\n\r\n", BIT(RECEIPT_HEAD)},
+		/* What a client acts on is the first head that is not an interim one, as its lines are cut. */
+		{HEAD "Server-Timing: total;dur=1\r\n", 0},
+		{"HTTP/1.1 500 No\r\nContent-Type: text/html\r\nHTTP/1.1 200 : \r\n" FIELDS "\r\n", BIT(RECEIPT_HEAD)},
+		{"HTTP/1.1 500 No\r\nContent-Type: text/html\r\n\r\n" HEAD, BIT(RECEIPT_HEAD)},
+		{"HTTP/1.1 2x0 OK\r\n\r\n" HEAD, BIT(RECEIPT_HEAD)},
+		{"HTTP/1.1 100 Continue\r\n" HEAD, BIT(RECEIPT_HEAD)},
+		{"HTTP/1.1 200 OK\r\nServer: a\r\n Content-Type: application/json\r\nX-Upstream-Request-Id: "
+		 "up-7\r\n\r\n",
+		 BIT(RECEIPT_HEAD)},
+		{"HTTP/1.1 200 OK\r\n" FIELDS "Content-Type : text/html\r\n\r\n", BIT(RECEIPT_HEAD)},
+		{"HTTP/1.1 200 OK\r\nX-Upstream-Request-Id: up-7\r\n\r\nContent-Type: application/json\r\n",
+		 BIT(RECEIPT_HEAD)},
 	};
 	struct fixture *f = *state;
 	struct buf text;
