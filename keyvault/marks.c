@@ -111,6 +111,19 @@ static size_t marks_search(const struct marks *m, struct span id, bool *ret_foun
 	return low;
 }
 
+static int marks_reserve(struct marks *m)
+{
+	if (m->n < m->cap)
+		return 0;
+	size_t cap = m->cap ? m->cap * 2 : 16;
+	struct mark *marks = realloc(m->marks, cap * sizeof(*marks));
+	if (!marks)
+		return err_origin(-ENOMEM);
+	m->marks = marks;
+	m->cap = cap;
+	return 0;
+}
+
 static int marks_insert(struct marks *m, const struct mark *mark)
 {
 	bool found;
@@ -118,14 +131,9 @@ static int marks_insert(struct marks *m, const struct mark *mark)
 
 	if (found)
 		return MARKS_E_DAMAGED; /* two places, one credential: we never wrote that */
-	if (m->n == m->cap) {
-		size_t cap = m->cap ? m->cap * 2 : 16;
-		struct mark *marks = realloc(m->marks, cap * sizeof(*marks));
-		if (!marks)
-			return err_origin(-ENOMEM);
-		m->marks = marks;
-		m->cap = cap;
-	}
+	int r = marks_reserve(m);
+	if (r)
+		return r;
 	memmove(m->marks + at + 1, m->marks + at, (m->n - at) * sizeof(*m->marks));
 	m->marks[at] = *mark;
 	m->n++;
@@ -185,6 +193,9 @@ int marks_raise(struct marks *m, struct span id, uint32_t version_min)
 		return 0;
 	if (!found && m->places == MARKS_MAX)
 		return MARKS_E_FULL;
+	int r = marks_reserve(m); /* before it is written: what could not be kept would get a second place */
+	if (r)
+		return r;
 	struct mark next = {.place = m->places};
 	if (found)
 		next = m->marks[at];

@@ -24,6 +24,9 @@ $(eval $(call unit,keyvault/tokens_rotating,token_world keyvault common proto,li
 # The secret arena, made to fail.
 PKG_LIBS_full := -Wl,--wrap=secret_alloc
 $(eval $(call unit,keyvault/full,vault_fixture keyvault common proto,libsodium msgpack nettle full))
+# And the memory.
+PKG_LIBS_starved := -Wl,--wrap=realloc
+$(eval $(call unit,keyvault/damage,vault_fixture keyvault common proto,libsodium msgpack nettle starved))
 $(eval $(call library,rows,tests/support/rows.c))
 $(eval $(call unit,keyvault/rotate,vault_fixture rows keyvault authd common proto,libsodium msgpack nettle sqlite3))
 $(eval $(call library,core_world,tests/support/core_world.c))
