@@ -172,7 +172,7 @@ static int vault_settle(struct vault *v, struct store_version *waiting)
 bool vault_next_rejected(struct vault *v, size_t *at, char ret_id[STORE_ID_BYTES_MAX + 1], int *ret_why)
 {
 	assert(vault_is_open(v));
-	for (; *at < v->store.n; (*at)++) {
+	while (*at < v->store.n) {
 		struct store_entry *e = &v->store.entries[*at];
 		/* The newest first: what it says is void is then found to be. */
 		for (size_t i = STORE_LIVE_MAX; i-- > 0;) {
@@ -185,6 +185,10 @@ bool vault_next_rejected(struct vault *v, size_t *at, char ret_id[STORE_ID_BYTES
 			store_drop(&v->store, span_str(ret_id), e->live[i].version);
 			return true;
 		}
+		/* What was believed before may be void by the word of one that came while the vault was sealed. */
+		size_t n = v->store.n;
+		(void)store_drop_below(&v->store, span_str(e->id), marks_get(&v->marks, span_str(e->id)));
+		*at += v->store.n == n;
 	}
 	return false;
 }
