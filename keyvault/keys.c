@@ -167,20 +167,19 @@ static bool keys_write_half(int fd, uint64_t count, const uint8_t *bytes, size_t
 	return done && fdatasync(fd) == 0;
 }
 
-int keys_save(struct keys *k, bool wipe)
+int keys_save(struct keys *k)
 {
-	for (unsigned i = 0; i < (wipe ? 2 : 1); i++) {
-		uint8_t *bytes;
-		size_t len;
-		uint64_t count = k->count + 1;
-		if (keys_format(k, count, &bytes, &len))
-			return KEYS_E_STORAGE;
-		bool done = keys_write_half(k->fd, count, bytes, len);
-		free(bytes);
-		if (!done)
-			return KEYS_E_STORAGE;
-		k->count = count;
-	}
+	uint64_t count = k->count + 1;
+	uint8_t *bytes;
+	size_t len;
+
+	if (keys_format(k, count, &bytes, &len))
+		return KEYS_E_STORAGE;
+	bool done = keys_write_half(k->fd, count, bytes, len);
+	free(bytes);
+	if (!done)
+		return KEYS_E_STORAGE;
+	k->count = count;
 	return 0;
 }
 
@@ -200,7 +199,7 @@ int keys_create(struct keys *k, const struct secret *root)
 	secret_free(k->arena, &master);
 	k->generation = 1;
 	if (!r)
-		r = keys_save(k, false);
+		r = keys_save(k);
 	if (r)
 		keys_close(k);
 	else

@@ -90,9 +90,9 @@ MUST_USE int keys_reload(struct keys *k);
 /* Wipes the keyring and forgets the table. Idempotent. */
 void keys_close(struct keys *k);
 
-/* Writes the table as it is now. `wipe`: both halves, for something was taken out of it. 0 or KEYS_E_STORAGE: then what
- * is in memory must be put back by the caller. */
-MUST_USE int keys_save(struct keys *k, bool wipe);
+/* Writes the table as it is now, to one half: what was taken out of it is gone after the second save. 0 or
+ * KEYS_E_STORAGE: then what is in memory must be put back by the caller. */
+MUST_USE int keys_save(struct keys *k);
 
 /* ---- keys_tenant.c ---- */
 

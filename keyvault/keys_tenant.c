@@ -179,7 +179,7 @@ int keys_ensure(struct keys *k, struct span tenant, const struct keys_tenant **r
 		if (r)
 			return r;
 		size_t at = (size_t)(keys_active(k, tenant) - k->tenants);
-		r = keys_save(k, false);
+		r = keys_save(k);
 		if (r) {
 			memmove(k->tenants + at, k->tenants + at + 1, (--k->n_tenants - at) * sizeof(*k->tenants));
 			return r;

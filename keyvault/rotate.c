@@ -51,9 +51,9 @@ static int rotate_copy(const struct keys *k, struct keys *ret_before)
 }
 
 /* Saves what was changed when `r` is 0; puts `before` back when that fails or `r` is not 0. */
-static int rotate_commit(struct keys *k, struct keys *before, int r, bool wipe)
+static int rotate_commit(struct keys *k, struct keys *before, int r)
 {
-	if (!r && keys_save(k, wipe))
+	if (!r && keys_save(k))
 		r = VAULT_E_STORAGE;
 	if (!r) {
 		free(before->tenants);
@@ -112,7 +112,7 @@ int rotate_begin(struct vault *v, enum rotate_what what, struct span tenant, uin
 		.what = (uint8_t)what, .step = ROTATE_PENDING, .rate = rate, .generation = k->generation + 1};
 	if (tenant.len)
 		memcpy(k->rotation.tenant, tenant.p, tenant.len);
-	return rotate_commit(k, &before, what == ROTATE_TENANT ? rotate_add_successors(k) : 0, false);
+	return rotate_commit(k, &before, what == ROTATE_TENANT ? rotate_add_successors(k) : 0);
 }
 
 /* Does the new root key open what lies on the disk? */
@@ -141,7 +141,7 @@ int rotate_begin_root(struct vault *v, const struct secret *by, const struct sec
 		return r;
 	k->rotation = (struct keys_rotation){.what = ROTATE_ROOT, .step = ROTATE_PENDING};
 	r = keys_add_root(k, by, root);
-	r = rotate_commit(k, &before, r == 0 ? 0 : r == KEYS_E_FULL ? VAULT_E_FULL : VAULT_E_ROOT, false);
+	r = rotate_commit(k, &before, r == 0 ? 0 : r == KEYS_E_FULL ? VAULT_E_FULL : VAULT_E_ROOT);
 	return r ? r : rotate_try_root(v, root);
 }
 
@@ -192,6 +192,16 @@ static int rotate_activate(struct vault *v)
 
 /* ---- RETIRED ---- */
 
+/* Out of one half of the file before the rotation is over, and out of the other with its end: one that is cut off in
+ * between is gone on with, and does this again. */
+static int rotate_wipe(struct keys *k)
+{
+	int r = keys_save(k) ? VAULT_E_STORAGE : 0;
+
+	k->rotation = (struct keys_rotation){0};
+	return r;
+}
+
 static int rotate_retire(struct vault *v)
 {
 	struct keys *k = &v->keys;
@@ -209,8 +219,21 @@ static int rotate_retire(struct vault *v)
 			if (rotate_is_of(&k->rotation, k->tenants[i].tenant))
 				k->tenants[i].generation_min = k->rotation.generation;
 	}
-	k->rotation = (struct keys_rotation){0};
-	return 0;
+	return rotate_wipe(k);
+}
+
+int rotate_restored(struct vault *v)
+{
+	struct keys *k = &v->keys, before;
+
+	if (rotate_what(v) != ROTATE_ROOT)
+		return 0;
+	int r = rotate_copy(k, &before);
+	if (r)
+		return r;
+	(void)keys_keep_root(k, k->root_id);
+	r = rotate_commit(k, &before, rotate_wipe(k));
+	return r || files_drop_next(&v->files) == 0 ? r : VAULT_E_STORAGE;
 }
 
 /* ---- from step to step ---- */
@@ -254,7 +277,7 @@ int rotate_advance(struct vault *v)
 	r = rotate_effect(v);
 	if (from != ROTATE_VERIFIED)
 		k->rotation.step = (uint8_t)(from + 1);
-	r = rotate_commit(k, &before, r, from == ROTATE_VERIFIED);
+	r = rotate_commit(k, &before, r);
 	if (!r && root && from == ROTATE_VERIFIED && files_drop_next(&v->files))
 		r = VAULT_E_STORAGE;
 	return r;

@@ -61,6 +61,9 @@ const char *rotate_waits(const struct vault *v);
 MUST_USE int rotate_advance(struct vault *v);
 /* Verification found some that are left, or something was loaded meanwhile: back to ACTIVE. */
 void rotate_reopen(struct vault *v);
+/* The vault was opened with a root key that was restored: it is the one, and a rotation to another, which the copy of
+ * the key table was taken in the midst of, is over. 0, VAULT_E_STORAGE or negative. */
+MUST_USE int rotate_restored(struct vault *v);
 
 /* Credentials that are sealed under what shall go; and all that the rotation is about. */
 void rotate_count(const struct vault *v, size_t *ret_left, size_t *ret_total);

@@ -204,10 +204,10 @@ static int begin(struct fixture *f, enum rotate_what what)
 	return r;
 }
 
-/* To its end or the core's. */
-static void go_on(struct fixture *f)
+/* To this step or the core's end. */
+static void go_to(struct fixture *f, enum rotate_step step)
 {
-	while (lives(f) && rotate_step(&f->v.vault) != ROTATE_IDLE) {
+	while (lives(f) && rotate_step(&f->v.vault) != step) {
 		if (rotate_step(&f->v.vault) >= ROTATE_ACTIVE && rotate_left(&f->v.vault) > 0) {
 			rotate_reopen(&f->v.vault);
 			swap_batch(f);
@@ -217,6 +217,11 @@ static void go_on(struct fixture *f)
 		if (!f->dead)
 			expect_all(f);
 	}
+}
+
+static void go_on(struct fixture *f)
+{
+	go_to(f, ROTATE_IDLE);
 }
 
 static void keep_old(void *ctx, const char *id, struct span blob)
@@ -278,6 +283,7 @@ static void dies_everywhere(struct fixture *f, enum rotate_what what)
 		assert_int_equal(f->v.vault.keys.n_roots, 1);
 		expect_old_void(f, what);
 		expect_all(f);
+		go_on(f); /* that half was saved before the end */
 	}
 	assert_true(done);
 }
@@ -287,6 +293,61 @@ static void a_core_that_dies_anywhere_loses_nothing(void **state)
 	dies_everywhere(*state, ROTATE_TENANT);
 	dies_everywhere(*state, ROTATE_CREDENTIAL);
 	dies_everywhere(*state, ROTATE_ROOT);
+}
+
+/* The last save of all was not done: its half is as it was before. */
+static void a_core_that_dies_while_it_wipes_goes_on(void **state)
+{
+	static uint8_t half[KEYS_HALF_EVERY];
+	struct fixture *f = *state;
+
+	for (enum rotate_what what = ROTATE_ROOT; what <= ROTATE_CREDENTIAL; what++) {
+		f->n_old = 0;
+		assert_int_equal(rows_each(f->rows, keep_old, f), 0);
+		assert_int_equal(begin(f, what), 0);
+		go_to(f, ROTATE_VERIFIED);
+		off_t at = (off_t)(f->v.vault.keys.count % 2) * KEYS_HALF_EVERY;
+		ssize_t n = pread(f->v.vault.keys.fd, half, sizeof(half), at);
+		assert_true(n > 0);
+		assert_int_equal(rotate_advance(&f->v.vault), 0);
+		assert_int_equal(pwrite(f->v.vault.keys.fd, half, (size_t)n, at), n);
+		die(f);
+		expect_all(f);
+		go_on(f);
+		spoil_half(f);
+		die(f);
+		assert_int_equal(f->v.vault.keys.n_roots, 1);
+		expect_old_void(f, what);
+		expect_all(f);
+		go_on(f);
+	}
+}
+
+/* A copy of the key table from the midst of a rotation, and the root key from before it: that key is the one. */
+static void a_restored_root_key_stays(void **state)
+{
+	struct fixture *f = *state;
+	struct secret root = SECRET_NULL;
+	char path[128];
+
+	for (enum rotate_step step = ROTATE_PENDING; step <= ROTATE_VERIFIED; step++) {
+		assert_int_equal(vault_current_root(&f->v.vault, SPAN_NULL, vault_fixture_key(&f->v), 0, &root), 0);
+		assert_int_equal(begin(f, ROTATE_ROOT), 0);
+		go_to(f, step);
+		vault_deinit(&f->v.vault);
+		(void)snprintf(path, sizeof(path), "%s/keyvault/root.key", f->v.dir);
+		assert_int_equal(unlink(path), 0);
+		(void)snprintf(path, sizeof(path), "%s/keyvault/root.next", f->v.dir);
+		(void)unlink(path);
+		assert_int_equal(vault_start(&f->v.vault, &f->v.config, f->v.arena, -1), 0);
+		assert_int_equal(vault_restore(&f->v.vault, &root, SPAN_NULL), 0);
+		secret_free(f->v.arena, &root);
+		go_on(f);
+		die(f);
+		expect_all(f);
+		assert_int_equal(rotate_step(&f->v.vault), ROTATE_IDLE);
+		assert_int_equal(f->v.vault.keys.n_roots, 1);
+	}
 }
 
 /* ---- nothing is left of a key in memory, the arena included ---- */
@@ -393,57 +454,6 @@ static void what_cannot_be_read_back_is_not_used(void **state)
 	expect_all(f);
 }
 
-/* A torn write, and a half that another hand has changed: the other half counts. */
-static void half_a_table_is_enough(void **state)
-{
-	struct fixture *f = *state;
-	uint8_t byte;
-
-	for (unsigned half = 0; half < 2; half++) {
-		off_t at = (off_t)half * KEYS_HALF_EVERY + 400;
-		assert_int_equal(pread(f->v.vault.keys.fd, &byte, 1, at), 1);
-		byte ^= 1;
-		assert_int_equal(pwrite(f->v.vault.keys.fd, &byte, 1, at), 1);
-		vault_seal(&f->v.vault);
-		if (half == 0) {
-			assert_int_equal(unseal(f), 0);
-			continue;
-		}
-		assert_int_equal(unseal(f), VAULT_E_ROOT);
-	}
-}
-
-/* Each mark by itself: a flipped bit, another place. */
-static void marks_are_believed_only_whole(void **state)
-{
-	struct fixture *f = *state;
-	uint8_t slot[256], other[256], byte;
-
-	const struct span id = SPAN_LIT("another");
-	off_t place = CREDENTIALS * 512; /* each credential has one, of two slots */
-
-	assert_int_equal(marks_raise(&f->v.vault.marks, id, 5), 0);
-	assert_int_equal(marks_raise(&f->v.vault.marks, id, 3), 0);
-	assert_int_equal(marks_raise(&f->v.vault.marks, id, 6), 0);
-	die(f);
-	assert_int_equal(marks_get(&f->v.vault.marks, id), 6);
-	int fd = f->v.vault.files.marks_fd;
-	/* The newer slot is torn: the older one says less, but says it. */
-	assert_int_equal(pread(fd, &byte, 1, place + 14), 1);
-	byte ^= 1;
-	assert_int_equal(pwrite(fd, &byte, 1, place + 14), 1);
-	vault_seal(&f->v.vault);
-	assert_int_equal(unseal(f), 0);
-	assert_int_equal(marks_get(&f->v.vault.marks, id), 5);
-	/* Two genuine slots, each in the other one's place. */
-	assert_int_equal(pread(fd, slot, sizeof(slot), 256), sizeof(slot));
-	assert_int_equal(pread(fd, other, sizeof(other), 512 + 256), sizeof(other));
-	assert_int_equal(pwrite(fd, slot, sizeof(slot), 512 + 256), sizeof(slot));
-	assert_int_equal(pwrite(fd, other, sizeof(other), 256), sizeof(other));
-	vault_seal(&f->v.vault);
-	assert_int_equal(unseal(f), VAULT_E_MARKS);
-}
-
 static void the_root_key_under_a_passphrase(void **state)
 {
 	struct fixture *f = *state;
@@ -465,11 +475,11 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_core_that_dies_anywhere_loses_nothing),
+		TEST(a_core_that_dies_while_it_wipes_goes_on),
+		TEST(a_restored_root_key_stays),
 		TEST(a_step_that_cannot_be_saved_is_not_done),
 		TEST(what_cannot_be_read_back_is_not_used),
-		TEST(half_a_table_is_enough),
 		TEST(an_old_key_is_nowhere),
-		TEST(marks_are_believed_only_whole),
 		cmocka_unit_test_setup_teardown(the_root_key_under_a_passphrase, setup_passphrase, teardown),
 	};
 	/* clang-format on */

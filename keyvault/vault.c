@@ -238,6 +238,15 @@ static int vault_write_root(struct vault *v, const struct secret *root, const ui
 	return r;
 }
 
+/* A key table whose root key was lost waits for that one to be restored, and opens with no other. */
+static int vault_check_bare(const struct vault *v)
+{
+	bool has_keys;
+	int r = keys_exists(v->files.keys_fd, &has_keys);
+
+	return r ? r : has_keys || v->signer.witness.count ? VAULT_E_ROOT : 0;
+}
+
 int vault_init(struct vault *v, struct span passphrase)
 {
 	struct secret root = SECRET_NULL;
@@ -245,9 +254,11 @@ int vault_init(struct vault *v, struct span passphrase)
 
 	if (v->files.initialised)
 		return VAULT_E_INITIALISED;
-	if (root_generate(v->arena, &root))
-		return VAULT_E_FULL;
-	int r = vault_wrap_root(v, &root, passphrase, sealed);
+	int r = vault_check_bare(v);
+	if (!r && root_generate(v->arena, &root))
+		r = VAULT_E_FULL;
+	if (!r)
+		r = vault_wrap_root(v, &root, passphrase, sealed);
 	if (!r)
 		r = vault_write_root(v, &root, sealed);
 	if (!r)
@@ -273,6 +284,8 @@ int vault_restore(struct vault *v, const struct secret *root, struct span passph
 		r = vault_wrap_root(v, root, passphrase, sealed);
 	if (!r)
 		r = vault_open(v, root);
+	if (!r)
+		r = rotate_restored(v);
 	if (!r)
 		r = vault_write_root(v, root, sealed);
 	if (r)

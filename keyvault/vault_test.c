@@ -164,6 +164,32 @@ static void begin_anew(struct vault_fixture *f)
 	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
 }
 
+/* A root file that was lost is restored; another one in its place would open nothing, and be in the way. */
+static void no_second_root_key_beside_what_hangs_on_a_first(void **state)
+{
+	static const uint8_t log_root[WITNESS_ROOT_BYTES];
+	struct vault_fixture *f = *state;
+	struct secret root = SECRET_NULL;
+
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+	assert_int_equal(witness_save(&f->vault.signer.witness, SPAN_LIT("log"), 0, log_root), 0);
+	assert_int_equal(vault_current_root(&f->vault, SPAN_NULL, vault_fixture_key(f), 0, &root), 0);
+	vault_deinit(&f->vault);
+	remove_file(f, "root.key");
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), VAULT_E_ROOT);
+	assert_string_equal(vault_state(&f->vault), "uninitialised");
+	assert_int_equal(vault_restore(&f->vault, &root, SPAN_NULL), 0);
+	secret_free(f->arena, &root);
+	vault_deinit(&f->vault);
+	remove_file(f, "root.key");
+	remove_file(f, "keys");
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), VAULT_E_ROOT); /* it has signed checkpoints */
+	assert_string_equal(vault_state(&f->vault), "uninitialised");
+}
+
 /* The power fails during `vault init`: the root key is there, what it should open is not. */
 static void a_first_save_that_was_cut_off_is_named(void **state)
 {
@@ -335,6 +361,33 @@ static void waiting_blobs_are_checked_at_opening(void **state)
 	assert_int_equal(load(f, "b-forged", &good, &replaced), 0);
 }
 
+/* A renewed key is stored while the vault is being sealed: the one that it replaces is not used again. */
+static void what_came_while_sealed_replaces_what_was_there(void **state)
+{
+	struct vault_fixture *f = *state;
+	struct blob one, two, other;
+	char id[STORE_ID_BYTES_MAX + 1];
+	size_t at = 0;
+	bool replaced;
+	int why;
+
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+	make(f, "openai", 1, "sk-one", &one);
+	make(f, "openai", 2, "sk-two", &two);
+	make(f, "other", 1, "sk-other", &other);
+	assert_int_equal(load(f, "openai", &one, &replaced), 0);
+	vault_seal(&f->vault);
+	assert_int_equal(load(f, "openai", &two, &replaced), 0);
+	assert_int_equal(load(f, "other", &other, &replaced), 0);
+	assert_int_equal(vault_unseal(&f->vault, SPAN_NULL, vault_fixture_key(f), 0), 0);
+	assert_false(vault_next_rejected(&f->vault, &at, id, &why));
+	expect_secret(f, "openai", "sk-two");
+	expect_secret(f, "other", "sk-other");
+	assert_int_equal(store_count(&f->vault.store), 2);
+	assert_int_equal(load(f, "openai", &one, &replaced), VAULT_E_OLD);
+}
+
 static void the_store_is_bounded_and_sorted(void **state)
 {
 	struct store s = STORE_NULL;
@@ -395,11 +448,13 @@ int main(void)
 		TEST(a_passphrase_vault_starts_sealed),
 		TEST(wrong_passphrases_have_to_wait),
 		TEST(nothing_half_written_counts),
+		TEST(no_second_root_key_beside_what_hangs_on_a_first),
 		TEST(a_first_save_that_was_cut_off_is_named),
 		TEST(a_later_save_that_was_cut_off_is_not),
 		TEST(versions_only_grow),
 		TEST(forged_blobs_do_not_displace_good_ones),
 		TEST(waiting_blobs_are_checked_at_opening),
+		TEST(what_came_while_sealed_replaces_what_was_there),
 		cmocka_unit_test(the_store_is_bounded_and_sorted),
 		TEST(edge_keys_are_fresh_and_epochs_grow),
 	};
