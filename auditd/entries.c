@@ -65,13 +65,38 @@ static int entries_last(struct entries *e)
 
 /* ---- opening ---- */
 
+static bool entries_has_bundle(const struct entries *e, uint64_t n)
+{
+	char path[TILE_PATH_MAX];
+
+	tile_path(path, TILE_ENTRIES, n, tile_width(TILE_ENTRIES, n, e->end));
+	if (faccessat(e->dir, path, R_OK, 0) == 0)
+		return true;
+	tile_path(path, TILE_ENTRIES, n, TILE_WIDTH);
+	return faccessat(e->dir, path, R_OK, 0) == 0;
+}
+
+/* Retention takes bundles from the beginning. The size is anybody's word, so it is not counted up to. */
+static uint64_t entries_first_bundle(const struct entries *e)
+{
+	uint64_t low = 0, high = e->end / TILE_WIDTH + (e->end % TILE_WIDTH != 0);
+
+	while (low < high) {
+		uint64_t at = MIN(2 * low, low + (high - low) / 2); /* near the beginning first */
+		if (entries_has_bundle(e, at))
+			high = at;
+		else
+			low = at + 1;
+	}
+	return low;
+}
+
 /* As far as the checkpoint says, and from the first bundle on. */
 static int entries_by_checkpoint(struct entries *e)
 {
 	struct checkpoint cp;
 	uint8_t *note;
 	size_t len;
-	char path[TILE_PATH_MAX];
 
 	int r = tile_slurp(e->dir, "checkpoint", ENTRIES_NOTE_MAX, &note, &len);
 	if (r)
@@ -83,16 +108,8 @@ static int entries_by_checkpoint(struct entries *e)
 		return r;
 	e->end = cp.size;
 	e->view_first = UINT64_MAX;
-	for (e->first = 0; e->first < e->end; e->first += TILE_WIDTH) {
-		uint64_t n = e->first / TILE_WIDTH;
-		tile_path(path, TILE_ENTRIES, n, tile_width(TILE_ENTRIES, n, e->end));
-		if (faccessat(e->dir, path, R_OK, 0) == 0)
-			break;
-		tile_path(path, TILE_ENTRIES, n, TILE_WIDTH);
-		if (faccessat(e->dir, path, R_OK, 0) == 0)
-			break;
-	}
-	e->first = MIN(e->first, e->end);
+	uint64_t first = entries_first_bundle(e);
+	e->first = first > e->end / TILE_WIDTH ? e->end : first * TILE_WIDTH;
 	return 0;
 }
 

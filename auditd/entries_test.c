@@ -130,11 +130,48 @@ static void test_damage(void **state)
 	entries_close(&e);
 }
 
+static void write_checkpoint(const struct fixture *f, const char *text)
+{
+	char path[160];
+
+	(void)snprintf(path, sizeof(path), "%s/checkpoint", f->dir);
+	FILE *to = fopen(path, "we");
+	assert_non_null(to);
+	assert_true(fputs(text, to) >= 0);
+	assert_int_equal(fclose(to), 0);
+}
+
+/* A copy from nobody knows where: a size that nothing follows from, and what never ends where a file should be. */
+static void test_a_copy_that_lies(void **state)
+{
+	static const char *const names[] = {"checkpoint", "seg/00000000000000000000.seg"};
+	struct fixture *f = *state;
+	struct entries e;
+	char path[160];
+
+	(void)alarm(10);
+	write_checkpoint(f, "log\n18446744073709551615\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n");
+	assert_int_equal(entries_open(f->dir, &e), 0);
+	assert_true(e.first == UINT64_MAX && e.end == UINT64_MAX);
+	entries_close(&e);
+	(void)snprintf(path, sizeof(path), "%s/seg", f->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", f->dir, names[i]);
+		(void)unlink(path);
+		assert_int_equal(mkfifo(path, 0600), 0);
+		assert_int_equal(entries_open(f->dir, &e), i ? 0 : ENTRIES_E_NONE);
+		if (i)
+			entries_close(&e);
+	}
+	(void)alarm(0);
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {CASE(test_a_log_that_grows), CASE(test_a_beginning_that_was_removed),
-					   CASE(test_damage)};
+					   CASE(test_damage), CASE(test_a_copy_that_lies)};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,7 +47,7 @@ static void tile_close(const int *fd)
 
 int tile_slurp(int dir, const char *path, size_t max, uint8_t **ret_bytes, size_t *ret_len)
 {
-	CLEANUP(tile_close) int fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	CLEANUP(tile_close) int fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	struct stat st;
 
 	if (fd < 0)

@@ -419,6 +419,11 @@ static void test_missing_files(void **state)
 		load(f, names[i], &file);
 		assert_int_equal(unlink(file.path), 0);
 		expect(f, false, names[i], 0);
+		assert_int_equal(mkfifo(file.path, 0600), 0); /* which nobody ever writes to */
+		(void)alarm(60);
+		expect(f, false, names[i], 1);
+		(void)alarm(0);
+		assert_int_equal(unlink(file.path), 0);
 		store(&file, file.bytes, file.len);
 		free(file.bytes);
 	}

@@ -37,7 +37,7 @@ int view_open(struct view *v, int dir, uint64_t first)
 	*v = VIEW_NULL;
 	segment_name(name, first);
 	(void)snprintf(v->path, sizeof(v->path), "seg/%s", name);
-	v->fd = openat(dir, v->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	v->fd = openat(dir, v->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (v->fd < 0) {
 		int error = errno;
 		(void)view_unreadable(v, 0, error);
