@@ -10,6 +10,7 @@
 #include "cli/audit_removed.h"
 #include "cli/audit_trust.h"
 #include "cli/output.h"
+#include "cli/plain.h"
 
 /* ---- prove ---- */
 
@@ -91,10 +92,8 @@ static int proof_print(struct cli *cli, const struct proof *proof)
 						     "event", event, "request_id", json_span(record.leaf.request_id),
 						     "actor", json_span(record.leaf.actor), "record",
 						     audit_record_json(&record, false)));
-	fprintf(cli->out, "good: entry %" PRIu64 " of %" PRIu64 " is %s", proof->index, proof->size, event);
-	if (record.leaf.request_id.len)
-		fprintf(cli->out, ", request %.*s", SPAN_ARG(record.leaf.request_id));
-	fputc('\n', cli->out);
+	plain_line(cli->out, "good: entry %" PRIu64 " of %" PRIu64 " is %s%s%.*s", proof->index, proof->size, event,
+		   record.leaf.request_id.len ? ", request " : "", SPAN_ARG(record.leaf.request_id));
 	return CLI_DONE;
 }
 

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "cli/output.h"
+#include "cli/plain.h"
 #include "common/edges.h"
 
 enum audit_kind { KIND_OWN, KIND_STR, KIND_BIN, KIND_U64 };
@@ -178,8 +179,7 @@ static void audit_print_text(struct cli *cli, const struct audit_record *record)
 		if (!audit_is_shown(c, &v) || audit_rows[c].kind == KIND_BIN || (v.number && v.n == 0))
 			continue;
 		fprintf(cli->out, " %s=", audit_rows[c].name);
-		for (size_t i = 0; i < v.text.len; i++)
-			fputc(v.text.p[i] <= 0x20 || v.text.p[i] == 0x7f ? '?' : v.text.p[i], cli->out);
+		plain_word(cli->out, v.text);
 	}
 	fputc('\n', cli->out);
 }

@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "cli/plain.h"
+
 bool audit_removed_read(struct audit_reader *r, struct retained *ret)
 {
 	*ret = RETAINED_NULL;
@@ -38,5 +40,5 @@ void audit_removed_note(struct audit_reader *r)
 		return;
 	bool known = audit_removed_read(r, &what);
 	audit_removed_text(&what, known, r->first, text);
-	fprintf(r->cli->err, "%s\n", text);
+	plain_line(r->cli->err, "%s", text);
 }

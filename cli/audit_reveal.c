@@ -10,6 +10,7 @@
 #include "auditd/leaf.h"
 #include "cli/admin.h"
 #include "cli/output.h"
+#include "cli/plain.h"
 
 #define REVEAL_ITEMS_MAX CLI_ARGS_MAX
 
@@ -84,8 +85,8 @@ static int reveal_print(struct reveal *v, const struct reveal_record *record, co
 		return cli_print_json(v->cli, json_pack("{s:I,s:s,s:o,s:o}", "index", (json_int_t)record->index,
 							"subject", record->subject, "address", json_span(item->address),
 							"why", json_span(item->why)));
-	fprintf(v->cli->out, "%8" PRIu64 "  %-20s  %.*s\n", record->index, record->subject,
-		SPAN_ARG(item->address.len ? item->address : item->why));
+	plain_line(v->cli->out, "%8" PRIu64 "  %-20s  %.*s", record->index, record->subject,
+		   SPAN_ARG(item->address.len ? item->address : item->why));
 	return CLI_DONE;
 }
 

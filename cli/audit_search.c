@@ -9,6 +9,7 @@
 #include "cli/audit_filter.h"
 #include "cli/audit_removed.h"
 #include "cli/output.h"
+#include "cli/plain.h"
 #include "common/merkle.h"
 
 /* ---- search ---- */
@@ -73,10 +74,7 @@ static int on_show_record(void *ctx, const struct audit_record *record)
 		audit_value(record, c, scratch, &v);
 		if (!audit_column_name(c) || (c != AUDIT_INDEX && (v.number ? v.n == 0 : v.text.len == 0)))
 			continue;
-		fprintf(cli->out, "%-11s ", audit_column_name(c));
-		for (size_t i = 0; i < v.text.len; i++)
-			fputc(v.text.p[i] < 0x20 || v.text.p[i] == 0x7f ? '?' : v.text.p[i], cli->out);
-		fputc('\n', cli->out);
+		plain_line(cli->out, "%-11s %.*s", audit_column_name(c), SPAN_ARG(v.text));
 		if (c == AUDIT_EVENT && row)
 			fprintf(cli->out, "%-11s %s\n", "", row->doc);
 	}

@@ -18,6 +18,7 @@
 #include "cli/audit_record.h"
 #include "cli/audit_trust.h"
 #include "cli/output.h"
+#include "cli/plain.h"
 
 #define VERIFY_UNCOVERED 3
 
@@ -98,10 +99,10 @@ static int verify_print(struct cli *cli, const char *folder, const struct verify
 		report->entries, report->signed_size, report->segments);
 	if (report->first > 0) {
 		audit_format_time(report->pruned.time_ns, time);
-		fprintf(cli->out,
-			"pruned: entries 0 to %" PRIu64 ", on %s by retention of %s, as entry %" PRIu64
-			" says; of them the hashes are left\n",
-			report->first - 1, time, report->pruned.keep, report->pruned.index);
+		plain_line(cli->out,
+			   "pruned: entries 0 to %" PRIu64 ", on %s by retention of %s, as entry %" PRIu64
+			   " says; of them the hashes are left",
+			   report->first - 1, time, report->pruned.keep, report->pruned.index);
 	}
 	if (!verify_is_whole(report))
 		fprintf(cli->out,
@@ -113,11 +114,11 @@ static int verify_print(struct cli *cli, const char *folder, const struct verify
 			report->gaps);
 	else
 		fprintf(cli->out, "gaps: none\n");
-	fprintf(cli->out, "signed by: %s\n", vkey);
+	plain_line(cli->out, "signed by: %s", vkey);
 	verify_print_witnesses(cli, report);
 	if (!trust->pinned)
-		fprintf(cli->err, "This key lies beside the log. For evidence, give the one you kept: --vkey '%s'\n",
-			vkey);
+		plain_line(cli->err, "This key lies beside the log. For evidence, give the one you kept: --vkey '%s'",
+			   vkey);
 	return verify_status(report);
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 
+#include "cli/plain.h"
 #include "common/version.h"
 #include "proto/proto.h"
 
@@ -12,8 +13,7 @@ static void cli_say(const struct cli *cli, const char *format, va_list args)
 {
 	fflush(cli->out);
 	fprintf(cli->err, "%s: ", cli_program.name);
-	vfprintf(cli->err, format, args);
-	fputc('\n', cli->err);
+	plain_vline(cli->err, format, args);
 }
 
 int cli_fail(const struct cli *cli, const char *format, ...)

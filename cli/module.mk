@@ -1,4 +1,4 @@
-SRC_cli := cli/args.c cli/cli.c cli/program.c cli/commands.c cli/help.c cli/output.c cli/admin.c cli/locked.c cli/rundir.c cli/listen.c
+SRC_cli := cli/args.c cli/cli.c cli/program.c cli/commands.c cli/help.c cli/output.c cli/plain.c cli/admin.c cli/locked.c cli/rundir.c cli/listen.c
 SRC_cli += cli/catalogue.c cli/config_tree.c cli/config_yaml.c cli/config_env.c cli/config_complete.c cli/config_nearest.c
 SRC_cli += cli/config_show.c cli/config_print.c cli/config_auth.c cli/vault.c cli/credential.c cli/rotate.c cli/binding.c cli/secret_form.c cli/fernet.c cli/fernet_lines.c cli/key.c cli/status.c cli/metrics.c
 SRC_cli += cli/up.c cli/launch_place.c cli/launch_listen.c cli/launch_tally.c cli/launch_config.c cli/launch_exec.c cli/launch_control.c cli/launch_watch.c
@@ -20,6 +20,7 @@ $(eval $(call fuzz,config,cli common proto,yaml msgpack libsodium nettle))
 $(eval $(call unit,cli/launch_control,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/key_file,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/audit_csv,cli common,))
+$(eval $(call unit,cli/plain,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/audit_filter,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))
 $(eval $(call unit,cli/source_file,cli common,))
 # A child that is none.

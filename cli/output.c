@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "cli/plain.h"
+
 static void *output_memory(void *p)
 {
 	if (!p)
@@ -30,9 +32,7 @@ void table_cell(struct table *t, struct span text)
 {
 	char *copy = output_memory(strndup(text.len ? (const char *)text.p : "", text.len));
 
-	for (char *c = copy; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = '?';
+	plain_text(copy);
 	if (t->n_cells == t->cap) {
 		t->cap = t->cap ? t->cap * 2 : 64;
 		t->cells = output_memory(reallocarray(t->cells, t->cap, sizeof(*t->cells)));

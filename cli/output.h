@@ -15,7 +15,7 @@ struct table {
 
 #define TABLE_NULL ((struct table){0})
 
-/* A cell is copied; control characters become '?'. Memory exhaustion aborts: this is a command, not a daemon. */
+/* A cell is copied, and is plain (plain.h). Memory exhaustion aborts: this is a command, not a daemon. */
 void table_init(struct table *t, size_t n_columns, const char *const *headings);
 void table_deinit(struct table *t);
 void table_cell(struct table *t, struct span text);

@@ -11,6 +11,7 @@
 #include "cli/audit_reader.h"
 #include "cli/audit_trust.h"
 #include "cli/output.h"
+#include "cli/plain.h"
 #include "cli/receipt.h"
 
 #define RECEIPT_ANSWER_BYTES_MAX ((size_t)1 << 30)
@@ -68,8 +69,8 @@ static int receipt_key(struct cli *cli, struct note_key *key)
 	if (note_key_parse(key, span_of(text, len)))
 		r = cli_fail(cli, "%s: not a verifier key", path);
 	else
-		fprintf(cli->err, "This key lies beside the log. For evidence, give the one you kept: --vkey '%.*s'\n",
-			(int)len, text);
+		plain_line(cli->err, "This key lies beside the log. For evidence, give the one you kept: --vkey '%.*s'",
+			   (int)len, text);
 	free(text);
 	return r;
 }
@@ -156,12 +157,12 @@ static int receipt_report(struct cli *cli, const struct receipt *receipt, uint64
 		(void)cli_fail(cli, "but nothing else was changed: %" PRIu64 " times, and the rest is as it came",
 			       leaf->scrubbed);
 	receipt_time(leaf->time_ns, time);
-	fprintf(cli->out, "%s: request %.*s, answered by %.*s (%.*s) with status %" PRIu64 ", %" PRIu64 " bytes, %s\n",
-		found       ? "the receipt"
-		: with_head ? "good, body and head"
-			    : "good",
-		SPAN_ARG(leaf->request_id), SPAN_ARG(leaf->resource), SPAN_ARG(leaf->provider), leaf->status,
-		leaf->bytes, time);
+	plain_line(cli->out, "%s: request %.*s, answered by %.*s (%.*s) with status %" PRIu64 ", %" PRIu64 " bytes, %s",
+		   found       ? "the receipt"
+		   : with_head ? "good, body and head"
+			       : "good",
+		   SPAN_ARG(leaf->request_id), SPAN_ARG(leaf->resource), SPAN_ARG(leaf->provider), leaf->status,
+		   leaf->bytes, time);
 	fprintf(cli->out, "record %" PRIu64 " of %" PRIu64 " signed ones\n", receipt->proof.index, receipt->proof.size);
 	return found ? CLI_FAILED : CLI_DONE;
 }

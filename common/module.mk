@@ -4,7 +4,7 @@ SRC_common += common/sandbox.c common/sandbox_table.c common/seccomp_bpf.c commo
 SRC_common += common/address.c common/config.c common/config_rows.c common/config_url.c common/config_model.c common/price.c
 SRC_common += common/log.c common/edges.c common/tally.c common/daemon.c
 SRC_common += common/ipc_buf.c common/ipc_conn.c common/ipc_call.c common/ipc_clock.c common/ipc_edge.c common/ipc_admin.c
-SRC_common += common/merkle.c common/note.c common/tlog_policy.c common/audit_ring.c common/audit_client.c
+SRC_common += common/merkle.c common/note.c common/utf8.c common/tlog_policy.c common/audit_ring.c common/audit_client.c
 $(eval $(call library,common,$(SRC_common)))
 $(eval $(call library,vectors,tests/support/vectors.c tests/support/vectors_json.c))
 $(eval $(call unit,common/crc32c,common))

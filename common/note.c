@@ -8,6 +8,7 @@
 
 #include "common/base64.h"
 #include "common/bytes.h"
+#include "common/utf8.h"
 
 #define NOTE_DASH     "\xe2\x80\x94 " /* em dash, space */
 #define NOTE_ID_BYTES 4
@@ -19,35 +20,13 @@
 
 /* ---- text ---- */
 
-/* Takes one code point; false on anything but shortest-form UTF-8. */
-static bool note_utf8_next(struct span *in, uint32_t *ret_cp)
-{
-	static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-	uint8_t first = in->p[0];
-	size_t more = first < 0x80 ? 0 : (first & 0xe0) == 0xc0 ? 1 : (first & 0xf0) == 0xe0 ? 2 : 3;
-	uint32_t cp = more == 0 ? first : first & (0x3fU >> more);
-
-	if ((first & 0xc0) == 0x80 || first >= 0xf8 || in->len <= more)
-		return false;
-	for (size_t i = 1; i <= more; i++) {
-		if ((in->p[i] & 0xc0) != 0x80)
-			return false;
-		cp = cp << 6 | (in->p[i] & 0x3f);
-	}
-	if (cp < least[more] || cp > 0x10ffff || (cp >= 0xd800 && cp < 0xe000))
-		return false;
-	*in = span_of(in->p + more + 1, in->len - more - 1);
-	*ret_cp = cp;
-	return true;
-}
-
 /* UTF-8 without control characters other than newline. */
 static bool note_text_valid(struct span text)
 {
 	uint32_t cp;
 
 	while (text.len > 0)
-		if (!note_utf8_next(&text, &cp) || (cp < 0x20 && cp != '\n') || cp == 0x7f)
+		if (!utf8_next(&text, &cp) || (cp < 0x20 && cp != '\n') || cp == 0x7f)
 			return false;
 	return true;
 }
@@ -65,7 +44,7 @@ bool note_name_valid(struct span name)
 	if (name.len == 0 || name.len > NOTE_NAME_MAX)
 		return false;
 	while (name.len > 0)
-		if (!note_utf8_next(&name, &cp) || note_is_space(cp) || cp == '+')
+		if (!utf8_next(&name, &cp) || note_is_space(cp) || cp == '+')
 			return false;
 	return true;
 }
