@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/launch.h"
 #include "cli/locked.h"
 #include "cli/rundir.h"
 #include "common/edges.h"
@@ -225,6 +226,19 @@ int admin_open(struct cli *cli, enum role role, unsigned worker, struct admin **
 		return CLI_DONE;
 	instance_name(role, worker, name);
 	return cli_fail(cli, "%s %s", name, why);
+}
+
+int admin_each(struct cli *cli, void (*ask)(struct cli *cli, void *ctx, enum role role, unsigned worker), void *ctx)
+{
+	int r = cli_config(cli);
+
+	for (unsigned role = 0; !r && role < N_ROLES; role++) {
+		uint64_t workers = role_has_workers(role) ? cli_value_u64(cli, "router.workers") : 1;
+
+		for (unsigned w = 0; launch_wanted(cli, role) && w < workers; w++)
+			ask(cli, ctx, role, w);
+	}
+	return r;
 }
 
 struct admin *admin_close(struct admin *a)

@@ -2,7 +2,6 @@
 /* `bulkhead status`: STATUS to every instance that the configuration calls for; one that does not answer is a row too.
  */
 #include "cli/admin.h"
-#include "cli/launch.h"
 #include "cli/output.h"
 #include "common/edges.h"
 
@@ -92,19 +91,6 @@ static void status_ask(struct cli *cli, void *ctx, enum role role, unsigned work
 	else
 		status_row(s, name, &answer->status_rep);
 	admin_close(a);
-}
-
-int admin_each(struct cli *cli, void (*ask)(struct cli *cli, void *ctx, enum role role, unsigned worker), void *ctx)
-{
-	int r = cli_config(cli);
-
-	for (unsigned role = 0; !r && role < N_ROLES; role++) {
-		uint64_t workers = role_has_workers(role) ? cli_value_u64(cli, "router.workers") : 1;
-
-		for (unsigned w = 0; launch_wanted(cli, role) && w < workers; w++)
-			ask(cli, ctx, role, w);
-	}
-	return r;
 }
 
 int cmd_status(struct cli *cli)
