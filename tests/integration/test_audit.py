@@ -90,12 +90,13 @@ def segments(folder):
 
 
 def good_copy(gateway, tmp_path):
-    """Of a log that lives: taken between two commits, so that its files agree."""
+    """Of a log that lives: taken between two commits, so that its files agree, and when all of it is signed."""
     copy = tmp_path / "log"
 
     def taken():
         copy_log(gateway, copy)
-        return gateway.cli("audit", "verify", "--log", str(copy), check=False).returncode == 0
+        done = gateway.cli("audit", "verify", "--log", str(copy), "--json", check=False)
+        return done.returncode == 0 and (said := json.loads(done.stdout))["entries"] == said["signed"]
 
     wait_for("a good copy", taken)
     return copy

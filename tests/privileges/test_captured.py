@@ -450,6 +450,7 @@ def test_a_peer_that_never_reads(gateway, router):
     """Its queue is bounded: it is dropped, and nobody else waits."""
     question = body_of("AUTHORIZE", 5000, credential=b"bh_sk_wrong", address="127.0.0.1", endpoint=0, model="gpt-x", request_id="x",
                        body_bytes=1)
+    wait_for("service", lambda: all(gateway.chat("gpt-x").status == 200 for _ in range(20)), 20)  # an egress of ours was just there
     burst = (struct.pack(">I", len(question)) + question) * 1000
     with Peer(gateway, "authd", "router0") as peer:
         with pytest.raises(ConnectionError):
