@@ -29,14 +29,6 @@ void prune_look_deinit(struct prune_look *l)
 	*l = (struct prune_look){.dir = -1};
 }
 
-static void prune_path(char to[SEGMENT_NAME_BYTES + 8], uint64_t first)
-{
-	char name[SEGMENT_NAME_BYTES];
-
-	segment_name(name, first);
-	(void)snprintf(to, SEGMENT_NAME_BYTES + 8, "seg/%s", name);
-}
-
 /* 0, PRUNE_E_DAMAGED or negative; where it is not as it should be is in l->where. */
 static int prune_open(struct prune_look *l, struct view *v, uint64_t first)
 {
@@ -225,9 +217,9 @@ static int prune_unlink(int dir, const char *path, int flags)
 /* The oldest goes first, and is gone for good before the next: what is left begins at one place. */
 static int prune_segment(struct prune *p, unsigned *files)
 {
-	char path[SEGMENT_NAME_BYTES + 8];
+	char path[SEGMENT_FILE_BYTES];
 
-	prune_path(path, p->firsts[p->at]);
+	segment_file(path, p->firsts[p->at]);
 	int r = prune_unlink(p->dir, path, 0);
 	int seg = r ? -1 : openat(p->dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r || seg < 0 || fsync(seg) < 0)

@@ -23,6 +23,12 @@ void segment_name(char to[SEGMENT_NAME_BYTES], uint64_t first_index)
 	(void)snprintf(to, SEGMENT_NAME_BYTES, "%020" PRIu64 ".seg", first_index);
 }
 
+void segment_file(char to[SEGMENT_FILE_BYTES], uint64_t first_index)
+{
+	memcpy(to, "seg/", 4);
+	segment_name(to + 4, first_index);
+}
+
 bool segment_name_parse(const char *name, uint64_t *ret_first_index)
 {
 	char again[SEGMENT_NAME_BYTES];

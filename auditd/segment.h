@@ -14,6 +14,7 @@
 #include "auditd/format.h"
 
 #define SEGMENT_NAME_BYTES 32
+#define SEGMENT_FILE_BYTES (SEGMENT_NAME_BYTES + 8)
 #define SEGMENT_PATH_BYTES 4096
 /* The spare is as long as the next segment and its tiles, and never shorter than the tiles of a few checkpoints. */
 #define SEGMENT_SPARE_BYTES(segment_bytes) MAX(2 * (uint64_t)(segment_bytes), UINT64_C(4) << 20)
@@ -33,6 +34,8 @@ struct segment {
 #define SEGMENT_NULL ((struct segment){.dir = -1, .fd = -1})
 
 void segment_name(char to[SEGMENT_NAME_BYTES], uint64_t first_index);
+/* "seg/..." in the log's folder. */
+void segment_file(char to[SEGMENT_FILE_BYTES], uint64_t first_index);
 /* False for a name that is not such. */
 bool segment_name_parse(const char *name, uint64_t *ret_first_index);
 

@@ -128,7 +128,7 @@ static int verify_checkpoint(struct verify *v)
 
 static int verify_list(struct verify *v)
 {
-	char path[VIEW_PATH_BYTES], name[SEGMENT_NAME_BYTES];
+	char path[SEGMENT_FILE_BYTES];
 	struct stat st;
 
 	free(v->firsts);
@@ -139,8 +139,7 @@ static int verify_list(struct verify *v)
 		return verify_bad(v, "there is not one segment");
 	v->all_bytes = 0;
 	for (size_t i = 0; i < v->n; i++) {
-		segment_name(name, v->firsts[i]);
-		(void)snprintf(path, sizeof(path), "seg/%s", name);
+		segment_file(path, v->firsts[i]);
 		if (fstatat(v->dir, path, &st, 0) == 0)
 			v->all_bytes += (uint64_t)st.st_size;
 	}
@@ -459,10 +458,9 @@ static int verify_once(int dir, const struct verify_options *options, struct ver
 /* Did retention remove something since the report's segments were listed? */
 static bool verify_overtaken(int dir, const struct verify_report *report)
 {
-	char name[SEGMENT_NAME_BYTES], path[SEGMENT_NAME_BYTES + 8];
+	char path[SEGMENT_FILE_BYTES];
 
-	segment_name(name, report->first);
-	(void)snprintf(path, sizeof(path), "seg/%s", name);
+	segment_file(path, report->first);
 	return faccessat(dir, path, F_OK, 0) < 0 && errno == ENOENT;
 }
 

@@ -31,12 +31,10 @@ void view_why(const struct view *v, char to[VIEW_WHY_BYTES])
 
 int view_open(struct view *v, int dir, uint64_t first)
 {
-	char name[SEGMENT_NAME_BYTES];
 	struct stat st;
 
 	*v = VIEW_NULL;
-	segment_name(name, first);
-	(void)snprintf(v->path, sizeof(v->path), "seg/%s", name);
+	segment_file(v->path, first);
 	v->fd = openat(dir, v->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (v->fd < 0) {
 		int error = errno;

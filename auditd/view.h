@@ -8,8 +8,7 @@
 #include "auditd/segment.h"
 
 #define VIEW_WINDOW_BYTES (1U << 20)
-#define VIEW_PATH_BYTES   (SEGMENT_NAME_BYTES + 8)
-#define VIEW_WHY_BYTES    (VIEW_PATH_BYTES + 80)
+#define VIEW_WHY_BYTES    (SEGMENT_FILE_BYTES + 80)
 
 enum view_err {
 	VIEW_E_MISSING = 1, /* of both, view_why() says where and what */
@@ -19,7 +18,7 @@ enum view_err {
 struct view {
 	int fd;
 	uint64_t size; /* when it was opened */
-	char path[VIEW_PATH_BYTES];
+	char path[SEGMENT_FILE_BYTES];
 	uint8_t *window;
 	uint64_t at; /* [at, at + len) lies in the window */
 	size_t len;

@@ -22,7 +22,6 @@ static void on_commit_timer(uv_timer_t *timer);
 static void on_reserve(uv_work_t *work)
 {
 	struct writer *w = work->data;
-
 	const struct segment *s = &w->ledger->segment;
 
 	w->reserve_result = w->syncing ? ledger_sync_tree(w->ledger) : w->making ? segment_reserve(s) : 0;

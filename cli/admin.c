@@ -228,19 +228,6 @@ int admin_open(struct cli *cli, enum role role, unsigned worker, struct admin **
 	return cli_fail(cli, "%s %s", name, why);
 }
 
-int admin_each(struct cli *cli, void (*ask)(struct cli *cli, void *ctx, enum role role, unsigned worker), void *ctx)
-{
-	int r = cli_config(cli);
-
-	for (unsigned role = 0; !r && role < N_ROLES; role++) {
-		uint64_t workers = role_has_workers(role) ? cli_value_u64(cli, "router.workers") : 1;
-
-		for (unsigned w = 0; launch_wanted(cli, role) && w < workers; w++)
-			ask(cli, ctx, role, w);
-	}
-	return r;
-}
-
 struct admin *admin_close(struct admin *a)
 {
 	if (!a)
@@ -302,4 +289,29 @@ int admin_call_fd(struct admin *a, enum proto_type type, const void *msg, int fd
 		return cli_fail(a->cli, "%s gave an answer that does not belong to the question", a->name);
 	*ret_msg = &a->m->msg;
 	return CLI_DONE;
+}
+
+static void admin_visit_one(struct cli *cli, enum role role, unsigned worker, admin_visit *visit, void *ctx)
+{
+	char name[EDGE_NAME_BYTES];
+	struct admin *a = NULL;
+	const char *why;
+
+	instance_name(role, worker, name);
+	int r = admin_try(cli, role, worker, &a, &why);
+	visit(ctx, name, a, r ? why : NULL);
+	admin_close(a);
+}
+
+int admin_each(struct cli *cli, admin_visit *visit, void *ctx)
+{
+	int r = cli_config(cli);
+
+	for (unsigned role = 0; !r && role < N_ROLES; role++) {
+		uint64_t workers = role_has_workers(role) ? cli_value_u64(cli, "router.workers") : 1;
+
+		for (unsigned w = 0; launch_wanted(cli, role) && w < workers; w++)
+			admin_visit_one(cli, role, w, visit, ctx);
+	}
+	return r;
 }

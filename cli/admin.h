@@ -17,9 +17,10 @@ MUST_USE int admin_open(struct cli *cli, enum role role, unsigned worker, struct
 /* The same without a line, for `status`: *ret_why says what was the matter. */
 MUST_USE int admin_try(struct cli *cli, enum role role, unsigned worker, struct admin **ret_admin,
 		       const char **ret_why);
-/* Calls `ask` for every instance that the configuration calls for. CLI_DONE; CLI_FAILED: there is no configuration. */
-MUST_USE int admin_each(struct cli *cli, void (*ask)(struct cli *cli, void *ctx, enum role role, unsigned worker),
-			void *ctx);
+/* A daemon to be asked; `a` NULL: `why` it cannot be. */
+typedef void admin_visit(void *ctx, const char *name, struct admin *a, const char *why);
+/* Visits every daemon that the configuration calls for. CLI_DONE; CLI_FAILED: there is no configuration. */
+MUST_USE int admin_each(struct cli *cli, admin_visit *visit, void *ctx);
 /* Wipes and frees. NULL is fine. Returns NULL. */
 struct admin *admin_close(struct admin *a);
 /*

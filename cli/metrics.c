@@ -78,24 +78,18 @@ static void metrics_page(struct metrics *m, const char *daemon, struct span text
 	}
 }
 
-static void metrics_ask(struct cli *cli, void *ctx, enum role role, unsigned worker)
+static void metrics_visit(void *ctx, const char *name, struct admin *a, const char *why)
 {
-	struct metrics *m = ctx;
 	const union proto_any *answer;
-	struct admin *a = NULL;
-	char name[EDGE_NAME_BYTES];
-	const char *why;
-	bool up;
+	struct metrics *m = ctx;
 
-	instance_name(role, worker, name);
-	up = !admin_try(cli, role, worker, &a, &why) &&
-	     !admin_call(a, PROTO_METRICS, &(struct proto_metrics){}, PROTO_METRICS_REP, METRICS_MS, &answer);
+	(void)why;
+	bool up = a && !admin_call(a, PROTO_METRICS, &(struct proto_metrics){}, PROTO_METRICS_REP, METRICS_MS, &answer);
 	metrics_page(m, name,
 		     up ? SPAN_LIT("# TYPE bulkhead_up gauge\nbulkhead_up 1\n")
 			: SPAN_LIT("# TYPE bulkhead_up gauge\nbulkhead_up 0\n"));
 	if (up)
 		metrics_page(m, name, answer->metrics_rep.text);
-	admin_close(a);
 }
 
 static void metrics_print(const struct metrics *m, FILE *to)
@@ -111,7 +105,7 @@ static void metrics_print(const struct metrics *m, FILE *to)
 int cmd_metrics(struct cli *cli)
 {
 	struct metrics m = {json_object(), json_array()};
-	int r = admin_each(cli, metrics_ask, &m);
+	int r = admin_each(cli, metrics_visit, &m);
 
 	if (!r && cli->json)
 		r = cli_print_json(cli, json_incref(m.all));

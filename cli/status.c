@@ -74,23 +74,18 @@ static void status_absent(struct status *s, const char *name, const char *why)
 	json_array_append_new(s->all, json_pack("{s:s,s:b,s:b,s:s}", "name", name, "up", 0, "ready", 0, "detail", why));
 }
 
-static void status_ask(struct cli *cli, void *ctx, enum role role, unsigned worker)
+static void status_visit(void *ctx, const char *name, struct admin *a, const char *why)
 {
-	struct status *s = ctx;
 	const union proto_any *answer;
-	struct admin *a = NULL;
-	char name[EDGE_NAME_BYTES];
-	const char *why;
+	struct status *s = ctx;
 
-	instance_name(role, worker, name);
 	s->n++;
-	if (admin_try(cli, role, worker, &a, &why))
+	if (!a)
 		status_absent(s, name, why);
 	else if (admin_call(a, PROTO_STATUS, &(struct proto_status){}, PROTO_STATUS_REP, STATUS_MS, &answer))
 		status_absent(s, name, "gave no answer");
 	else
 		status_row(s, name, &answer->status_rep);
-	admin_close(a);
 }
 
 int cmd_status(struct cli *cli)
@@ -99,7 +94,7 @@ int cmd_status(struct cli *cli)
 	struct status s = {.all = json_array()};
 
 	table_init(&s.table, ARRAY_LEN(headings), headings);
-	int r = admin_each(cli, status_ask, &s);
+	int r = admin_each(cli, status_visit, &s);
 	r = cli_print_list(cli, r, &s.table, s.all);
 	if (!r && s.n_ready < s.n)
 		r = cli_fail(cli, "%u of %u daemons are not ready; DETAIL says why", s.n - s.n_ready, s.n);

@@ -20,6 +20,8 @@
 
 #include <endian.h>
 
+#include "common/utf8.h"
+
 enum expect { EXPECT_VALUE, EXPECT_VALUE_OR_END, EXPECT_KEY, EXPECT_KEY_OR_END, EXPECT_SEPARATOR, EXPECT_DONE };
 
 struct scan {
@@ -115,7 +117,7 @@ static int scan_string(struct scan *s, struct json_value *ret_value)
 			p += n;
 		}
 		while (p < s->end && *p >= 0x80) {
-			n = json_sequence(p, s->end);
+			n = utf8_sequence(p, s->end);
 			if (n == 0)
 				return JSON_SCAN_E_UTF8;
 			p += n;

@@ -3,29 +3,7 @@
 
 #include <assert.h>
 
-static inline bool value_is_tail(uint8_t c)
-{
-	return (c & 0xc0) == 0x80;
-}
-
-size_t json_sequence(const uint8_t *p, const uint8_t *end)
-{
-	size_t left = (size_t)(end - p);
-
-	if (p[0] >= 0xc2 && p[0] <= 0xdf)
-		return left >= 2 && value_is_tail(p[1]) ? 2 : 0;
-	if (p[0] >= 0xe0 && p[0] <= 0xef) {
-		if (left < 3 || !value_is_tail(p[1]) || !value_is_tail(p[2]))
-			return 0;
-		return (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ? 0 : 3;
-	}
-	if (p[0] >= 0xf0 && p[0] <= 0xf4) {
-		if (left < 4 || !value_is_tail(p[1]) || !value_is_tail(p[2]) || !value_is_tail(p[3]))
-			return 0;
-		return (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f) ? 0 : 4;
-	}
-	return 0;
-}
+#include "common/utf8.h"
 
 static int value_hex_digit(uint8_t c)
 {
@@ -88,20 +66,7 @@ size_t json_char(struct span raw, uint32_t *ret_char)
 		assert(n > 0);
 		return n;
 	}
-	if (p[0] < 0x80) {
-		*ret_char = p[0];
-		return 1;
-	}
-	if (p[0] < 0xe0) {
-		*ret_char = (p[0] & 0x1fU) << 6 | (p[1] & 0x3fU);
-		return 2;
-	}
-	if (p[0] < 0xf0) {
-		*ret_char = (p[0] & 0x0fU) << 12 | (p[1] & 0x3fU) << 6 | (p[2] & 0x3fU);
-		return 3;
-	}
-	*ret_char = (p[0] & 0x07U) << 18 | (p[1] & 0x3fU) << 12 | (p[2] & 0x3fU) << 6 | (p[3] & 0x3fU);
-	return 4;
+	return utf8_char(p, ret_char);
 }
 
 size_t json_utf8(uint32_t c, uint8_t to[4])

@@ -43,9 +43,7 @@ MUST_USE int json_text(const struct json_value *value, uint8_t *to, size_t cap, 
 MUST_USE int json_u64(const struct json_value *value, uint64_t *ret_u64);
 
 /*
- * For scanners, on bytes not yet validated, p < end. json_escape: length of the escape at the backslash `p`, 0 when it
- * is none; a high surrogate must be followed by a low one, which must not stand alone. json_sequence: length of the
- * UTF-8 sequence of two to four bytes at `p`, 0 when it is not one of RFC 3629's.
+ * For scanners, on bytes not yet validated, p < end: length of the escape at the backslash `p`, 0 when it
+ * is none; a high surrogate must be followed by a low one, which must not stand alone.
  */
 size_t json_escape(const uint8_t *p, const uint8_t *end, uint32_t *ret_char);
-size_t json_sequence(const uint8_t *p, const uint8_t *end);

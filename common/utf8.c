@@ -1,23 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/utf8.h"
 
+static inline bool utf8_is_tail(uint8_t c)
+{
+	return (c & 0xc0) == 0x80;
+}
+
+size_t utf8_sequence(const uint8_t *p, const uint8_t *end)
+{
+	size_t left = (size_t)(end - p);
+
+	if (p[0] >= 0xc2 && p[0] <= 0xdf)
+		return left >= 2 && utf8_is_tail(p[1]) ? 2 : 0;
+	if (p[0] >= 0xe0 && p[0] <= 0xef) {
+		if (left < 3 || !utf8_is_tail(p[1]) || !utf8_is_tail(p[2]))
+			return 0;
+		return (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ? 0 : 3;
+	}
+	if (p[0] >= 0xf0 && p[0] <= 0xf4) {
+		if (left < 4 || !utf8_is_tail(p[1]) || !utf8_is_tail(p[2]) || !utf8_is_tail(p[3]))
+			return 0;
+		return (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f) ? 0 : 4;
+	}
+	return 0;
+}
+
 bool utf8_next(struct span *in, uint32_t *ret_cp)
 {
-	static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-	uint8_t first = in->p[0];
-	size_t more = first < 0x80 ? 0 : (first & 0xe0) == 0xc0 ? 1 : (first & 0xf0) == 0xe0 ? 2 : 3;
-	uint32_t cp = more == 0 ? first : first & (0x3fU >> more);
-
-	if ((first & 0xc0) == 0x80 || first >= 0xf8 || in->len <= more)
+	if (in->p[0] >= 0x80 && utf8_sequence(in->p, in->p + in->len) == 0)
 		return false;
-	for (size_t i = 1; i <= more; i++) {
-		if ((in->p[i] & 0xc0) != 0x80)
-			return false;
-		cp = cp << 6 | (in->p[i] & 0x3f);
-	}
-	if (cp < least[more] || cp > 0x10ffff || (cp >= 0xd800 && cp < 0xe000))
-		return false;
-	*in = span_of(in->p + more + 1, in->len - more - 1);
-	*ret_cp = cp;
+	size_t n = utf8_char(in->p, ret_cp);
+	*in = span_of(in->p + n, in->len - n);
 	return true;
 }
