@@ -13,5 +13,8 @@
 
 /* 0 or a PROTO_E_*, which is a defect of ours: every field was checked when it came in. */
 MUST_USE int leaf_pack(const struct proto_leaf *leaf, uint8_t *to, size_t cap, size_t *ret_len);
+/* The same of what auditd puts before an EVENT, and the EVENT's fields as they came (proto_fields()). */
+MUST_USE int leaf_pack_event(const struct proto_leaf_head *head, struct span fields, uint8_t *to, size_t cap,
+			     size_t *ret_len);
 /* Views into `in`. 0 or PROTO_E_*. */
 MUST_USE int leaf_unpack(struct span in, struct proto_leaf *ret);

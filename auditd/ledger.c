@@ -34,23 +34,52 @@ void ledger_batch_clear(struct ledger_batch *b)
 	b->urgent = false;
 }
 
-int ledger_batch_add(struct ledger_batch *b, const struct proto_leaf *leaf)
+/* Where the next leaf goes, LEAF_BYTES_MAX of room; NULL: there is none. */
+static uint8_t *ledger_batch_room(const struct ledger_batch *b)
 {
-	size_t leaf_bytes;
+	bool full = b->n == b->n_max || b->cap - b->len < entry_bytes(LEAF_BYTES_MAX);
 
-	if (b->n == b->n_max || b->cap - b->len < entry_bytes(LEAF_BYTES_MAX))
-		return LEDGER_E_FULL;
-	int r = leaf_pack(leaf, b->bytes + b->len + ENTRY_HEAD_BYTES, LEAF_BYTES_MAX, &leaf_bytes);
+	return full ? NULL : b->bytes + b->len + ENTRY_HEAD_BYTES;
+}
+
+/* The leaf that was packed there is the batch's, unless `r`. 0 or negative. */
+static int ledger_batch_take(struct ledger_batch *b, int r, const struct proto_leaf_head *head, size_t leaf_bytes)
+{
 	if (r)
 		return err_fold(r);
 	struct ledger_item *item = &b->items[b->n++];
-	*item = (struct ledger_item){.at = (uint32_t)b->len, .leaf_bytes = (uint32_t)leaf_bytes};
-	item->source.role = (uint8_t)leaf->role;
-	item->source.worker = (uint8_t)leaf->worker;
-	item->source.last_seq = leaf->last_seq;
-	memcpy(item->source.boot, leaf->boot.p, sizeof item->source.boot);
+	item->at = (uint32_t)b->len;
+	item->leaf_bytes = (uint32_t)leaf_bytes;
+	item->source.role = (uint8_t)head->role;
+	item->source.worker = (uint8_t)head->worker;
+	item->source.last_seq = head->last_seq;
+	memcpy(item->source.boot, head->boot.p, sizeof item->source.boot);
 	b->len += entry_bytes(leaf_bytes);
 	return 0;
+}
+
+int ledger_batch_add(struct ledger_batch *b, const struct proto_leaf *leaf)
+{
+	const struct proto_leaf_head head = {
+		.role = leaf->role, .worker = leaf->worker, .boot = leaf->boot, .last_seq = leaf->last_seq};
+	uint8_t *to = ledger_batch_room(b);
+	size_t bytes = 0;
+
+	if (!to)
+		return LEDGER_E_FULL;
+	int r = leaf_pack(leaf, to, LEAF_BYTES_MAX, &bytes);
+	return ledger_batch_take(b, r, &head, bytes);
+}
+
+int ledger_batch_add_event(struct ledger_batch *b, const struct proto_leaf_head *head, struct span fields)
+{
+	uint8_t *to = ledger_batch_room(b);
+	size_t bytes = 0;
+
+	if (!to)
+		return LEDGER_E_FULL;
+	int r = leaf_pack_event(head, fields, to, LEAF_BYTES_MAX, &bytes);
+	return ledger_batch_take(b, r, head, bytes);
 }
 
 /* ---- segments ---- */

@@ -10,8 +10,7 @@
  * ledger_open() recovers. It refuses, and leaves everything as it is, when an entry that was once durable cannot be
  * read, when the log is shorter than its own checkpoint, or when the tree has another root than the checkpoint says.
  * Only the remains of a commit that was never acknowledged are removed, and tiles that are missing made again
- * (recover.c). A log that is good but cannot be written is open for reading: `unwritable` says why, as does all that
- * would write.
+ * (recover.c). A good log that cannot be written is open for reading: `unwritable`, and all that would write, say why.
  */
 #pragma once
 
@@ -65,8 +64,9 @@ struct ledger {
 MUST_USE int ledger_batch_init(struct ledger_batch *b, size_t entries_max, size_t bytes_max);
 void ledger_batch_deinit(struct ledger_batch *b);
 void ledger_batch_clear(struct ledger_batch *b);
-/* Packs the leaf into the batch. 0, LEDGER_E_FULL or negative (a leaf out of bounds: a defect). */
+/* Packs a leaf into the batch, or an EVENT's as it came: leaf_pack_event(). 0, LEDGER_E_FULL or negative (a defect). */
 MUST_USE int ledger_batch_add(struct ledger_batch *b, const struct proto_leaf *leaf);
+MUST_USE int ledger_batch_add_event(struct ledger_batch *b, const struct proto_leaf_head *head, struct span fields);
 
 /*
  * Opens the log in `path`, an existing folder; makes a new log where there is none. `unwritable`: 0, or why nothing

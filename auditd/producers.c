@@ -11,6 +11,7 @@
 
 #include "auditd/auditd.h"
 #include "common/err.h"
+#include "proto/splice.h"
 
 /* No coarse clock: nothing may seem to be recorded before it happened. */
 static uint64_t producers_now_ns(void)
@@ -117,6 +118,24 @@ static int producers_accept(struct auditd *a, struct producer *p, struct proto_l
 	return r;
 }
 
+/* Likewise of an event, whose fields the leaf takes as they came. */
+static int producers_accept_event(struct auditd *a, struct producer *p, const struct proto_event *m, struct span fields,
+				  bool urgent)
+{
+	const struct proto_leaf_head head = {
+		.version = LEAF_VERSION,
+		.role = p->role,
+		.worker = p->worker,
+		.boot = span_of(p->boot, sizeof(p->boot)),
+		.recorded_ns = producers_now_ns(),
+		.last_seq = m->seq,
+	};
+	int r = writer_add_event(&a->writer, &head, fields, urgent);
+	if (!r)
+		p->accepted_seq = m->seq;
+	return r;
+}
+
 static int producers_accept_gap(struct auditd *a, struct producer *p, uint64_t last_seq, enum gap_cause cause)
 {
 	static const char *const causes[N_GAP_CAUSES] = {
@@ -169,11 +188,9 @@ static int handle_event(void *ctx, struct ipc_conn *conn, uint64_t id, const voi
 	if (m->seq <= p->accepted_seq)
 		return 0;
 	int r = m->seq > p->accepted_seq + 1 ? producers_accept_gap(a, p, m->seq - 1, GAP_JUMP) : 0;
-	struct proto_leaf leaf = {.last_seq = m->seq};
-#define COPY(kind, field, min, max, class, meaning) leaf.field = m->field;
-	MSG_event(COPY, COPY)
-#undef COPY
-		if (!r) r = producers_accept(a, p, &leaf, row->class == EVENT_CLASS_MUST_ACK);
+	if (!r)
+		r = producers_accept_event(a, p, m, proto_fields(ipc_conn_frame(conn)),
+					   row->class == EVENT_CLASS_MUST_ACK);
 	return producers_hold_back(a, conn, r);
 }
 

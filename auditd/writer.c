@@ -189,9 +189,8 @@ static void on_commit_timer(uv_timer_t *timer)
 
 /* ---- what auditd calls ---- */
 
-int writer_add(struct writer *w, const struct proto_leaf *leaf, bool urgent)
+static int writer_added(struct writer *w, int r, bool urgent)
 {
-	int r = ledger_batch_add(w->filling, leaf);
 	if (r == LEDGER_E_FULL)
 		return WRITER_E_FULL;
 	if (r)
@@ -202,6 +201,16 @@ int writer_add(struct writer *w, const struct proto_leaf *leaf, bool urgent)
 	if (writer_wants_commit(w))
 		writer_step(w);
 	return 0;
+}
+
+int writer_add(struct writer *w, const struct proto_leaf *leaf, bool urgent)
+{
+	return writer_added(w, ledger_batch_add(w->filling, leaf), urgent);
+}
+
+int writer_add_event(struct writer *w, const struct proto_leaf_head *head, struct span fields, bool urgent)
+{
+	return writer_added(w, ledger_batch_add_event(w->filling, head, fields), urgent);
 }
 
 void writer_run(struct writer *w, const struct writer_task *task)

@@ -64,6 +64,8 @@ void writer_deinit(struct writer *w);
 
 /* 0, WRITER_E_FULL or negative. */
 MUST_USE int writer_add(struct writer *w, const struct proto_leaf *leaf, bool urgent);
+/* The same of an EVENT as it came: ledger_batch_add_event(). */
+MUST_USE int writer_add_event(struct writer *w, const struct proto_leaf_head *head, struct span fields, bool urgent);
 /* One at a time; kept by reference until done. */
 void writer_run(struct writer *w, const struct writer_task *task);
 /* The same for what touches nothing of the ledger that changes: runs at once. */

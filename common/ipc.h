@@ -96,6 +96,8 @@ size_t ipc_queued(const struct ipc_conn *conn);
 
 void *ipc_conn_ctx(const struct ipc_conn *conn); /* a place for the user's own pointer, NULL at first */
 void ipc_conn_set_ctx(struct ipc_conn *conn, void *ctx);
+/* The body of the frame that a handler was called for, until it returns. */
+struct span ipc_conn_frame(const struct ipc_conn *conn);
 unsigned ipc_conn_worker(const struct ipc_conn *conn);     /* of the peer; from the socket's name, not from HELLO */
 const uint8_t *ipc_conn_boot(const struct ipc_conn *conn); /* 16 bytes of the peer's HELLO */
 uint64_t ipc_conn_peer_uid(const struct ipc_conn *conn);   /* SO_PEERCRED */

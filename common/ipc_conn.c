@@ -177,6 +177,16 @@ static void conn_handle_frames(struct ipc_conn *c)
 		ipc_drop(c, "descriptor that nobody expects");
 }
 
+struct span ipc_conn_frame(const struct ipc_conn *c)
+{
+	struct span body;
+	size_t used;
+	int e = frame_next(span_of(c->rx.mem + c->rx.begin, c->rx.end - c->rx.begin), &body, &used);
+
+	assert(!e); /* consumed only when it has been handled */
+	return body;
+}
+
 /* One recvmsg(): false when there is nothing more to read now. */
 static bool conn_receive(struct ipc_conn *c)
 {

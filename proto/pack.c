@@ -9,6 +9,7 @@
 #include <msgpack.h>
 
 #include "proto/nul.h"
+#include "proto/splice.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -117,6 +118,21 @@ int proto_pack_record(const struct proto_desc *desc, const void *rec, uint8_t *t
 	if (sink_pack_array(&sink, desc->n_fields))
 		return PROTO_E_SPACE;
 	int e = desc->pack(&sink, rec);
+	if (!e)
+		*ret_len = sink.len;
+	return e;
+}
+
+int proto_pack_spliced(const struct proto_desc *desc, const struct proto_desc *head_desc, const void *head,
+		       struct span fields, uint8_t *to, size_t cap, size_t *ret_len)
+{
+	struct sink sink = {to, 0, cap};
+
+	if (sink_pack_array(&sink, desc->n_fields))
+		return PROTO_E_SPACE;
+	int e = head_desc->pack(&sink, head);
+	if (!e && sink_write(&sink, fields.p, fields.len))
+		e = PROTO_E_SPACE;
 	if (!e)
 		*ret_len = sink.len;
 	return e;

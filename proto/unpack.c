@@ -13,6 +13,7 @@
 
 #include "proto/nul.h"
 #include "proto/reader.h"
+#include "proto/splice.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -108,6 +109,16 @@ PROTO_ITEMS(M)
 	*ret_id = id;
 	*ret_desc = desc;
 	return 0;
+}
+
+struct span proto_fields(struct span body)
+{
+	struct reader r = reader_of(body);
+	uint64_t n, type, id;
+	bool whole = reader_array(&r, &n) && reader_u64(&r, &type) && reader_u64(&r, &id);
+
+	assert(whole); /* it was unpacked */
+	return span_of(r.p, (size_t)(r.end - r.p));
 }
 
 int proto_unpack_record(const struct proto_desc *desc, struct span body, void *ret_rec)
