@@ -116,7 +116,7 @@ void segment_head_write(const struct segment_head *head, uint8_t to[SEGMENT_HEAD
 		memcpy(row + 2, s->boot, sizeof s->boot);
 		put_u64(row + 18, s->last_seq);
 	}
-	put_u32(to + HEAD_CRC, crc_without(to, SEGMENT_HEAD_BYTES, HEAD_CRC));
+	put_u32(to + HEAD_CRC, crc32c(0, to, SEGMENT_HEAD_BYTES)); /* it is zero yet */
 }
 
 int segment_head_read(struct span in, struct segment_head *ret)
@@ -167,7 +167,8 @@ size_t entry_seal(uint8_t *to, size_t leaf_bytes, uint64_t index, uint32_t place
 	put_u32(to + ENTRY_AT_PLACE, place);
 	put_u64(to + ENTRY_AT_INDEX, index);
 	memset(to + used, 0, bytes - used);
-	put_u32(to + ENTRY_AT_CRC, crc_without(to, bytes, ENTRY_AT_CRC));
+	put_u32(to + ENTRY_AT_CRC, 0);
+	put_u32(to + ENTRY_AT_CRC, crc32c(0, to, bytes));
 	return bytes;
 }
 

@@ -5,24 +5,24 @@
 
 #include "common/sha256.h"
 
-static const uint8_t leaf_prefix = 0, node_prefix = 1;
-
 void merkle_hash_leaf(struct span leaf, struct merkle_hash *ret)
 {
-	const struct span parts[] = {span_of(&leaf_prefix, 1), leaf};
+	static const uint8_t prefix = 0;
+	const struct span parts[] = {span_of(&prefix, 1), leaf};
 
 	sha256(parts, ARRAY_LEN(parts), ret->b);
 }
 
 void merkle_hash_node(const struct merkle_hash *left, const struct merkle_hash *right, struct merkle_hash *ret)
 {
-	const struct span parts[] = {
-		span_of(&node_prefix, 1),
-		span_of(left->b, sizeof left->b),
-		span_of(right->b, sizeof right->b),
-	};
+	const struct {
+		uint8_t prefix;
+		struct merkle_hash left, right;
+	} node = {1, *left, *right};
+	const struct span bytes = span_of(&node, sizeof(node));
 
-	sha256(parts, ARRAY_LEN(parts), ret->b);
+	_Static_assert(sizeof(node) == 1 + 2 * MERKLE_HASH_BYTES, "nothing in between");
+	sha256(&bytes, 1, ret->b);
 }
 
 bool merkle_hash_eq(const struct merkle_hash *a, const struct merkle_hash *b)
