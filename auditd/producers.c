@@ -13,7 +13,7 @@
 #include "common/err.h"
 #include "proto/splice.h"
 
-/* No coarse clock: nothing may seem to be recorded before it happened. */
+/* Of what auditd says itself. */
 static uint64_t producers_now_ns(void)
 {
 	struct timespec now;
@@ -98,20 +98,34 @@ static void on_producer_close(void *ctx, struct ipc_conn *conn)
 
 /* ---- what they say ---- */
 
-/* Whose it is, and when it came. */
-static void producers_sign(const struct producer *p, struct proto_leaf *leaf)
+/* Whose it is, and when it came: with all else of the loop's turn, yet nothing may seem to be recorded before it
+ * happened. */
+static struct proto_leaf_head producers_head(struct auditd *a, const struct producer *p, uint64_t last_seq,
+					     uint64_t time_ns)
 {
-	leaf->version = LEAF_VERSION;
-	leaf->role = p->role;
-	leaf->worker = p->worker;
-	leaf->boot = span_of(p->boot, sizeof(p->boot));
-	leaf->recorded_ns = producers_now_ns();
+	return (struct proto_leaf_head){
+		.version = LEAF_VERSION,
+		.role = p->role,
+		.worker = p->worker,
+		.boot = span_of(p->boot, sizeof(p->boot)),
+		.recorded_ns = ipc_unix_ns_after(a->daemon.ipc, time_ns),
+		.last_seq = last_seq,
+	};
+}
+
+static void producers_sign(struct auditd *a, const struct producer *p, struct proto_leaf *leaf)
+{
+	const struct proto_leaf_head head = producers_head(a, p, leaf->last_seq, leaf->time_ns);
+
+#define COPY(kind, field, min, max, class, meaning) leaf->field = head.field;
+	MSG_leaf_head(COPY, COPY);
+#undef COPY
 }
 
 /* Accepts [seq, last_seq] of the producer. 0, WRITER_E_FULL or negative. */
 static int producers_accept(struct auditd *a, struct producer *p, struct proto_leaf *leaf, bool urgent)
 {
-	producers_sign(p, leaf);
+	producers_sign(a, p, leaf);
 	int r = writer_add(&a->writer, leaf, urgent);
 	if (!r)
 		p->accepted_seq = leaf->last_seq;
@@ -122,14 +136,7 @@ static int producers_accept(struct auditd *a, struct producer *p, struct proto_l
 static int producers_accept_event(struct auditd *a, struct producer *p, const struct proto_event *m, struct span fields,
 				  bool urgent)
 {
-	const struct proto_leaf_head head = {
-		.version = LEAF_VERSION,
-		.role = p->role,
-		.worker = p->worker,
-		.boot = span_of(p->boot, sizeof(p->boot)),
-		.recorded_ns = producers_now_ns(),
-		.last_seq = m->seq,
-	};
+	const struct proto_leaf_head head = producers_head(a, p, m->seq, m->time_ns);
 	int r = writer_add_event(&a->writer, &head, fields, urgent);
 	if (!r)
 		p->accepted_seq = m->seq;
@@ -281,9 +288,9 @@ static int producers_add_own(struct auditd *a, struct ledger_batch *batch, struc
 	struct producer self = {.role = ROLE_AUDITD};
 
 	memcpy(self.boot, a->daemon.boot, sizeof(self.boot));
-	producers_sign(&self, &leaf);
 	leaf.seq = leaf.last_seq = batch->n + 1;
-	leaf.time_ns = leaf.recorded_ns;
+	leaf.time_ns = producers_now_ns();
+	producers_sign(a, &self, &leaf);
 	leaf.actor = SPAN_LIT("auditd");
 	return err_fold(ledger_batch_add(batch, &leaf));
 }

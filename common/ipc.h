@@ -110,3 +110,5 @@ struct daemon *ipc_daemon(const struct ipc *ipc);
 uint64_t ipc_now_ms(const struct ipc *ipc);
 uint64_t ipc_now_us(struct ipc *ipc);
 uint64_t ipc_unix_ns(struct ipc *ipc);
+/* Likewise, of what a message of this turn tells; read anew where it is said to be of a later time than the turn. */
+uint64_t ipc_unix_ns_after(struct ipc *ipc, uint64_t ns);

@@ -25,3 +25,10 @@ uint64_t ipc_unix_ns(struct ipc *ipc)
 	}
 	return ipc->unix_ns;
 }
+
+uint64_t ipc_unix_ns_after(struct ipc *ipc, uint64_t ns)
+{
+	if (ipc->unix_ns < ns)
+		ipc->unix_ns = 0;
+	return ipc_unix_ns(ipc);
+}
