@@ -156,8 +156,9 @@ static void ratelimit_judge(const struct ratelimit_window *w, uint64_t limit, ui
 	v->retry_after_ms = v->admitted ? 0 : ratelimit_retry_after(w, limit, now_ms);
 }
 
-void ratelimit_look(struct ratelimit *r, struct span who, uint64_t limit, uint64_t now_ms,
-		    struct ratelimit_verdict *ret_verdict)
+/* Its window as it is now, NULL when there is none, and what that says. */
+static struct ratelimit_window *ratelimit_now(struct ratelimit *r, struct span who, uint64_t limit, uint64_t now_ms,
+					      struct ratelimit_verdict *v)
 {
 	assert(limit > 0 && limit < BIT(24)); /* a run can count that far */
 	now_ms = ratelimit_clock(r, now_ms);
@@ -166,7 +167,14 @@ void ratelimit_look(struct ratelimit *r, struct span who, uint64_t limit, uint64
 
 	if (w)
 		ratelimit_expire(w, now_ms);
-	ratelimit_judge(w, limit, now_ms, ret_verdict);
+	ratelimit_judge(w, limit, now_ms, v);
+	return w;
+}
+
+void ratelimit_look(struct ratelimit *r, struct span who, uint64_t limit, uint64_t now_ms,
+		    struct ratelimit_verdict *ret_verdict)
+{
+	(void)ratelimit_now(r, who, limit, now_ms, ret_verdict);
 }
 
 static int ratelimit_window_new(struct ratelimit *r, struct span who, struct ratelimit_window **ret_window)
@@ -241,16 +249,13 @@ int ratelimit_take(struct ratelimit *r, struct span who, uint64_t limit, uint64_
 		   struct ratelimit_verdict *ret_verdict)
 {
 	struct ratelimit_verdict v;
-	struct ratelimit_window *w;
-	int res;
+	struct ratelimit_window *w = ratelimit_now(r, who, limit, now_ms, &v);
 
-	ratelimit_look(r, who, limit, now_ms, &v);
 	if (!v.admitted) {
 		*ret_verdict = v;
 		return 0;
 	}
-	w = ratelimit_find(r, who);
-	res = w ? 0 : ratelimit_window_new(r, who, &w);
+	int res = w ? 0 : ratelimit_window_new(r, who, &w);
 	if (res)
 		return res;
 	res = ratelimit_admit(r, w, r->now_ms);
