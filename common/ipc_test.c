@@ -43,6 +43,10 @@ static int handle_authorize(void *ctx, struct ipc_conn *c, uint64_t id, const vo
 	assert_int_equal(fd, -1);
 	w->calls++;
 	assert_true(span_eq_str(m->request_id, "r-1"));
+	uint8_t same[512];
+	size_t len;
+	assert_int_equal(proto_pack(&proto_authorize_desc, id, m, same, sizeof(same), &len), 0);
+	assert_true(span_eq(ipc_conn_frame(c), span_of(same, len)));
 	if (w->mute)
 		return 0;
 	struct proto_deny deny = {.reason = 7};
@@ -349,6 +353,19 @@ static void test_a_descriptor_before_hello_is_closed(void **state)
 	close(peer);
 }
 
+static void test_the_time_of_a_turn_is_not_before_what_it_brings(void **state)
+{
+	struct ipc ipc = {.unix_ns = 5}; /* long ago */
+
+	(void)state;
+	assert_int_equal(ipc_unix_ns(&ipc), 5);
+	assert_int_equal(ipc_unix_ns_after(&ipc, 5), 5);
+	uint64_t now = ipc_unix_ns_after(&ipc, 6);
+	assert_true(now > UINT64_C(1700000000000000000));
+	assert_int_equal(ipc_unix_ns(&ipc), now);
+	assert_true(ipc_unix_ns_after(&ipc, UINT64_MAX) >= now); /* it knows no better */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -359,6 +376,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_lost_peer_ends_its_calls_and_comes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_each_short_life_doubles_the_pause, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_violations_drop_the_peer_and_nobody_else, setup, teardown),
+		cmocka_unit_test(test_the_time_of_a_turn_is_not_before_what_it_brings),
 		cmocka_unit_test_setup_teardown(test_a_descriptor_before_hello_is_closed, setup, teardown),
 	};
 
