@@ -16,6 +16,8 @@
 #define MUST_USE          __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define CLEANUP(fn)       __attribute__((cleanup(fn)))
+/* Of failure and refusal: what leads here is unlikely, and is laid apart from what runs for each request. */
+#define COLD __attribute__((cold))
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define BIT(n)       (UINT64_C(1) << (n))

@@ -12,10 +12,9 @@ void err_print_origin(int r, const char *file, int line)
 			      -r, strerrordesc_np(-r), file, line);
 }
 
-int err_fold_at(int r, const char *file, int line)
+int err_print_unhandled(int r, const char *file, int line)
 {
-	if (r <= 0)
-		return r;
+	assert(r > 0);
 	(void)fprintf(stderr, "{\"event\":\"error.unhandled\",\"code\":%d,\"at\":\"%s:%d\"}\n", r, file, line);
 	return -ENOTRECOVERABLE;
 }

@@ -27,7 +27,7 @@
 #define err_origin(r) err_origin_at((r), __FILE__, __LINE__)
 #define err_fold(r)   err_fold_at((r), __FILE__, __LINE__)
 
-void err_print_origin(int r, const char *file, int line);
+COLD void err_print_origin(int r, const char *file, int line);
 
 /* `r` must be negative; returned unchanged. Inline so that the compiler sees that it is the same value. */
 static inline int err_origin_at(int r, const char *file, int line)
@@ -36,5 +36,11 @@ static inline int err_origin_at(int r, const char *file, int line)
 	return r;
 }
 
+/* `r` must be positive. Returns -ENOTRECOVERABLE. */
+COLD int err_print_unhandled(int r, const char *file, int line);
+
 /* 0 and negative values pass unchanged, positive ones become -ENOTRECOVERABLE. */
-int err_fold_at(int r, const char *file, int line);
+static inline int err_fold_at(int r, const char *file, int line)
+{
+	return r <= 0 ? r : err_print_unhandled(r, file, line);
+}

@@ -89,7 +89,7 @@ MUST_USE int ipc_call(struct ipc_conn *conn, enum proto_type type, const void *m
 /* The caller is no longer interested; the late answer is dropped. Unknown ids are ignored. */
 void ipc_forget(struct ipc_conn *conn, uint64_t id);
 /* Ends the connection; on_close follows, from the loop. Idempotent. `why` goes to the log. */
-void ipc_drop(struct ipc_conn *conn, const char *why);
+COLD void ipc_drop(struct ipc_conn *conn, const char *why);
 
 /* Unsent bytes in the queue: the producer of bulk data stops above a limit and goes on when on_drain says so. */
 size_t ipc_queued(const struct ipc_conn *conn);

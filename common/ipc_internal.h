@@ -113,13 +113,13 @@ MUST_USE int ipc_conn_new(struct ipc *ipc, struct ipc_edge *edge, enum role peer
 			  struct ipc_conn **ret_conn);
 void ipc_conn_flush(struct ipc_conn *c);
 /* Ends the loop's life as a whole: a handler met a broken machine. */
-void ipc_fatal(struct ipc *ipc, int r);
+COLD void ipc_fatal(struct ipc *ipc, int r);
 
 /* ipc_call.c */
 /* True when the message answered a call of ours, or a forgotten one. */
 bool ipc_call_answer(struct ipc_conn *c, uint64_t id, const struct proto_desc *desc, const void *msg, int fd);
 void ipc_call_expire(struct ipc_conn *c, uint64_t now_ms);
-void ipc_call_lost(struct ipc_conn *c);
+COLD void ipc_call_lost(struct ipc_conn *c);
 
 /* ipc_edge.c */
 /* A decoded message from an open peer, or the HELLO of a new one. 0, IPC_E_VIOLATION or negative. */

@@ -41,4 +41,4 @@ struct log_field {
 			 ARRAY_LEN(((const struct log_field[]){{0}, __VA_ARGS__})))
 
 /* fields[0] is a placeholder. One write(2); a line is cut at 2 KiB. Never fails visibly. */
-void log_event_fields(const struct log *log, enum log_id id, const struct log_field *fields, size_t n);
+COLD void log_event_fields(const struct log *log, enum log_id id, const struct log_field *fields, size_t n);

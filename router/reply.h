@@ -60,7 +60,7 @@ void reply_release(struct reply *r, size_t bytes);
 void reply_end(struct reply *r);
 /* Forgets what is held back and adds some last words. What was released still leaves, and then the connection must be
  * closed. */
-void reply_cut(struct reply *r, struct span words);
+COLD void reply_cut(struct reply *r, struct span words);
 /* Forgets an answer of which nothing has left. */
 void reply_discard(struct reply *r);
 

@@ -32,7 +32,7 @@
 #include "router/peers.h"
 #include "router/request_parts.h"
 
-static enum request_state refuse(struct request *r, enum reason reason)
+static COLD enum request_state refuse(struct request *r, enum reason reason)
 {
 	r->record.reason = reason;
 	return REQUEST_REFUSE;
@@ -211,7 +211,7 @@ static enum request_state renew(struct request *r, const struct event *ev)
 }
 
 /* What has left can only be cut; what has not can still be refused. */
-static enum request_state cut(struct request *r, enum reason reason)
+static COLD enum request_state cut(struct request *r, enum reason reason)
 {
 	return relay_cut(r, reason) ? REQUEST_FLUSH : refuse(r, reason);
 }

@@ -42,14 +42,14 @@ struct exchange_event {
 static void exchange_event(struct exchange *x, const struct exchange_event *ev);
 static void exchange_enter(struct exchange *x, enum exchange_state state);
 
-static enum exchange_state exchange_fail(struct exchange *x, enum reason why)
+static COLD enum exchange_state exchange_fail(struct exchange *x, enum reason why)
 {
 	x->why = why;
 	return EXCHANGE_OVER;
 }
 
 /* Not a mishap but something that was asked and must not be: for the record. */
-static enum exchange_state exchange_refuse(struct exchange *x, enum reason why)
+static COLD enum exchange_state exchange_refuse(struct exchange *x, enum reason why)
 {
 	x->why = why;
 	egress_record_refusal(x->eg, x);

@@ -94,7 +94,7 @@ void exchange_credit(struct exchange *x, uint64_t bytes);
 /* The router is no longer interested: ends at once and says nothing. */
 void exchange_cancel(struct exchange *x);
 /* Ends it with BROKEN. */
-void exchange_break(struct exchange *x, enum reason why);
+COLD void exchange_break(struct exchange *x, enum reason why);
 void exchange_timeout(struct exchange *x);
 /* The lane's queue is empty again. */
 void exchange_resume(struct exchange *x);

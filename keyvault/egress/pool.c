@@ -116,7 +116,7 @@ static void upstream_offer(struct upstream *u)
 	w->ready(w, u, REASON_NONE);
 }
 
-static void upstream_fail(struct upstream *u, enum reason why, const char *text)
+static COLD void upstream_fail(struct upstream *u, enum reason why, const char *text)
 {
 	struct pool *p = u->pool;
 
