@@ -43,6 +43,7 @@ UPSTREAM = """
         server_name upstream.test;
         ssl_certificate {certificate};
         ssl_certificate_key {certificate};
+        ssl_protocols TLSv1.3;
         default_type application/json;
         location / {{ {think} }}
         location /answer {{ internal; return 200 '{answer}'; }}
@@ -66,6 +67,7 @@ PROXY = """
             proxy_ssl_server_name on;
             proxy_ssl_name upstream.test;
             proxy_ssl_verify on;
+            proxy_ssl_protocols TLSv1.3;
             proxy_ssl_trusted_certificate {ca};
         }}
     }}
