@@ -8,8 +8,8 @@
  *            '-- '{' --> KEY (or '}')              '------- nothing is open ---> DONE
  *     KEY ----- string ':' --> VALUE
  *
- * Strings are most of any body, so they are read sixteen bytes at a time and then eight: a word is passed over when
- * none of its bytes is a quote, a backslash, a control character or the beginning of a longer UTF-8 sequence.
+ * Strings are most of any body, so they are read sixteen bytes at a time, up to the first that is a quote, a backslash,
+ * a control character or the beginning of a longer UTF-8 sequence.
  *
  * A provider may be laxer in finding a member than we are: readers that ignore case (Go, cJSON), that fold the two
  * non-ASCII letters whose lower case is ASCII (Go), or that stop at a NUL (C strings) would take "Model" or
@@ -42,32 +42,18 @@ static const struct span scan_names[N_JSON_FIELDS] = {
 };
 #define SCAN_NAME_BYTES_MAX 32
 
-#define SCAN_EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
-
-/* The high bit of each byte that is special within a string; exact up to the first such byte, which is all that counts.
- */
-static inline uint64_t scan_special(uint64_t w)
-{
-	uint64_t quote = w ^ SCAN_EACH_BYTE('"'), escape = w ^ SCAN_EACH_BYTE('\\');
-	uint64_t below = (w - SCAN_EACH_BYTE(0x20)) & ~w;
-
-	quote = (quote - SCAN_EACH_BYTE(1)) & ~quote;
-	escape = (escape - SCAN_EACH_BYTE(1)) & ~escape;
-	return (quote | escape | below | w) & SCAN_EACH_BYTE(0x80);
-}
-
 /* Sixteen bytes as the compiler's vector extension has them, on every target; as signed numbers, control characters and
  * what is not ASCII both lie below a space. */
 typedef int8_t scan_bytes __attribute__((vector_size(16)));
 typedef uint64_t scan_words __attribute__((vector_size(16)));
 
-static inline bool scan_is_plain(const uint8_t p[16])
+/* Each byte that is special within a string as 0xff, the others as 0. */
+static inline scan_words scan_special(const uint8_t p[16])
 {
 	scan_bytes b;
 
 	memcpy(&b, p, sizeof(b));
-	scan_words special = (scan_words)((b < 0x20) | (b == '"') | (b == '\\'));
-	return (special[0] | special[1]) == 0;
+	return (scan_words)((b < 0x20) | (b == '"') | (b == '\\'));
 }
 
 static inline bool scan_is_special(uint8_t c)
@@ -75,19 +61,25 @@ static inline bool scan_is_special(uint8_t c)
 	return c < 0x20 || c >= 0x80 || c == '"' || c == '\\';
 }
 
-/* The first special byte from `p` on, or `end`. */
+static inline bool scan_is_plain(const uint8_t p[32])
+{
+	scan_words special = scan_special(p) | scan_special(p + 16);
+
+	return (special[0] | special[1]) == 0;
+}
+
+/* The first special byte from `p` on, or `end`. Most strings end within sixteen bytes; one that does not is a text. */
 static inline const uint8_t *scan_plain(const uint8_t *p, const uint8_t *end)
 {
-	while (end - p >= 16 && scan_is_plain(p))
+	while (end - p >= 16) {
+		scan_words special = scan_special(p);
+		if (special[0])
+			return p + (__builtin_ctzll(le64toh(special[0])) >> 3);
+		if (special[1])
+			return p + 8 + (__builtin_ctzll(le64toh(special[1])) >> 3);
 		p += 16;
-	while (end - p >= 8) {
-		uint64_t w;
-
-		memcpy(&w, p, 8);
-		w = scan_special(le64toh(w));
-		if (w)
-			return p + (__builtin_ctzll(w) >> 3);
-		p += 8;
+		while (end - p >= 32 && scan_is_plain(p))
+			p += 32;
 	}
 	while (p < end && !scan_is_special(*p))
 		p++;
@@ -206,23 +198,31 @@ static bool scan_fold_key(struct span raw, uint8_t to[SCAN_NAME_BYTES_MAX], size
 	return true;
 }
 
+/* Which field a spelling is the name of; N_JSON_FIELDS: of none. */
+static size_t scan_find_field(struct span name)
+{
+	size_t i = 0;
+
+	while (i < N_JSON_FIELDS && !span_eq(scan_names[i], name))
+		i++;
+	return i;
+}
+
 /* A key at depth 1: decides where its value goes. */
 static int scan_field(struct scan *s, const struct json_value *key)
 {
 	uint8_t folded[SCAN_NAME_BYTES_MAX];
-	bool exact;
-	size_t len;
+	size_t len, i = scan_find_field(key->raw);
+	bool exact = true;
 
 	s->slot = NULL;
-	if (!scan_fold_key(key->raw, folded, &len, &exact))
+	if (i == N_JSON_FIELDS && scan_fold_key(key->raw, folded, &len, &exact))
+		i = scan_find_field(span_of(folded, len));
+	if (i == N_JSON_FIELDS)
 		return 0;
-	for (size_t i = 0; i < N_JSON_FIELDS; i++) {
-		if (!span_eq(scan_names[i], span_of(folded, len)))
-			continue;
-		if (!exact || s->body->fields[i].kind != JSON_KIND_ABSENT)
-			return JSON_SCAN_E_AMBIGUOUS;
-		s->slot = &s->body->fields[i];
-	}
+	if (!exact || s->body->fields[i].kind != JSON_KIND_ABSENT)
+		return JSON_SCAN_E_AMBIGUOUS;
+	s->slot = &s->body->fields[i];
 	return 0;
 }
 

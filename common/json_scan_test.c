@@ -345,7 +345,7 @@ static void sees_every_byte(void **state)
 			{'[', 0},
 			{']', 0},
 			{'\x7f', 0}};
-	char text[40];
+	char text[90];
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(specials); i++) {
@@ -356,6 +356,24 @@ static void sees_every_byte(void **state)
 			assert_int_equal(scan_exact(text, sizeof(text), NULL, NULL, NULL), specials[i].r);
 		}
 	}
+}
+
+/* The end of a string is found at each place, however many bytes follow it. */
+static void finds_every_end(void **state)
+{
+	struct json_body body;
+	char text[120];
+
+	(void)state;
+	for (size_t len = 0; len < 80; len++)
+		for (size_t space = 0; space < 34; space++) {
+			memset(text, 'q', sizeof(text));
+			text[0] = text[1 + len] = '"';
+			memset(text + 2 + len, ' ', space);
+			assert_int_equal(scan_exact(text, 2 + len + space, NULL, NULL, &body), 0);
+			assert_int_equal(body.value.raw.len, len);
+			assert_ptr_equal(body.value.raw.p, text + 1);
+		}
 }
 
 int main(void)
@@ -372,6 +390,7 @@ int main(void)
 		cmocka_unit_test(reads_characters),
 		cmocka_unit_test(visits_texts),
 		cmocka_unit_test(sees_every_byte),
+		cmocka_unit_test(finds_every_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
