@@ -100,6 +100,14 @@ int json_text(const struct json_value *value, uint8_t *to, size_t cap, size_t *r
 
 	if (value->kind != JSON_KIND_STRING)
 		return JSON_VALUE_E_KIND;
+	if (!value->escaped) { /* as it stands */
+		if (raw.len > cap)
+			return JSON_VALUE_E_RANGE;
+		if (raw.len > 0)
+			memcpy(to, raw.p, raw.len);
+		*ret_len = raw.len;
+		return 0;
+	}
 	while (raw.len > 0) {
 		uint8_t utf8[4];
 		uint32_t c;
