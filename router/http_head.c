@@ -15,6 +15,7 @@
  */
 #include "router/http_head.h"
 
+#include <endian.h>
 #include <llhttp.h>
 
 enum {
@@ -49,25 +50,43 @@ static const uint8_t chars[256] = {
 };
 /* clang-format on */
 
+/* All bytes, of which there is at least one. */
 static bool all_of(struct span s, uint8_t class)
 {
+	uint8_t common = s.len > 0 ? class : 0;
+
 	for (size_t i = 0; i < s.len; i++)
-		if (!(chars[s.p[i]] & class))
-			return false;
-	return s.len > 0;
+		common &= chars[s.p[i]];
+	return common != 0;
 }
 
 /* Sixteen bytes of text at a time, as the compiler's vectors have them on every target. A tab is not among them. */
 typedef uint8_t head_bytes __attribute__((vector_size(16)));
 typedef uint64_t head_words __attribute__((vector_size(16)));
 
-static inline bool head_is_text(const uint8_t p[16])
+/* Of eight bytes as they lie in memory, the first that is not zero. */
+static inline size_t head_first(uint64_t word)
 {
-	head_bytes b;
+	return (size_t)__builtin_ctzll(le64toh(word)) >> 3;
+}
 
-	memcpy(&b, p, sizeof(b));
-	head_words other = (head_words)((b < ' ') | (b == 0x7f));
-	return (other[0] | other[1]) == 0;
+/* From `at` on, the first byte that is no text, as far as `end`. */
+static size_t head_skip_text(const uint8_t *p, size_t at, size_t end)
+{
+	while (end - at >= 16) {
+		head_bytes b;
+
+		memcpy(&b, p + at, sizeof(b));
+		head_words other = (head_words)((b < ' ') | (b == 0x7f));
+		if (other[0] | other[1]) {
+			at += other[0] ? head_first(other[0]) : 8 + head_first(other[1]);
+			break;
+		}
+		at += 16;
+	}
+	while (at < end && chars[p[at]] & CHAR_TEXT)
+		at++;
+	return at;
 }
 
 int http_scan(struct http_scan *s, struct span in, size_t *ret_bytes)
@@ -75,10 +94,7 @@ int http_scan(struct http_scan *s, struct span in, size_t *ret_bytes)
 	size_t end = MIN(in.len, (size_t)HTTP_HEAD_BYTES_MAX), at = s->at;
 
 	for (;; at += 2) {
-		while (end - at >= 16 && head_is_text(in.p + at))
-			at += 16;
-		while (at < end && chars[in.p[at]] & CHAR_TEXT)
-			at++;
+		at = head_skip_text(in.p, at, end);
 		s->at = at;
 		if (s->line < end && (in.p[s->line] == ' ' || in.p[s->line] == '\t'))
 			return HTTP_HEAD_E_BAD;
@@ -100,8 +116,34 @@ int http_scan(struct http_scan *s, struct span in, size_t *ret_bytes)
 	return 0;
 }
 
+/* Eight bytes with their capitals made small: of each that is ASCII, bit 7 of a sum says whether it is at least 'A',
+ * and of another whether it is above 'Z'. */
+static inline uint64_t head_lower(const uint8_t *p)
+{
+	const uint64_t each = UINT64_C(0x0101010101010101);
+	uint64_t w, ascii;
+
+	memcpy(&w, p, sizeof(w));
+	ascii = w & (each * 0x7f);
+	return w | (((ascii + each * (0x80 - 'A')) ^ (ascii + each * (0x7f - 'Z'))) & ~w & (each * 0x80)) >> 2;
+}
+
+static inline bool head_same(const uint8_t *p, const char *lower)
+{
+	uint64_t w;
+
+	memcpy(&w, lower, sizeof(w));
+	return head_lower(p) == w;
+}
+
 bool http_name_equals(struct span name, const char *lower)
 {
+	if (name.len >= 8) {
+		for (size_t i = 0; i < name.len - 8; i += 8)
+			if (!head_same(name.p + i, lower + i))
+				return false;
+		return head_same(name.p + name.len - 8, lower + name.len - 8); /* overlaps what was seen */
+	}
 	for (size_t i = 0; i < name.len; i++) {
 		uint8_t c = name.p[i];
 		if ((c >= 'A' && c <= 'Z' ? c | 0x20 : c) != (uint8_t)lower[i])

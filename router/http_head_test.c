@@ -403,6 +403,44 @@ static void any_byte_anywhere(void **state)
 	}
 }
 
+/* Each byte at each place of a name of each length: only a capital of the same letter is as good. */
+static void test_names_in_any_case(void **state)
+{
+	static const char lower[] = "a-z{[`_@7zoeknamesoflength";
+	uint8_t name[sizeof(lower)];
+
+	(void)state;
+	for (size_t len = 1; len < sizeof(lower); len++)
+		for (size_t at = 0; at < len; at++)
+			for (unsigned c = 0; c < 256; c++) {
+				const unsigned l = (uint8_t)lower[at];
+				memcpy(name, lower, len);
+				name[at] = (uint8_t)c;
+				assert_int_equal(http_name_equals(span_of(name, len), lower),
+						 c == l || (l >= 'a' && l <= 'z' && c == l - 0x20));
+			}
+}
+
+/* A tab may stand anywhere in a value, and what may not is seen behind it too. */
+static void test_tabs(void **state)
+{
+	char text[100];
+
+	(void)state;
+	for (size_t at = 0; at < 40; at++)
+		for (size_t bad = at + 1; bad <= 40; bad++) {
+			struct http_scan s = {0};
+			size_t n;
+			int len = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\na: %040d\r\n\r\n", 0);
+			text[19 + at] = '\t';
+			assert_int_equal(http_scan(&s, span_of(text, (size_t)len), &n), 0);
+			assert_int_equal(n, len);
+			s = (struct http_scan){0};
+			text[18 + bad] = '\x7f';
+			assert_int_equal(http_scan(&s, span_of(text, (size_t)len), &n), HTTP_HEAD_E_BAD);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -414,6 +452,8 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_every_single_byte_changed),
 		cmocka_unit_test(any_byte_anywhere),
+		cmocka_unit_test(test_names_in_any_case),
+		cmocka_unit_test(test_tabs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
