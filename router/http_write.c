@@ -54,14 +54,24 @@ static inline void put_str(struct http_write *w, const char *s)
 	put(w, s, strlen(s));
 }
 
-static void put_u64(struct http_write *w, uint64_t n)
+#define NUMBER_BYTES_MAX 20
+
+static struct span number(uint64_t n, char text[NUMBER_BYTES_MAX])
 {
-	char text[20], *p = text + sizeof(text);
+	char *end = text + NUMBER_BYTES_MAX, *p = end;
 
 	do
 		*--p = (char)('0' + n % 10);
 	while (n /= 10);
-	put(w, p, (size_t)(text + sizeof(text) - p));
+	return span_of(p, (size_t)(end - p));
+}
+
+static void put_u64(struct http_write *w, uint64_t n)
+{
+	char text[NUMBER_BYTES_MAX];
+	struct span s = number(n, text);
+
+	put(w, s.p, s.len);
 }
 
 void http_write_status(struct http_write *w, unsigned status, const char *date)
@@ -77,14 +87,6 @@ void http_write_status(struct http_write *w, unsigned status, const char *date)
 	put_str(w, "\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n");
 }
 
-static inline void put_field_u64(struct http_write *w, const char *name, uint64_t value)
-{
-	put_str(w, name);
-	put_str(w, ": ");
-	put_u64(w, value);
-	put_str(w, "\r\n");
-}
-
 void http_write_field_named(struct http_write *w, struct span name, struct span value)
 {
 	put(w, name.p, name.len);
@@ -95,7 +97,9 @@ void http_write_field_named(struct http_write *w, struct span name, struct span 
 
 void http_write_field_u64(struct http_write *w, const char *name, uint64_t value)
 {
-	put_field_u64(w, name, value);
+	char text[NUMBER_BYTES_MAX];
+
+	http_write_field(w, name, number(value, text));
 }
 
 void http_write_request_id(struct http_write *w, struct span id)
@@ -106,14 +110,17 @@ void http_write_request_id(struct http_write *w, struct span id)
 
 void http_write_limit(struct http_write *w, const struct http_limit *limit)
 {
+	char limit_text[NUMBER_BYTES_MAX], remaining_text[NUMBER_BYTES_MAX];
+
 	if (limit->limit == 0)
 		return;
-	put_field_u64(w, "x-ratelimit-limit", limit->limit);
-	put_field_u64(w, "x-ratelimit-remaining", limit->remaining);
-	put_field_u64(w, "x-ratelimit-reset", (limit->reset_ms + 999) / 1000);
+	struct span most = number(limit->limit, limit_text), remaining = number(limit->remaining, remaining_text);
+	http_write_field(w, "x-ratelimit-limit", most);
+	http_write_field(w, "x-ratelimit-remaining", remaining);
+	http_write_field_u64(w, "x-ratelimit-reset", (limit->reset_ms + 999) / 1000);
 	/* as OpenAI's clients know them; the reset is a Go duration there */
-	put_field_u64(w, "x-ratelimit-limit-requests", limit->limit);
-	put_field_u64(w, "x-ratelimit-remaining-requests", limit->remaining);
+	http_write_field(w, "x-ratelimit-limit-requests", most);
+	http_write_field(w, "x-ratelimit-remaining-requests", remaining);
 	put_str(w, "x-ratelimit-reset-requests: ");
 	put_u64(w, limit->reset_ms);
 	put_str(w, "ms\r\n");
@@ -125,8 +132,8 @@ void http_write_retry(struct http_write *w, uint64_t retry_ms)
 		put_str(w, "x-should-retry: false\r\n");
 		return;
 	}
-	put_field_u64(w, "retry-after", (retry_ms + 999) / 1000);
-	put_field_u64(w, "retry-after-ms", retry_ms);
+	http_write_field_u64(w, "retry-after", (retry_ms + 999) / 1000);
+	http_write_field_u64(w, "retry-after-ms", retry_ms);
 	put_str(w, "x-should-retry: true\r\n");
 }
 

@@ -39,6 +39,21 @@ static void test_head(void **state)
 }
 
 /* Texts of reasons.def go into JSON as they are. */
+static void test_numbers(void **state)
+{
+	const uint64_t numbers[] = {0, 9, 10, 1000000, UINT64_MAX};
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 4096);
+	struct http_write w = {.to = &b};
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+		http_write_field_u64(&w, "n", numbers[i]);
+	assert_int_equal(w.r, 0);
+	assert_true(span_eq_str(buf_span(&b), "n: 0\r\nn: 9\r\nn: 10\r\nn: 1000000\r\nn: 18446744073709551615\r\n"));
+	buf_deinit(&b);
+}
+
 static void test_every_reason_is_json(void **state)
 {
 	struct buf b;
@@ -68,6 +83,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_head),
+		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_every_reason_is_json),
 	};
 
