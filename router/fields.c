@@ -8,10 +8,24 @@
 #define FIELDS_VALUE_BYTES_MAX 8192
 
 /* A name that ends in `-` stands for all that begin with it. */
+#define FIELDS_UP(F)             \
+	F("accept")              \
+	F("anthropic-beta")      \
+	F("anthropic-version")   \
+	F("idempotency-key")     \
+	F("openai-beta")         \
+	F("openai-organization") \
+	F("openai-project")      \
+	F("x-claude-code-")      \
+	F("x-stainless-")        \
+	F("user-agent")          \
+	F("session_id")          \
+	F("originator")
+
 static const char *const up[] = {
-	"accept",       "anthropic-beta",      "anthropic-version", "idempotency-key",
-	"openai-beta",  "openai-organization", "openai-project",    "x-claude-code-",
-	"x-stainless-", "user-agent",          "session_id",        "originator",
+#define F(name) name,
+	FIELDS_UP(F)
+#undef F
 };
 
 /* As the egress has named them. */
@@ -31,8 +45,20 @@ static bool fields_name_is(struct span name, const char *pattern)
 	return name.len > len && http_name_is(span_of(name.p, len), pattern);
 }
 
+/* Letters of both cases at once, by their last five bits. */
+static inline uint64_t fields_initial(uint8_t c)
+{
+	return BIT(c & 0x1f);
+}
+
 static bool fields_may_go_up(struct span name)
 {
+#define F(text) | fields_initial((uint8_t)(text)[0])
+	const uint64_t initials = 0 FIELDS_UP(F);
+#undef F
+
+	if (!(initials & fields_initial(name.p[0])))
+		return false;
 	for (size_t i = 0; i < ARRAY_LEN(up); i++)
 		if (fields_name_is(name, up[i]))
 			return true;
