@@ -10,11 +10,9 @@
 
 void record_text(char *to, size_t cap, struct span from)
 {
-	size_t n = MIN(from.len, cap - 1);
-
-	if (n > 0)
-		memcpy(to, from.p, n);
-	to[n] = '\0';
+	from.len = MIN(from.len, cap - 1);
+	span_copy(to, from);
+	to[from.len] = '\0';
 }
 
 void record_whose(struct request *r, struct span tenant, struct span principal, struct span subject, struct span sealed)
@@ -23,8 +21,7 @@ void record_whose(struct request *r, struct span tenant, struct span principal, 
 	record_text(r->record.principal, sizeof(r->record.principal), principal);
 	record_text(r->record.subject, sizeof(r->record.subject), subject);
 	r->record.sealed_len = MIN(sealed.len, sizeof(r->record.sealed));
-	if (r->record.sealed_len)
-		memcpy(r->record.sealed, sealed.p, r->record.sealed_len);
+	span_copy(r->record.sealed, span_of(sealed.p, r->record.sealed_len));
 }
 
 static enum event_code record_code(const struct request *r)

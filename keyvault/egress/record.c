@@ -7,10 +7,9 @@
 
 static void record_copy(char *to, size_t cap, struct span s)
 {
-	size_t len = MIN(s.len, cap - 1);
-
-	memcpy(to, s.p, len);
-	to[len] = 0;
+	s.len = MIN(s.len, cap - 1);
+	span_copy(to, s);
+	to[s.len] = 0;
 }
 
 void egress_note_grant(struct exchange *x, const struct proto_grant *g, const struct proto_grant_route *route)

@@ -1,17 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keyvault/egress/text.h"
 
-void text_put_u64(struct text *t, uint64_t v)
-{
-	uint8_t text[20];
-	size_t at = sizeof(text);
-
-	do
-		text[--at] = (uint8_t)('0' + v % 10);
-	while ((v /= 10) > 0);
-	text_put(t, span_of(text + at, sizeof(text) - at));
-}
-
 /* Room for `len` more bytes, taken; NULL when there is none. */
 static uint8_t *text_take(struct text *t, size_t len)
 {
@@ -21,6 +10,17 @@ static uint8_t *text_take(struct text *t, size_t len)
 	}
 	t->len += len;
 	return t->to + t->len - len;
+}
+
+void text_put_u64(struct text *t, uint64_t v)
+{
+	size_t len = 1;
+
+	for (uint64_t rest = v / 10; rest > 0; rest /= 10)
+		len++;
+	uint8_t *to = text_take(t, len);
+	for (; to && len > 0; v /= 10)
+		to[--len] = (uint8_t)('0' + v % 10);
 }
 
 void text_put_hex(struct text *t, struct span s)
