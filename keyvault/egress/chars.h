@@ -21,3 +21,26 @@ static inline bool chars_all(struct span s, enum chars_class class)
 		common &= chars_classes[s.p[i]];
 	return common != 0;
 }
+
+typedef uint8_t chars_bytes __attribute__((vector_size(16)));
+typedef uint64_t chars_words __attribute__((vector_size(16)));
+
+/* Each of sixteen bytes that is neither visible nor a space as 0xff, the others as 0. */
+static inline chars_words chars_other(const uint8_t *p)
+{
+	chars_bytes b;
+
+	memcpy(&b, p, sizeof(b));
+	return (chars_words)((b < ' ') | (b == 0x7f));
+}
+
+/* chars_all() of CHARS_TEXT, sixteen bytes at a time where no tab is among them. */
+static inline bool chars_text(struct span s)
+{
+	if (s.len < 16)
+		return chars_all(s, CHARS_TEXT);
+	chars_words other = chars_other(s.p + s.len - 16); /* overlaps what comes next */
+	for (size_t at = 0; at < s.len - 16; at += 16)
+		other |= chars_other(s.p + at);
+	return !(other[0] | other[1]) || chars_all(s, CHARS_TEXT);
+}

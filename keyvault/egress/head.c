@@ -54,7 +54,8 @@ static const struct head_drop head_drops[] = {
 };
 
 /* What nearly every request has: no rule above concerns them. */
-static const struct span head_usual[] = {HEAD_TEXT("content-type"), HEAD_TEXT("accept"), HEAD_TEXT("user-agent")};
+static const struct span head_usual[] = {HEAD_TEXT("content-type"), HEAD_TEXT("x-request-id"), HEAD_TEXT("accept"),
+					 HEAD_TEXT("user-agent")};
 
 /* For a few bytes in a few bytes: memmem(3) takes longer to make up its mind than this to look. */
 static bool head_holds(struct span name, struct span t)
@@ -92,7 +93,7 @@ static bool head_name_ok(struct span name)
 
 static bool head_value_ok(struct span value)
 {
-	return chars_all(value, CHARS_TEXT);
+	return chars_text(value);
 }
 
 /* "%2e", "%2F", "%5c", "%00": characters that change a path's meaning when they are decoded. */
@@ -115,33 +116,36 @@ static bool head_escape_ok(struct span rest)
 	return true;
 }
 
+static bool head_is_dots(struct span segment)
+{
+	return segment.len > 0 && segment.len <= 2 && segment.p[0] == '.' && segment.p[segment.len - 1] == '.';
+}
+
+/* A segment may be empty at the end of the path only, and is never "." or "..". */
 bool head_path_ok(struct span path)
 {
+	size_t begin = 1; /* of the segment */
 	bool query = false;
 
 	if (path.len == 0 || path.p[0] != '/')
 		return false;
-	for (size_t i = 0; i < path.len; i++) {
+	for (size_t i = 1; i < path.len; i++) {
 		uint8_t c = path.p[i];
 		if (c <= 0x20 || c >= 0x7f || c == '#' || c == '\\')
 			return false;
-		query |= c == '?';
-		if (query)
+		if (query || (c != '/' && c != '?' && c != '%'))
 			continue;
-		if (c == '%' && !head_escape_ok(span_of(path.p + i, path.len - i)))
-			return false;
-		if (c != '/')
+		if (c == '%') {
+			if (!head_escape_ok(span_of(path.p + i, path.len - i)))
+				return false;
 			continue;
-		/* The segment that begins here must not be empty in the middle, "." or "..". */
-		const uint8_t *begin = path.p + i + 1;
-		size_t len = 0, left = path.len - i - 1;
-		while (len < left && begin[len] != '/' && begin[len] != '?')
-			len++;
-		if ((len == 0 && left > 0 && begin[0] == '/') || (len == 1 && begin[0] == '.') ||
-		    (len == 2 && begin[0] == '.' && begin[1] == '.'))
+		}
+		if ((c == '/' && i == begin) || head_is_dots(span_of(path.p + begin, i - begin)))
 			return false;
+		begin = i + 1;
+		query = c == '?';
 	}
-	return true;
+	return query || !head_is_dots(span_of(path.p + begin, path.len - begin));
 }
 
 void head_put_host(struct text *t, struct span host, uint16_t port)

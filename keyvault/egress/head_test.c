@@ -195,8 +195,17 @@ static void size_limit(void **state)
 
 static void paths(void **state)
 {
-	static const char *const good[] = {
-		"/", "/v1/chat/completions", "/v1/a?b=c/../d&e=%2f", "/a/.b/..c/d.", "/v1/a%20b", "/v1/"};
+	static const char *const good[] = {"/",
+					   "/v1/chat/completions",
+					   "/v1/a?b=c/../d&e=%2f",
+					   "/a/.b/..c/d.",
+					   "/v1/a%20b",
+					   "/v1/",
+					   "/?",
+					   "/a/?b",
+					   "/a?b//c/..",
+					   "/a/...",
+					   "/.a./..."};
 	static const char *const bad[] = {"",
 					  "v1",
 					  "//evil.test/",
@@ -219,7 +228,16 @@ static void paths(void **state)
 					  "/\xc3\xbc",
 					  "/a%252e",
 					  "https://evil.test/",
-					  "/a/..?b"};
+					  "/a/..?b",
+					  "/..",
+					  "/a/.",
+					  "/.?b",
+					  "//",
+					  "/a//",
+					  "/a?b\\c",
+					  "/a?b#c",
+					  "/a?b c",
+					  "/%2"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(good); i++)

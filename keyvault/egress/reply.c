@@ -39,6 +39,14 @@ static const struct reply_pass reply_passes[] = {
 #undef PASSED
 };
 
+/* Of which lengths their names are. */
+#define REPLY_NAME_BYTES_MAX 63
+static const uint64_t reply_pass_lengths = 0
+#define PASSED(theirs, ours) | BIT(sizeof(theirs) - 1)
+#include "proto/passed.def"
+#undef PASSED
+	;
+
 /* What our own reading of a head found. */
 struct reply_head {
 	unsigned status, minor;
@@ -143,7 +151,7 @@ static struct span reply_trim(struct span s)
 static int reply_read_status(struct reply_head *h, struct span line)
 {
 	if (line.len < 12 || memcmp(line.p, "HTTP/1.", 7) != 0 || (line.p[7] != '0' && line.p[7] != '1') ||
-	    line.p[8] != ' ' || (line.len > 12 && line.p[12] != ' ') || !chars_all(line, CHARS_TEXT))
+	    line.p[8] != ' ' || (line.len > 12 && line.p[12] != ' ') || !chars_text(line))
 		return REPLY_E_INVALID;
 	for (size_t i = 9; i < 12; i++) {
 		if (line.p[i] < '0' || line.p[i] > '9')
@@ -175,6 +183,19 @@ static int reply_read_coding(struct reply_head *h, struct span value)
 	return 0;
 }
 
+static void reply_pass(struct reply_head *h, struct span name, struct span value)
+{
+	if (name.len > REPLY_NAME_BYTES_MAX || !(reply_pass_lengths & BIT(name.len)))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(reply_passes); i++) {
+		if (!reply_is(name, reply_passes[i].name))
+			continue;
+		if (h->n_passed < REPLY_PASSED_MAX && value.len <= 8192)
+			h->passed[h->n_passed++] = (struct proto_header){.name = reply_passes[i].as, .value = value};
+		return;
+	}
+}
+
 static int reply_read_field(struct reply_head *h, struct span line)
 {
 	const uint8_t *colon = memchr(line.p, ':', line.len);
@@ -183,7 +204,7 @@ static int reply_read_field(struct reply_head *h, struct span line)
 		return REPLY_E_INVALID;
 	struct span name = span_of(line.p, (size_t)(colon - line.p));
 	struct span value = span_of(colon + 1, line.len - name.len - 1);
-	if (name.len == 0 || !chars_all(name, CHARS_TOKEN) || !chars_all(value, CHARS_TEXT))
+	if (name.len == 0 || !chars_all(name, CHARS_TOKEN) || !chars_text(value))
 		return REPLY_E_INVALID;
 	value = reply_trim(value);
 	if (reply_is(name, SPAN_LIT("content-length")))
@@ -192,13 +213,7 @@ static int reply_read_field(struct reply_head *h, struct span line)
 		return reply_read_coding(h, value);
 	if (reply_is(name, SPAN_LIT("content-encoding")))
 		return value.len == 0 || reply_is(value, SPAN_LIT("identity")) ? 0 : REPLY_E_INVALID;
-	for (size_t i = 0; i < ARRAY_LEN(reply_passes); i++) {
-		if (!reply_is(name, reply_passes[i].name))
-			continue;
-		if (h->n_passed < REPLY_PASSED_MAX && value.len <= 8192)
-			h->passed[h->n_passed++] = (struct proto_header){.name = reply_passes[i].as, .value = value};
-		break;
-	}
+	reply_pass(h, name, value);
 	return 0;
 }
 
