@@ -42,7 +42,7 @@ bool permit_has_spare(const struct proto_grant *g, uint64_t route)
 {
 	struct proto_grant_route this, next;
 
-	return permit_route(g, route, &this) && permit_route(g, route + 1, &next) &&
+	return route + 1 < g->routes.count && permit_route(g, route, &this) && permit_route(g, route + 1, &next) &&
 	       span_eq(this.credential, next.credential);
 }
 
