@@ -232,7 +232,7 @@ static void test_tables_are_consistent(void **state)
 /* Every place in every length around a word; what is next to the string does not count. */
 static void test_a_nul_is_found_anywhere(void **state)
 {
-	uint8_t bytes[40];
+	uint8_t bytes[68];
 
 	(void)state;
 	for (size_t len = 0; len <= sizeof(bytes) - 2; len++) {
