@@ -8,6 +8,7 @@ enum chars_class {
 	CHARS_TOKEN = 1, /* of a name, letters of both cases */
 	CHARS_SMALL = 2, /* of a name, small letters only */
 	CHARS_TEXT = 4,  /* of a value: visible, space, tab, bytes above ASCII */
+	CHARS_PATH = 8,  /* of a path: visible, but what begins a segment, query, escape or fragment, and backslash */
 };
 
 extern const uint8_t chars_classes[256];

@@ -15,12 +15,14 @@ static void test_every_byte(void **state)
 		bool small = c > 0 && strchr("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz", (int)c);
 		bool token = small || (c >= 'A' && c <= 'Z');
 		bool text = c == '\t' || (c >= 0x20 && c != 0x7f);
+		bool path = c > 0x20 && c < 0x7f && !strchr("/?%#\\", (int)c);
 		for (size_t at = 0; at < 3; at++) {
 			uint8_t bytes[3] = {'a', 'a', 'a'};
 			bytes[at] = (uint8_t)c;
 			assert_int_equal(chars_all(span_of(bytes, 3), CHARS_SMALL), small);
 			assert_int_equal(chars_all(span_of(bytes, 3), CHARS_TOKEN), token);
 			assert_int_equal(chars_all(span_of(bytes, 3), CHARS_TEXT), text);
+			assert_int_equal(chars_all(span_of(bytes, 3), CHARS_PATH), path);
 		}
 	}
 	assert_true(chars_all(SPAN_NULL, CHARS_TEXT));

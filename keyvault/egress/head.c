@@ -131,9 +131,11 @@ bool head_path_ok(struct span path)
 		return false;
 	for (size_t i = 1; i < path.len; i++) {
 		uint8_t c = path.p[i];
-		if (c <= 0x20 || c >= 0x7f || c == '#' || c == '\\')
+		if (chars_classes[c] & CHARS_PATH)
+			continue;
+		if (c != '/' && c != '?' && c != '%')
 			return false;
-		if (query || (c != '/' && c != '?' && c != '%'))
+		if (query)
 			continue;
 		if (c == '%') {
 			if (!head_escape_ok(span_of(path.p + i, path.len - i)))
