@@ -65,16 +65,15 @@ static bool fields_may_go_up(struct span name)
 	return false;
 }
 
+/* The name in small letters. */
 static int fields_pack(struct buf *to, struct span name, struct span value)
 {
-	uint8_t lower[FIELDS_NAME_BYTES_MAX], *p;
+	const struct proto_header item = {.name = name, .value = value};
+	uint8_t *p;
 	size_t len;
 
-	if (name.len > sizeof(lower) || value.len > FIELDS_VALUE_BYTES_MAX)
+	if (value.len > FIELDS_VALUE_BYTES_MAX)
 		return FIELDS_E_TOO_LARGE;
-	for (size_t i = 0; i < name.len; i++)
-		lower[i] = name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] | 0x20 : name.p[i];
-	struct proto_header item = {.name = span_of(lower, name.len), .value = value};
 	int r = buf_reserve(to, name.len + value.len + 16, &p);
 	if (r)
 		return r < 0 ? r : FIELDS_E_TOO_LARGE;
@@ -83,6 +82,18 @@ static int fields_pack(struct buf *to, struct span name, struct span value)
 		return err_fold(r);
 	buf_commit(to, len);
 	return 0;
+}
+
+static int fields_pack_client(struct buf *to, const struct http_field *field)
+{
+	uint8_t lower[FIELDS_NAME_BYTES_MAX];
+	struct span name = field->name;
+
+	if (name.len > sizeof(lower))
+		return FIELDS_E_TOO_LARGE;
+	for (size_t i = 0; i < name.len; i++)
+		lower[i] = name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] | 0x20 : name.p[i];
+	return fields_pack(to, span_of(lower, name.len), field->value);
 }
 
 int fields_to_upstream(const struct http_head *head, struct span request_id, struct buf *to, size_t *ret_n)
@@ -97,7 +108,7 @@ int fields_to_upstream(const struct http_head *head, struct span request_id, str
 			continue;
 		if (n == FIELDS_UP_MAX)
 			return FIELDS_E_TOO_LARGE;
-		r = fields_pack(to, head->fields[i].name, head->fields[i].value);
+		r = fields_pack_client(to, &head->fields[i]);
 		n++;
 	}
 	*ret_n = n;
