@@ -80,8 +80,10 @@ void http_write_status(struct http_write *w, unsigned status, const char *date)
 	put_u64(w, status);
 	put_str(w, " ");
 	for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
-		if (phrases[i].status == status)
+		if (phrases[i].status == status) {
 			put_str(w, phrases[i].phrase);
+			break;
+		}
 	put_str(w, "\r\ndate: ");
 	put_str(w, date);
 	put_str(w, "\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n");
