@@ -10,6 +10,8 @@
 
 #define CACHE_BUCKETS 16384
 
+_Static_assert(TOKEN_HMAC_BYTES == crypto_verify_32_BYTES, "compared whole");
+
 /* `key` has one element in the set of known keys and none in the other. */
 struct cache_entry {
 	struct list in_bucket, in_order;
@@ -74,7 +76,7 @@ static struct cache_entry *cache_entry(struct cache *c, const uint8_t *hmac)
 	list_for_each (it, bucket) {
 		struct cache_entry *e = container_of(it, struct cache_entry, in_bucket);
 
-		if (sodium_memcmp(e->hmac, hmac, TOKEN_HMAC_BYTES) == 0)
+		if (crypto_verify_32(e->hmac, hmac) == 0)
 			return e;
 	}
 	return NULL;
