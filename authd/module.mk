@@ -4,7 +4,7 @@ SRC_authd := authd/token.c authd/ratelimit.c authd/store_sqlite.c authd/store_sq
 $(eval $(call library,authd,$(SRC_authd)))
 $(eval $(call program,authd,authd/main.c,authd common proto,libuv libsodium nettle msgpack sqlite3))
 $(eval $(call unit,authd/token,vectors authd common,libsodium nettle jansson))
-$(eval $(call unit,authd/ratelimit,authd,))
+$(eval $(call unit,authd/ratelimit,authd common,))
 $(eval $(call library,store_fixture,tests/support/store_fixture.c))
 $(eval $(call unit,authd/store_sqlite_credentials,store_fixture authd common proto,libsodium sqlite3 msgpack))
 $(eval $(call unit,authd/store,store_fixture authd common proto,libsodium sqlite3 msgpack))

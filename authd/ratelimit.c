@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/crc32c.h"
 #include "common/list.h"
 
 #define RATELIMIT_BUCKETS   16384
@@ -106,14 +107,10 @@ static uint64_t ratelimit_clock(struct ratelimit *r, uint64_t now_ms)
 	return r->now_ms;
 }
 
-/* FNV-1a. Identifiers are of our own making, so nobody can aim them at one bucket. */
+/* Identifiers are of our own making, so nobody can aim them at one bucket. */
 static struct list *ratelimit_bucket(struct ratelimit *r, struct span who)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-	for (size_t i = 0; i < who.len; i++)
-		h = (h ^ who.p[i]) * UINT64_C(0x100000001b3);
-	return &r->buckets[(h ^ h >> 32) % RATELIMIT_BUCKETS];
+	return &r->buckets[crc32c(0, who.p, who.len) % RATELIMIT_BUCKETS];
 }
 
 static struct ratelimit_window *ratelimit_find(struct ratelimit *r, struct span who)
