@@ -231,7 +231,7 @@ def test_misuse(gateway, args):
 
 
 def test_under_load(gateway):
-    """Who revokes all the time refuses some requests for a moment, and no request gets anything else."""
+    """Each time some requests are refused for a moment, no request gets anything else, and the next ones are served."""
     answers, stop = [], threading.Event()
 
     def ask():
@@ -243,13 +243,16 @@ def test_under_load(gateway):
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for t in threads:
         t.start()
-    for i in range(24):
-        revoke(gateway, *(["--all"], ["--tenant", "acme"], ["--credential", "local", "--cut"])[i % 3])
-    stop.set()
-    for t in threads:
-        t.join()
+    try:
+        for i in range(24):
+            revoke(gateway, *(["--all"], ["--tenant", "acme"], ["--credential", "local", "--cut"])[i % 3])
+            served = answers.count((200, None))
+            wait_for("service after it", lambda: answers.count((200, None)) > served + 8)
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
     assert {a for a in answers if a[0] != 200} <= {(503, "grant_revoked"), (503, "grant_stale"), (503, "grant_outrun")}
-    assert answers.count((200, None)) > len(answers) / 2
     assert gateway.chat("gpt-x").status == 200
 
 
