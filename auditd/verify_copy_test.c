@@ -115,7 +115,7 @@ static void test_a_copy_without_its_middle(void **state)
 	struct fixture *f = *state;
 	struct verify_report report;
 	struct file file;
-	char name[SEGMENT_NAME_BYTES + 4] = "seg/";
+	char name[SEGMENT_FILE_BYTES];
 
 	assert_int_equal(reopen(f), 0);
 	commit(f, 10);
@@ -136,7 +136,7 @@ static void test_a_copy_without_its_middle(void **state)
 	store(&file, early, file.len);
 	expect_copy(f, false, "signed entries are gone", 0, &report);
 	store(&file, file.bytes, file.len);
-	segment_name(name + 4, second);
+	segment_file(name, second);
 	struct file other;
 	load(f, name, &other);
 	assert_return_code(unlink(other.path), 0);

@@ -2,9 +2,10 @@
 #include "common/hmac.h"
 
 #include <nettle/hmac.h>
-#include <nettle/version.h>
 #include <sodium.h>
 #include <string.h>
+
+#include "common/sha256.h"
 
 /* Deeper than Nettle goes: it leaves the padded key there. */
 #define HMAC_STACK_BYTES 1024
@@ -21,26 +22,17 @@ void hmac_prepare(struct span key, uint8_t ret_schedule[HMAC_SCHEDULE_BYTES])
 	sodium_stackzero(HMAC_STACK_BYTES);
 }
 
-static void hmac_digest_of(struct sha256_ctx *state, uint8_t ret[HMAC_BYTES])
-{
-#if NETTLE_VERSION_MAJOR >= 4 /* which no longer asks for the length */
-	sha256_digest(state, ret);
-#else
-	sha256_digest(state, HMAC_BYTES, ret);
-#endif
-}
-
 /* As hmac_sha256_digest() does it, which wants a copy of the whole schedule and restores it for the next message. */
 void hmac(const uint8_t schedule[HMAC_SCHEDULE_BYTES], const struct span *parts, size_t n, uint8_t ret_mac[HMAC_BYTES])
 {
-	struct sha256_ctx state;
+	struct sha256 state;
 
-	memcpy(&state, schedule + offsetof(struct hmac_sha256_ctx, inner), sizeof(state));
+	memcpy(state.state, schedule + offsetof(struct hmac_sha256_ctx, inner), sizeof(struct sha256_ctx));
 	for (size_t i = 0; i < n; i++)
-		sha256_update(&state, parts[i].len, parts[i].p);
-	hmac_digest_of(&state, ret_mac);
-	memcpy(&state, schedule + offsetof(struct hmac_sha256_ctx, outer), sizeof(state));
-	sha256_update(&state, HMAC_BYTES, ret_mac);
-	hmac_digest_of(&state, ret_mac);
+		sha256_add(&state, parts[i]);
+	sha256_end(&state, ret_mac);
+	memcpy(state.state, schedule + offsetof(struct hmac_sha256_ctx, outer), sizeof(struct sha256_ctx));
+	sha256_add(&state, span_of(ret_mac, HMAC_BYTES));
+	sha256_end(&state, ret_mac);
 	explicit_bzero(&state, sizeof(state));
 }

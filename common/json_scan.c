@@ -18,8 +18,7 @@
  */
 #include "common/json_scan.h"
 
-#include <endian.h>
-
+#include "common/bytes16.h"
 #include "common/utf8.h"
 
 enum expect { EXPECT_VALUE, EXPECT_VALUE_OR_END, EXPECT_KEY, EXPECT_KEY_OR_END, EXPECT_SEPARATOR, EXPECT_DONE };
@@ -42,18 +41,13 @@ static const struct span scan_names[N_JSON_FIELDS] = {
 };
 #define SCAN_NAME_BYTES_MAX 32
 
-/* Sixteen bytes as the compiler's vector extension has them, on every target; as signed numbers, control characters and
- * what is not ASCII both lie below a space. */
-typedef int8_t scan_bytes __attribute__((vector_size(16)));
-typedef uint64_t scan_words __attribute__((vector_size(16)));
-
-/* Each byte that is special within a string as 0xff, the others as 0. */
-static inline scan_words scan_special(const uint8_t p[16])
+/* Which of sixteen bytes are special within a string. As signed numbers, control characters and what is not ASCII both
+ * lie below a space. */
+static inline mask16 scan_special(const uint8_t *p)
 {
-	scan_bytes b;
+	bytes16 b = bytes16_load(p);
 
-	memcpy(&b, p, sizeof(b));
-	return (scan_words)((b < 0x20) | (b == '"') | (b == '\\'));
+	return ((mask16)b < 0x20) | (b == '"') | (b == '\\');
 }
 
 static inline bool scan_is_special(uint8_t c)
@@ -63,21 +57,17 @@ static inline bool scan_is_special(uint8_t c)
 
 static inline bool scan_is_plain(const uint8_t p[32])
 {
-	scan_words special = scan_special(p) | scan_special(p + 16);
-
-	return (special[0] | special[1]) == 0;
+	return !mask16_any(scan_special(p) | scan_special(p + 16));
 }
 
 /* The first special byte from `p` on, or `end`. Most strings end within sixteen bytes; one that does not is a text. */
 static inline const uint8_t *scan_plain(const uint8_t *p, const uint8_t *end)
 {
 	while (end - p >= 16) {
-		scan_words special = scan_special(p);
-		if (special[0])
-			return p + (__builtin_ctzll(le64toh(special[0])) >> 3);
-		if (special[1])
-			return p + 8 + (__builtin_ctzll(le64toh(special[1])) >> 3);
-		p += 16;
+		size_t first = mask16_first(scan_special(p));
+		p += first;
+		if (first < 16)
+			return p;
 		while (end - p >= 32 && scan_is_plain(p))
 			p += 32;
 	}

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "common/base.h"
+#include "common/bytes16.h"
 
 /* Has a word a zero byte? (Anderson, Bit Twiddling Hacks) */
 static inline bool nul_in_word(const uint8_t *p)
@@ -14,25 +14,13 @@ static inline bool nul_in_word(const uint8_t *p)
 	return (w - UINT64_C(0x0101010101010101)) & ~w & UINT64_C(0x8080808080808080);
 }
 
-typedef uint8_t nul_bytes __attribute__((vector_size(16)));
-typedef uint64_t nul_words __attribute__((vector_size(16)));
-
-/* Each of sixteen bytes that is zero as 0xff, the others as 0. */
-static inline nul_words nul_in_bytes(const uint8_t *p)
-{
-	nul_bytes b;
-
-	memcpy(&b, p, sizeof(b));
-	return (nul_words)(b == 0);
-}
-
 static inline bool proto_has_nul(struct span s)
 {
 	if (s.len >= 16) {
-		nul_words found = nul_in_bytes(s.p + s.len - 16); /* overlaps what comes next */
+		mask16 found = bytes16_load(s.p + s.len - 16) == 0; /* overlaps what comes next */
 		for (size_t i = 0; i < s.len - 16; i += 16)
-			found |= nul_in_bytes(s.p + i);
-		return found[0] | found[1];
+			found |= bytes16_load(s.p + i) == 0;
+		return mask16_any(found);
 	}
 	if (s.len >= 8)
 		return nul_in_word(s.p) || nul_in_word(s.p + s.len - 8);

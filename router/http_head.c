@@ -15,8 +15,9 @@
  */
 #include "router/http_head.h"
 
-#include <endian.h>
 #include <llhttp.h>
+
+#include "common/bytes16.h"
 
 enum {
 	CHAR_TOKEN = 1,  /* RFC 9110 5.6.2 */
@@ -60,29 +61,15 @@ static bool all_of(struct span s, uint8_t class)
 	return common != 0;
 }
 
-/* Sixteen bytes of text at a time, as the compiler's vectors have them on every target. A tab is not among them. */
-typedef uint8_t head_bytes __attribute__((vector_size(16)));
-typedef uint64_t head_words __attribute__((vector_size(16)));
-
-/* Of eight bytes as they lie in memory, the first that is not zero. */
-static inline size_t head_first(uint64_t word)
-{
-	return (size_t)__builtin_ctzll(le64toh(word)) >> 3;
-}
-
-/* From `at` on, the first byte that is no text, as far as `end`. */
+/* From `at` on, the first byte that is no text, as far as `end`. What goes sixteen at a time stops at a tab too. */
 static size_t head_skip_text(const uint8_t *p, size_t at, size_t end)
 {
 	while (end - at >= 16) {
-		head_bytes b;
-
-		memcpy(&b, p + at, sizeof(b));
-		head_words other = (head_words)((b < ' ') | (b == 0x7f));
-		if (other[0] | other[1]) {
-			at += other[0] ? head_first(other[0]) : 8 + head_first(other[1]);
+		bytes16 b = bytes16_load(p + at);
+		size_t first = mask16_first((b < ' ') | (b == 0x7f));
+		at += first;
+		if (first < 16)
 			break;
-		}
-		at += 16;
 	}
 	while (at < end && chars[p[at]] & CHAR_TEXT)
 		at++;

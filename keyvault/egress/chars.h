@@ -2,7 +2,7 @@
 /* Classes of bytes in HTTP fields (RFC 9110 5.5, 5.6.2): one table, one look-up a byte. */
 #pragma once
 
-#include "common/base.h"
+#include "common/bytes16.h"
 
 enum chars_class {
 	CHARS_TOKEN = 1, /* of a name, letters of both cases */
@@ -23,16 +23,12 @@ static inline bool chars_all(struct span s, enum chars_class class)
 	return common != 0;
 }
 
-typedef uint8_t chars_bytes __attribute__((vector_size(16)));
-typedef uint64_t chars_words __attribute__((vector_size(16)));
-
-/* Each of sixteen bytes that is neither visible nor a space as 0xff, the others as 0. */
-static inline chars_words chars_other(const uint8_t *p)
+/* Which of sixteen bytes are neither visible nor a space. */
+static inline mask16 chars_other(const uint8_t *p)
 {
-	chars_bytes b;
+	bytes16 b = bytes16_load(p);
 
-	memcpy(&b, p, sizeof(b));
-	return (chars_words)((b < ' ') | (b == 0x7f));
+	return (b < ' ') | (b == 0x7f);
 }
 
 /* chars_all() of CHARS_TEXT, sixteen bytes at a time where no tab is among them. */
@@ -40,8 +36,8 @@ static inline bool chars_text(struct span s)
 {
 	if (s.len < 16)
 		return chars_all(s, CHARS_TEXT);
-	chars_words other = chars_other(s.p + s.len - 16); /* overlaps what comes next */
+	mask16 other = chars_other(s.p + s.len - 16); /* overlaps what comes next */
 	for (size_t at = 0; at < s.len - 16; at += 16)
 		other |= chars_other(s.p + at);
-	return !(other[0] | other[1]) || chars_all(s, CHARS_TEXT);
+	return !mask16_any(other) || chars_all(s, CHARS_TEXT);
 }
