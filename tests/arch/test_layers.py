@@ -6,7 +6,7 @@ from sources import files, is_test, text
 
 # Folder -> what it may include. The longest folder that a path begins with counts.
 MAY_INCLUDE = {
-    "proto": ["proto/", "common/base.h"],
+    "proto": ["proto/", "common/base.h", "common/bytes16.h"],
     "common": ["common/", "proto/"],
     "router": ["router/", "common/", "proto/"],
     "authd": ["authd/", "common/", "proto/"],
