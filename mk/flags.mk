@@ -41,6 +41,11 @@ LFLAGS_cov     := --coverage
 FLAGS_fuzz     := -O1 -g3 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 LFLAGS_fuzz    := -fsanitize=address,undefined
 
+# The daemons that a request passes through are optimised each as a whole (HACKING.md, "Speed"), where gcc brings its own `ar`
+# for that. Who builds often says LTO=no: it takes twenty seconds of the build.
+LTO ?= $(if $(and $(filter release,$(BUILD)),$(findstring gcc,$(CC)),$(shell command -v $(CC)-ar)),yes,no)
+LTO_PROGRAMS := $(if $(filter yes,$(LTO)),router authd keyvault-egress auditd)
+
 # Sanitizers and coverage need what the sandbox forbids; common/sandbox.c leaves it out in these builds, and only in these.
 ifneq ($(BUILD),release)
 BASE += -DBULKHEAD_INSTRUMENTED

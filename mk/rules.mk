@@ -22,31 +22,42 @@ say  = $(if $(V),,$(if $(DOTS),@printf .,@printf '  %-5s %s\n' $(1) $(2)))
 # All packages' include paths: what a file may include is checked by tests/arch, what it may link is its program's line.
 PKG_CFLAGS := $(sort $(foreach p,libuv msgpack libsodium nettle openssl sqlite3 yaml jansson hs cares libpq curl cmocka llhttp,$(PKG_CFLAGS_$(p))))
 
-objs = $(patsubst %.c,$(O)/%.o,$(1))
-libs = $(foreach l,$(1),$(O)/lib$(l).a)
+# The second argument, where there is one, is the tree: $(O)/lto is of the programs that are optimised as a whole.
+objs = $(patsubst %.c,$(or $(2),$(O))/%.o,$(1))
+libs = $(foreach l,$(1),$(or $(2),$(O))/lib$(l).a)
 pkgs = $(foreach p,$(1),$(PKG_LIBS_$(p)))
+tree = $(O)$(if $(filter $(1),$(LTO_PROGRAMS)),/lto)
 
-$(O)/%.o: %.c
+define compile
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(CFLAGS) $(PKG_CFLAGS) $(CFLAGS_$(subst /,_,$*)) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CFLAGS) $(1) $(PKG_CFLAGS) $(CFLAGS_$(subst /,_,$*)) -MMD -MP -c $< -o $@
+endef
+$(O)/%.o: %.c
+	$(call compile)
+$(O)/lto/%.o: %.c
+	$(call compile,-flto)
 
 define library
 SOURCES += $(2)
-DEPFILES += $(patsubst %.c,$(O)/%.d,$(2))
+DEPFILES += $(patsubst %.c,$(O)/%.d,$(2)) $(patsubst %.c,$(O)/lto/%.d,$(2))
 $(O)/lib$(1).a: $(call objs,$(2))
 	@rm -f $$@
 	$(Q)$(AR) rcs $$@ $$^
+$(O)/lto/lib$(1).a: $(call objs,$(2),$(O)/lto)
+	@rm -f $$@
+	$(Q)$(CC)-ar rcs $$@ $$^
 endef
 
 define program
 SOURCES += $(2)
-DEPFILES += $(patsubst %.c,$(O)/%.d,$(2))
+DEPFILES += $(patsubst %.c,$(call tree,$(1))/%.d,$(2))
 PROGRAMS += $(O)/bin/$(1)
-$(O)/bin/$(1): $(call objs,$(2)) $(call libs,$(3)) $(if $(filter llhttp,$(4)),$(LLHTTP_LIB))
+$(O)/bin/$(1): $(call objs,$(2),$(call tree,$(1))) $(call libs,$(3),$(call tree,$(1))) $(if $(filter llhttp,$(4)),$(LLHTTP_LIB))
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(call objs,$(2)) -Wl,--start-group $(call libs,$(3)) -Wl,--end-group $(call pkgs,$(4)) -o $$@
+	$(Q)$(CC) $(CFLAGS) $(if $(filter $(1),$(LTO_PROGRAMS)),-flto=auto) $(LDFLAGS) $(call objs,$(2),$(call tree,$(1))) \
+		-Wl,--start-group $(call libs,$(3),$(call tree,$(1))) -Wl,--end-group $(call pkgs,$(4)) -o $$@
 endef
 
 # A program that needs nothing of the machine it runs on, where all its libraries can be had so: it is in PROGRAMS then.

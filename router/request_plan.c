@@ -152,7 +152,7 @@ enum reason plan_scan(struct request *r)
 {
 	struct span text = body_span(&r->body);
 	struct proto_scan ask = {.classes = plan_classes(r), .body_bytes = text.len};
-	int fd;
+	int fd = -1;
 
 	if (body_share(&r->body, &fd))
 		return REASON_INTERNAL;
@@ -238,7 +238,7 @@ static enum reason plan_send(struct request *r, const struct proto_route *route,
 		.body_bytes = text.len,
 		.headers = {.count = r->ask.n_fields, .raw = span_of(buf_span(&r->words).p, r->ask.fields_bytes)},
 	};
-	int fd;
+	int fd = -1;
 
 	if (body_share(body, &fd))
 		return REASON_INTERNAL;
