@@ -391,6 +391,19 @@ def test_lies_are_hung_up_on(gateway, server, client):
     assert_each_ends_the_connection(gateway, server, client, lies(server, client))
 
 
+@pytest.mark.parametrize("name, field", [("AUTHORIZE", "request_id"), ("MODELS", "request_id"), ("RECEIPT", "request_id"), ("RECEIPT", "wanted")])
+def test_ids_of_other_bytes_are_hung_up_on(gateway, name, field):
+    """They stand in the log, and in what an operator greps for: letters, digits and hyphens (R-07)."""
+    good = {"credential": b"bh_sk_wrong", "address": "127.0.0.1", "request_id": "good-1", "wanted": "good-1"}
+    others = "".join(chr(c) for c in range(1, 128) if not chr(c).isalnum() and chr(c) != "-")
+    assert_each_ends_the_connection(gateway, "authd", "router0", (
+        (repr(c), body_of(name, 1, **{**good, field: f"{before}{c}{after}"})) for c in others + "\u00e9" for before, after in (("a", ""), ("", "b"))))
+    with Peer(gateway, "authd", "router0") as peer:
+        peer.send(name, 1, **{f.name: good[f.name] for f in MESSAGES[name][3] if f.name in good},
+                  **({"model": "gpt-x"} if name == "AUTHORIZE" else {}))
+        peer.expect("DENY", ident=1)
+
+
 @pytest.mark.parametrize("server, client", EDGES)
 def test_wrong_direction(gateway, server, client):
     """A captured classifier cannot even say OPEN."""
