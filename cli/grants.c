@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "cli/admin.h"
+#include "cli/credential.h"
+#include "cli/key.h"
 #include "cli/output.h"
 #include "common/edges.h"
 #include "proto/reasons.h"
@@ -213,6 +214,52 @@ static int grants_print_revoked(struct cli *cli, const struct proto_vault_grants
 	return CLI_DONE;
 }
 
+struct grants_named {
+	const struct proto_vault_revoke_grants *msg;
+	bool found;
+};
+
+static void grants_compare(void *ctx, const struct proto_key_info *key)
+{
+	struct grants_named *n = ctx;
+
+	n->found |= span_eq(n->msg->what == 1 ? key->tenant : key->key_id, n->msg->name);
+}
+
+/* Whether authd knows of anything by that name. */
+static int grants_look_up(struct admin *authd, struct grants_named *n)
+{
+	char id[CREDENTIAL_ID_BYTES];
+	struct credential_versions versions;
+
+	if (n->msg->what != 3)
+		return key_each(authd, grants_compare, n);
+	(void)snprintf(id, sizeof(id), "%.*s", SPAN_ARG(n->msg->name));
+	int r = credential_version(authd, id, &versions);
+	n->found = !r && versions.last > 0;
+	return r;
+}
+
+/* A name that is nobody's is most likely mistyped, and what was meant goes on. Asked afterwards: the switch comes
+ * first, and works without authd. */
+static int grants_check_name(struct cli *cli, const struct proto_vault_revoke_grants *msg)
+{
+	static const char *const what[] = {"", "gateway key of tenant", "gateway key", "provider key"};
+	struct grants_named n = {.msg = msg};
+	struct admin *authd = NULL;
+	const char *why;
+	int r = CLI_DONE;
+
+	if (msg->what != 0 && !admin_try(cli, ROLE_AUTHD, 0, &authd, &why)) {
+		r = grants_look_up(authd, &n);
+		if (!r && !n.found)
+			r = cli_fail(cli, "authd knows no %s `%.*s`: if that is mistyped, what you mean goes on",
+				     what[msg->what], SPAN_ARG(msg->name));
+	}
+	admin_close(authd);
+	return r;
+}
+
 int cmd_vault_revoke_grants(struct cli *cli)
 {
 	struct proto_vault_revoke_grants msg = {.cut = cli_option(cli, "--cut") != NULL};
@@ -233,5 +280,5 @@ int cmd_vault_revoke_grants(struct cli *cli)
 			     "are back",
 			     (unsigned long long)answer->vault_grants_revoked.lost);
 	admin_close(a);
-	return r;
+	return r ? r : grants_check_name(cli, &msg);
 }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "cli/admin.h"
+#include "cli/key.h"
 #include "cli/output.h"
 
 #define KEY_RPM_MAX 1000000
@@ -66,8 +66,8 @@ static json_t *key_row_json(const struct proto_key_info *k)
 			 (json_int_t)k->expires, "revoked", (json_int_t)k->revoked, "subject", json_span(k->subject));
 }
 
-/* All pages; each page's last id asks for the next. */
-static int key_pages(struct admin *a, struct table *t, json_t *all)
+/* Each page's last id asks for the next. */
+int key_each(struct admin *authd, key_visit *visit, void *ctx)
 {
 	const union proto_any *answer;
 	struct proto_key_info info = {0};
@@ -77,35 +77,46 @@ static int key_pages(struct admin *a, struct table *t, json_t *all)
 	while (more) {
 		struct proto_key_list msg = {.after = span_str(after)};
 		struct proto_list list;
-		int r = admin_call(a, PROTO_KEY_LIST, &msg, PROTO_KEY_LIST_REP, ADMIN_DEADLINE_MS, &answer);
+		int r = admin_call(authd, PROTO_KEY_LIST, &msg, PROTO_KEY_LIST_REP, ADMIN_DEADLINE_MS, &answer);
 
 		if (r)
 			return r;
 		list = answer->key_list_rep.keys;
 		more = answer->key_list_rep.more && list.count > 0;
 		while (proto_key_info_next(&list, &info)) {
-			json_array_append_new(all, key_row_json(&info));
-			key_row_table(t, &info);
+			visit(ctx, &info);
 			snprintf(after, sizeof(after), "%.*s", SPAN_ARG(info.key_id));
 		}
 	}
 	return CLI_DONE;
 }
 
+struct key_listing {
+	struct table table;
+	json_t *all;
+};
+
+static void key_add_row(void *ctx, const struct proto_key_info *key)
+{
+	struct key_listing *to = ctx;
+
+	json_array_append_new(to->all, key_row_json(key));
+	key_row_table(&to->table, key);
+}
+
 int cmd_key_list(struct cli *cli)
 {
 	static const char *const headings[] = {"ID",  "PREFIX",  "TENANT",  "NAME",   "MODELS",
 					       "RPM", "CREATED", "EXPIRES", "REVOKED"};
-	json_t *all = json_array();
+	struct key_listing keys = {.all = json_array()};
 	struct admin *a = NULL;
-	struct table t;
 	int r = admin_open(cli, ROLE_AUTHD, 0, &a);
 
-	table_init(&t, ARRAY_LEN(headings), headings);
+	table_init(&keys.table, ARRAY_LEN(headings), headings);
 	if (!r)
-		r = key_pages(a, &t, all);
+		r = key_each(a, key_add_row, &keys);
 	admin_close(a);
-	return cli_print_list(cli, r, &t, all);
+	return cli_print_list(cli, r, &keys.table, keys.all);
 }
 
 int cmd_key_revoke(struct cli *cli)

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import itertools
+import json
 import os
 import signal
 import socket
@@ -228,6 +229,20 @@ def test_a_restarted_egress_does_not_bring_it_back(gateway, theirs):
 def test_misuse(gateway, args):
     done = gateway.cli("vault", "revoke-grants", *args, check=False)
     assert done.returncode == 2 and b"bulkhead:" in done.stderr
+
+
+@pytest.mark.parametrize("what, name", [("tenant", "acmee"), ("key", "key_nobodys"), ("credential", "locall")])
+def test_a_name_that_is_nobodys(gateway, what, name):
+    """Most likely mistyped: it is done, for nobody, and said."""
+    done = gateway.cli("vault", "revoke-grants", f"--{what}", name, "--json", check=False)
+    assert done.returncode == 1 and json.loads(done.stdout)["lanes"] == 2
+    assert f"`{name}`".encode() in done.stderr and done.stderr.count(b"\n") == 1
+
+
+def test_a_key_that_is_no_longer_good_is_known(gateway):
+    key = gateway.make_key(tenant="gone")["id"]
+    gateway.cli("key", "revoke", key)
+    assert revoke(gateway, "--key", key)["lanes"] == revoke(gateway, "--tenant", "gone")["lanes"] == 2
 
 
 def test_under_load(gateway):
