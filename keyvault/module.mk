@@ -64,6 +64,7 @@ $(eval $(call unit,keyvault/egress/scrub,egress common,full))
 $(eval $(call unit,keyvault/egress/replay,egress common))
 $(eval $(call library,pool_world,tests/support/pool_world.c))
 $(eval $(call unit,keyvault/egress/pool,pool_world egress common proto,libuv msgpack libsodium nettle))
+$(eval $(call unit,keyvault/egress/pool_gone,pool_world egress common proto,libuv msgpack libsodium nettle))
 PKG_LIBS_freed := -Wl,--wrap=free
 $(eval $(call unit,keyvault/egress/tls,egress common,openssl))
 $(eval $(call unit,keyvault/egress/tls_setup,egress common,openssl freed))

@@ -53,7 +53,7 @@ static void upstream_close(struct upstream *u)
 
 	assert(u->state != UPSTREAM_CLOSED);
 	if (u->state == UPSTREAM_DIALING)
-		ipc_forget(ipc_edge_conn(p->env->dialer), u->dial_id);
+		ipc_forget(u->dialer, u->dial_id);
 	if (u->state == UPSTREAM_DIALING || u->state == UPSTREAM_HANDSHAKE)
 		p->n_opening--;
 	p->n--;
@@ -259,10 +259,10 @@ static int upstream_dial(struct pool *p)
 
 	if (!u)
 		return POOL_E_DOWN;
-	*u = (struct upstream){.pool = p, .fd = -1, .state = UPSTREAM_DIALING};
+	*u = (struct upstream){.pool = p, .fd = -1, .state = UPSTREAM_DIALING, .dialer = ipc_edge_conn(p->env->dialer)};
 	list_init(&u->in_pool);
-	if (ipc_call(ipc_edge_conn(p->env->dialer), PROTO_DIAL, &dial, -1, p->env->connect_timeout_ms,
-		     upstream_on_dialed, u, &u->dial_id)) {
+	if (ipc_call(u->dialer, PROTO_DIAL, &dial, -1, p->env->connect_timeout_ms, upstream_on_dialed, u,
+		     &u->dial_id)) {
 		free(u);
 		return POOL_E_DOWN;
 	}

@@ -57,6 +57,7 @@ struct upstream {
 	struct tls *tls;
 	uv_poll_t poll;
 	int fd, events;
+	struct ipc_conn *dialer; /* DIALING: whom it was asked of; there as long as the call is, also while it closes */
 	uint64_t dial_id, since_ms, born_ms;
 	bool polled, reused;
 	void (*on_event)(void *ctx, bool writable);

@@ -17,6 +17,7 @@ struct tls {
 extern struct pool_fake {
 	uint64_t now_ms;
 	int call_says, watch_says, tls_says;
+	bool dialer_closes; /* its connection is lost, which nobody was told of yet */
 	unsigned dials, forgotten, closed, recorded, asked_idle;
 	struct pool_fake_call {
 		ipc_reply *reply;
