@@ -124,9 +124,9 @@ static COLD void upstream_fail(struct upstream *u, enum reason why, const char *
 		  LOG_STR("reason", reason_row(why)->code), LOG_STR("why", text));
 	upstream_close(u);
 	struct pool_waiter *w = pool_next_waiter(p);
-	if (w)
-		w->ready(w, NULL, why);
 	pool_balance(p);
+	if (w)
+		w->ready(w, NULL, why); /* the pool may go with who has waited */
 }
 
 static void upstream_handshake(struct upstream *u)

@@ -6,7 +6,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <string.h>
+
 #include "tests/support/pool_world.h"
+
+struct last_waiter {
+	struct pool_waiter w;
+	struct pool *pool;
+};
 
 /* Core and dialer are lost in one turn of the loop: credentials go before the dialer's calls are told. */
 static void a_dial_is_forgotten_while_the_dialer_closes(void **state)
@@ -21,12 +28,38 @@ static void a_dial_is_forgotten_while_the_dialer_closes(void **state)
 	assert_int_equal(fake.forgotten, 1);
 }
 
+static void end_pool(struct pool_waiter *w, struct upstream *u, enum reason why)
+{
+	struct pool *p = TAKE(container_of(w, struct last_waiter, w)->pool);
+
+	assert_null(u);
+	assert_int_equal(why, REASON_DIAL_RESOLVE);
+	pool_close(p, why);
+	pool_deinit(p);
+	memset(p, 0, sizeof(*p)); /* as what comes next at that place might look */
+	p->n_waiters = 1;
+}
+
+/* A call for a token goes on after its credential is retired; then nobody else holds the pool. */
+static void who_waits_may_be_the_last_to_hold_the_pool(void **state)
+{
+	struct env *e = *state;
+	struct last_waiter last = {.w.ready = end_pool, .pool = &e->pool};
+	struct upstream *u;
+
+	assert_int_equal(pool_take(&e->pool, &last.w, true, &u), POOL_E_WAIT);
+	refused(1, REASON_DIAL_RESOLVE);
+	assert_null(last.pool);
+	pool_init(&e->pool, &e->env, NULL, SPAN_LIT("a.test"), 443, SPAN_NULL);
+}
+
 int main(void)
 {
 	/* clang-format off */
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, pool_setup, pool_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_dial_is_forgotten_while_the_dialer_closes),
+		TEST(who_waits_may_be_the_last_to_hold_the_pool),
 	};
 	/* clang-format on */
 	return cmocka_run_group_tests_name("pool_gone", tests, NULL, NULL);
