@@ -313,7 +313,11 @@ int pool_take(struct pool *p, struct pool_waiter *w, bool fresh, struct upstream
 	}
 	if (p->n_waiters >= POOL_WAITERS_MAX)
 		return POOL_E_FULL;
-	if (p->n_opening <= p->n_waiters && p->n < p->env->connections_max && upstream_dial(p) && p->n == 0)
+	/* Idle ones that are left are not fresh: the eldest makes room, and none of them is worth waiting for. */
+	bool dial = p->n_opening <= p->n_waiters;
+	if (dial && p->n >= p->env->connections_max && !list_empty(&p->idle))
+		upstream_close(container_of(p->idle.next, struct upstream, in_pool));
+	if (dial && p->n < p->env->connections_max && upstream_dial(p) && p->n_opening == 0 && list_empty(&p->busy))
 		return POOL_E_DOWN;
 	list_init(&w->in_pool);
 	list_push(&p->waiters, &w->in_pool);

@@ -53,6 +53,27 @@ static void who_waits_may_be_the_last_to_hold_the_pool(void **state)
 	pool_init(&e->pool, &e->env, NULL, SPAN_LIT("a.test"), 443, SPAN_NULL);
 }
 
+/* Who wants a fresh one waits for nothing when there are idle ones alone. */
+static void idle_ones_are_not_waited_for(void **state)
+{
+	struct env *e = *state;
+	struct upstream *u[POOL_MAX], *none;
+	struct waiter w = a_waiter();
+
+	for (size_t i = 0; i < POOL_MAX; i++)
+		u[i] = connect_one(e);
+	for (size_t i = 0; i < POOL_MAX; i++)
+		pool_give_back(u[i], true);
+	assert_int_equal(pool_take(&e->pool, &w.w, true, &none), POOL_E_WAIT);
+	assert_int_equal(fake.dials, POOL_MAX + 1); /* in place of one of them */
+	assert_int_equal(e->pool.n, POOL_MAX);
+	refused(POOL_MAX + 1, REASON_DIAL_RESOLVE);
+	expect_failed(&w, REASON_DIAL_RESOLVE);
+	fake.call_says = IPC_E_DOWN;
+	assert_int_equal(pool_take(&e->pool, &w.w, true, &none), POOL_E_DOWN);
+	assert_int_equal(e->pool.n_waiters, 0);
+}
+
 int main(void)
 {
 	/* clang-format off */
@@ -60,6 +81,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_dial_is_forgotten_while_the_dialer_closes),
 		TEST(who_waits_may_be_the_last_to_hold_the_pool),
+		TEST(idle_ones_are_not_waited_for),
 	};
 	/* clang-format on */
 	return cmocka_run_group_tests_name("pool_gone", tests, NULL, NULL);
