@@ -115,6 +115,21 @@ static void one_lease_serves_all(void **state)
 	end(w, &p);
 }
 
+/* A captured worker would write into the heads of the others. */
+static void a_token_that_breaks_a_head_is_not_kept(void **state)
+{
+	struct world *w = *state;
+	struct peers p = begin(w);
+	struct proto_token_put put = put_of("client", lease(w, p.egress[0], "client"));
+
+	put.token = SPAN_LIT("tok\r\nx: y");
+	take(p.egress[1], 12, "client");
+	peer_say(p.egress[0], PROTO_TOKEN_PUT, 13, &put);
+	assert_false(peer_hear(w, p.egress[0]));
+	peer_expect(w, p.egress[1], PROTO_TOKEN_LEASE);
+	end(w, &p);
+}
+
 static void of_what_no_tokens_are_made(void **state)
 {
 	static const char *const ids[] = {"plain", "unknown"};
@@ -462,6 +477,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(one_lease_serves_all),
+		TEST(a_token_that_breaks_a_head_is_not_kept),
 		TEST(of_what_no_tokens_are_made),
 		TEST(only_the_holder_of_that_version_puts),
 		TEST(a_new_secret_is_stored_before_anybody_has_its_token),

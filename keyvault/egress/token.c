@@ -91,12 +91,14 @@ void token_cancel_all(struct credential_cache *cache)
 		token_cancel(container_of(cache->tokens.next, struct token, in_cache));
 }
 
-/* The arena is open. */
+/* The arena is open. The token may be another worker's, who may be captured: it goes into our heads as it is. */
 static void token_end_with(struct token *t, const struct proto_token *m)
 {
 	uint64_t now_ms = ipc_now_ms(t->cache->pool_env->ipc);
 	struct credential_key *key = NULL;
-	enum reason why = credential_key_new(t->cache->arena, t->credential->scheme, m->token, &key);
+	enum reason why = token_visible(m->token)
+				  ? credential_key_new(t->cache->arena, t->credential->scheme, m->token, &key)
+				  : REASON_TOKEN_INVALID;
 
 	if (why == REASON_NONE) {
 		key->serial = m->serial;

@@ -40,6 +40,19 @@ static void the_core_has_one(void **state)
 	way_expect_over(w, REASON_OVERLOADED);
 }
 
+/* Another worker got it, of whom nothing is known but that it speaks. */
+static void a_token_that_breaks_a_head_is_not_used(void **state)
+{
+	static const char *const tokens[] = {"tok\r\nx: y", "tok\n", "a b", "\t", "tok\x7f", "t\xc3\xb6k"};
+	struct way_world *w = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(tokens); i++) {
+		way_start(w);
+		way_core_says_token(w, tokens[i], 3600000);
+		way_expect_over(w, REASON_TOKEN_INVALID);
+	}
+}
+
 static void the_core_has_none(void **state)
 {
 	static const struct {
@@ -305,6 +318,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, way_setup, way_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(the_core_has_one),
+		TEST(a_token_that_breaks_a_head_is_not_used),
 		TEST(the_core_has_none),
 		TEST(a_lease_is_a_call),
 		TEST(a_call_that_fails_is_told),
