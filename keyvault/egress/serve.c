@@ -69,15 +69,19 @@ static void lane_on_close(void *ctx, struct ipc_conn *conn)
 	free(lane);
 }
 
-static void lane_on_drain(void *ctx, struct ipc_conn *conn)
+static void egress_resume_stalled(struct egress *eg)
 {
-	struct egress *eg = ctx;
 	struct list again = LIST_INIT(again);
 
-	(void)conn;
 	list_move_all(&eg->stalled, &again);
 	while (!list_empty(&again))
 		exchange_resume(container_of(again.next, struct exchange, in_stalled));
+}
+
+static void lane_on_drain(void *ctx, struct ipc_conn *conn)
+{
+	(void)conn;
+	egress_resume_stalled(ctx);
 }
 
 static void egress_note_ready(struct egress *eg)
@@ -247,6 +251,8 @@ static void egress_on_tick(uv_timer_t *timer)
 				break;
 			exchange_timeout(x);
 		}
+	/* A queue that grew within one turn and left at its end never had to wait, so nobody says that it is empty. */
+	egress_resume_stalled(eg);
 	bool busy = credential_tick(&eg->credentials, now_ms);
 	if (!busy && eg->n_exchanges == 0)
 		(void)uv_timer_stop(timer);
