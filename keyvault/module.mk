@@ -67,6 +67,7 @@ $(eval $(call unit,keyvault/egress/pool,pool_world egress common proto,libuv msg
 $(eval $(call unit,keyvault/egress/pool_gone,pool_world egress common proto,libuv msgpack libsodium nettle))
 PKG_LIBS_freed := -Wl,--wrap=free
 $(eval $(call unit,keyvault/egress/tls,egress common,openssl))
+$(eval $(call unit,keyvault/egress/tls_flood,egress common,openssl))
 $(eval $(call unit,keyvault/egress/tls_setup,egress common,openssl freed))
 $(eval $(call unit,keyvault/egress/serve,egress common proto,libuv libsodium nettle msgpack))
 $(eval $(call library,exchange_world,tests/support/exchange_world.c))

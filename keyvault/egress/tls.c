@@ -32,6 +32,9 @@
 /* One read(2) takes several records: streams come in small ones. */
 #define TLS_READ_AHEAD_BYTES 32768
 #define TLS_WHY_BYTES        128
+/* OpenSSL goes on by itself behind what is no data: a peer that sends tickets or key updates without end has so much of
+ * a turn, and not all of it. */
+#define TLS_CALL_BYTES 65536
 
 /* Of TLS 1.3, in the order that browsers ask for them: a record under AES-128 takes a third less time. */
 static const char tls_suites[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
@@ -44,6 +47,7 @@ struct tls {
 	SSL *ssl;
 	struct tls_session *session;
 	struct span pins;
+	size_t budget; /* bytes that this call may yet read */
 	char why[TLS_WHY_BYTES];
 };
 
@@ -184,6 +188,25 @@ static bool tls_set_name(SSL *ssl, const char *host)
 	       SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)host) == 1;
 }
 
+/* Before a read and after it. Where the budget is used up the socket seems to be empty, and will be readable at once.
+ */
+static long tls_on_bio(BIO *bio, int what, const char *p, size_t len, int argi, long argl, int r, size_t *n)
+{
+	struct tls *t = (struct tls *)(void *)BIO_get_callback_arg(bio);
+
+	(void)p;
+	(void)len;
+	(void)argi;
+	(void)argl;
+	if (what == (BIO_CB_READ | BIO_CB_RETURN) && r > 0)
+		t->budget -= MIN(*n, t->budget);
+	if (what != BIO_CB_READ || t->budget > 0)
+		return r;
+	BIO_clear_retry_flags(bio);
+	BIO_set_retry_read(bio);
+	return -1;
+}
+
 int tls_new(struct tls_ctx *ctx, const char *host, struct span pins, int fd, struct tls_session *session,
 	    struct tls **ret_tls)
 {
@@ -199,6 +222,8 @@ int tls_new(struct tls_ctx *ctx, const char *host, struct span pins, int fd, str
 		tls_free(t);
 		return err_origin(-ENOMEM);
 	}
+	BIO_set_callback_arg(SSL_get_rbio(t->ssl), (char *)t);
+	BIO_set_callback_ex(SSL_get_rbio(t->ssl), tls_on_bio);
 	if (session->session)
 		(void)SSL_set_session(t->ssl, session->session);
 	SSL_set_connect_state(t->ssl);
@@ -278,6 +303,7 @@ static bool tls_pins_ok(struct tls *t)
 
 int tls_handshake(struct tls *t)
 {
+	t->budget = TLS_CALL_BYTES;
 	int r = SSL_do_handshake(t->ssl);
 
 	if (r == 1)
@@ -290,6 +316,7 @@ int tls_handshake(struct tls *t)
 
 int tls_read(struct tls *t, uint8_t *to, size_t cap, size_t *ret_len)
 {
+	t->budget = TLS_CALL_BYTES;
 	int r = SSL_read_ex(t->ssl, to, cap, ret_len);
 
 	return r == 1 ? 0 : tls_answer(t, r);
@@ -323,9 +350,10 @@ bool tls_still_idle(struct tls *t)
 		return errno == EAGAIN;
 	if (SSL_get_shutdown(t->ssl))
 		return false;
+	t->budget = TLS_CALL_BYTES;
 	int r = SSL_peek_ex(t->ssl, &byte, 1, &n);
 
-	return r != 1 && tls_answer(t, r) == TLS_E_READ;
+	return r != 1 && tls_answer(t, r) == TLS_E_READ && t->budget > 0;
 }
 
 const char *tls_why(const struct tls *t)
