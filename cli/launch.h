@@ -62,7 +62,7 @@ struct launcher {
 	uid_t uid, uid_base;
 	gid_t gid;
 	unsigned workers;
-	int run_fd;
+	int run_fd, locks[N_ROLES];          /* locks: of state folders */
 	char programs[2][LAUNCH_PATH_BYTES]; /* folders to search */
 	struct launch_child *children;
 	size_t n_children;
@@ -72,7 +72,7 @@ struct launcher {
 	char http_text[80];
 	uv_signal_t on_child, on_int, on_term, on_hup;
 	uv_timer_t deadline; /* of draining */
-	unsigned stage;
+	unsigned stage, n_locks;
 	bool vault_open; /* as the core said last */
 	struct launch_sources *sources;
 	int exit_code;

@@ -4,7 +4,8 @@
  *
  * run_dir is ours, and only sockets lie in it; its lock is flock() on the folder itself, exclusive for `up`, shared for
  * the several `run`s of one deployment. state_dir is ours too and has a folder for each daemon that keeps something,
- * mode 0700, owned by it.
+ * mode 0700, owned by it, and locked by who starts that daemon: a second one with a run_dir of its own would write into
+ * the same log.
  */
 #include "cli/launch.h"
 
@@ -110,15 +111,18 @@ static void place_open_log(const struct launcher *l, const char *path)
 		(void)chmod(path, 0750);
 }
 
-/* What a daemon makes durable in it is lost all the same if the folder's own name is. */
-static int place_keep(const char *path)
+/* Ours alone as long as we live; and what a daemon makes durable in it is lost all the same if the name of a folder that
+ * is `made` just now is. A file system that has no locks (ENOLCK, EBADF of NFS) is the operator's to keep to one. */
+static int place_keep(struct launcher *l, const char *path, bool made)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = fd < 0 || syncfs(fd) ? -errno : 0;
 
-	if (fd >= 0)
-		(void)close(fd);
-	return r;
+	if (fd < 0)
+		return -errno;
+	l->locks[l->n_locks++] = fd;
+	if (made && syncfs(fd))
+		return -errno;
+	return flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK ? -EWOULDBLOCK : 0;
 }
 
 static int place_state_dir(struct launcher *l, enum role role)
@@ -126,6 +130,7 @@ static int place_state_dir(struct launcher *l, enum role role)
 	uid_t uid = launch_uid(l, role);
 	char path[LAUNCH_PATH_BYTES];
 	struct stat st;
+	bool made;
 	int r;
 
 	snprintf(path, sizeof(path), "%s/%s", cli_value(l->cli, "bulkhead.state_dir"), role_name(role));
@@ -134,17 +139,21 @@ static int place_state_dir(struct launcher *l, enum role role)
 		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(-r));
 	if (r == 0 && l->root && chown(path, uid, launch_gid(l, role)))
 		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(errno));
-	r = r == 0 ? place_keep(path) : 0;
-	if (r)
-		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(-r));
-	if (role == ROLE_AUDITD)
-		place_open_log(l, path);
+	made = r == 0;
 	if (stat(path, &st))
 		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(errno));
 	if (st.st_uid != uid)
 		return cli_fail(l->cli,
 				"%s belongs to uid %u, and %s runs as uid %u: `chown -R %u:%u %s`, or start as before",
 				path, st.st_uid, role_name(role), uid, uid, launch_gid(l, role), path);
+	r = place_keep(l, path, made);
+	if (r == -EWOULDBLOCK)
+		return cli_fail(l->cli, "%s is in use by another bulkhead: stop it first, or set another state_dir",
+				path);
+	if (r)
+		return cli_fail(l->cli, "state_dir %s: %s", path, strerror(-r));
+	if (role == ROLE_AUDITD)
+		place_open_log(l, path);
 	if (!place_reaches(l, role, path, W_OK | X_OK))
 		return cli_fail(l->cli,
 				"%s runs as uid %u and cannot reach %s: move state_dir, or open the folders above it "

@@ -147,6 +147,8 @@ static void up_leave(struct launcher *l)
 	if (l->run_fd >= 0)
 		close(l->run_fd);
 	launch_close(l);
+	while (l->n_locks > 0)
+		close(l->locks[--l->n_locks]);
 	launch_sources_free(l);
 }
 

@@ -287,3 +287,16 @@ def test_refuses_a_state_folder_of_another_uid():
         os.makedirs(os.path.join(folder, "state", "authd"))
         done = run_refused(folder, "")
         assert done.returncode == 1 and b"belongs to uid 0" in done.stderr and b"chown -R 62101:62101" in done.stderr
+
+
+def test_two_cannot_have_one_state():
+    """With a run_dir and a port of its own the second would write into the log of the first."""
+    with scratch() as folder, scratch() as elsewhere, Gateway(folder, providers=PROVIDERS, workers=1) as gateway:
+        other = Gateway(elsewhere, providers=PROVIDERS, workers=1)
+        other.port, other.state = 0, gateway.state
+        other.write_config()
+        done = subprocess.run([other.program, "up", "-c", other.config], capture_output=True, timeout=20, check=False)
+        assert done.returncode == 1 and b"is in use by another bulkhead" in done.stderr, done.stderr
+        assert done.stdout == b"" and not os.path.exists(other.run_dir)
+        assert gateway.cli("vault", "init").returncode == 0
+        assert gateway.verify().returncode == 0

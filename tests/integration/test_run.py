@@ -73,8 +73,9 @@ def test_each_daemon_by_itself(prefix):
                 assert line == f"ready: {role}{'0' if role in ('router', 'egress', 'classifier') else ''}\n"
             gateway.prepare()
             assert gateway.chat("gpt-x").status == 200
-            second = subprocess.run([BULKHEAD, "run", "authd", "-c", gateway.config], capture_output=True, timeout=20, check=False)
-            assert second.returncode == 1 and b"is served by another process" in second.stderr
+            for role, says in (("dialer", b"is served by another process"), ("authd", b"is in use by another bulkhead")):
+                second = subprocess.run([BULKHEAD, "run", role, "-c", gateway.config], capture_output=True, timeout=20, check=False)
+                assert second.returncode == 1 and says in second.stderr
             whole = subprocess.run([BULKHEAD, "up", "-c", gateway.config], capture_output=True, timeout=20, check=False)
             assert whole.returncode == 1 and b"another bulkhead runs in" in whole.stderr
             wait_for("all to be ready", lambda: gateway.cli("status", check=False).returncode == 0)
