@@ -104,11 +104,16 @@ static bool place_reaches(const struct launcher *l, enum role role, const char *
 	return reaches;
 }
 
-/* The log's folder is the shipper's group's to read; auditd runs in that group, so what it makes there is, too. */
+/* The log's folder is the shipper's group's to read; auditd runs in that group, so what it makes there is, too. The mode
+ * is changed as its owner: root in packaging/bulkhead.service has no CAP_FOWNER. */
 static void place_open_log(const struct launcher *l, const char *path)
 {
-	if (l->distinct && chown(path, (uid_t)-1, launch_gid(l, ROLE_SHIPPER)) == 0)
-		(void)chmod(path, 0750);
+	if (!l->distinct || chown(path, (uid_t)-1, launch_gid(l, ROLE_SHIPPER)) ||
+	    (l->root && seteuid(launch_uid(l, ROLE_AUDITD))))
+		return;
+	(void)chmod(path, 0750);
+	if (l->root && seteuid(0))
+		_exit(CLI_FAILED);
 }
 
 /* Ours alone as long as we live; and what a daemon makes durable in it is lost all the same if the name of a folder that

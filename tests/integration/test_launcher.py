@@ -10,7 +10,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from gateway import (BUILD, INSTRUMENTED, Gateway, children_of, free_port, is_alive,  # noqa: E402  pylint: disable=wrong-import-position
+from gateway import (BUILD, INSTRUMENTED, ROOT, Gateway, children_of, free_port, is_alive,  # noqa: E402  pylint: disable=wrong-import-position
                      proc_read, program_for_all, scratch, wait_for)
 
 ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier"]
@@ -254,6 +254,19 @@ def test_not_root():
             said = process.communicate(timeout=40)[1]
         assert process.returncode == 0
         assert b"not root, so all daemons share uid 65534" in said
+
+
+@needs_root
+def test_root_with_the_capabilities_of_the_unit_only():
+    """What packaging/bulkhead.service leaves to root is enough, also to open the log to the shipper's group."""
+    with open(os.path.join(ROOT, "packaging", "bulkhead.service"), encoding="utf-8") as f:
+        unit = next(line for line in f if line.startswith("CapabilityBoundingSet=")).split("=")[1].split()
+    left = ",".join("+" + name.removeprefix("CAP_").lower() for name in unit)
+    with scratch() as folder:
+        prefix = ["setpriv", "--bounding-set", "-all," + left, "--inh-caps=-all", "--no-new-privs"]
+        with Gateway(folder, providers=PROVIDERS, workers=1, prefix=prefix) as gateway:
+            st = os.stat(os.path.join(gateway.state, "auditd"))
+            assert (st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)) == (62105, 62109, 0o750)
 
 
 def run_refused(folder, text, *args):
