@@ -6,9 +6,11 @@
 #include "cli/args.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ARGS_LEFT_COLUMNS 30 /* of the help */
 
@@ -172,9 +174,23 @@ int args_parse(struct cli *cli, int argc, char **argv, bool *ret_help)
 	return a.help ? CLI_DONE : CLI_USAGE;
 }
 
+/*
+ * Who is started without one of the first three descriptors would open a socket or a file of its own in its place, and
+ * write there what a person is told. What stands in now fails as one that is closed.
+ */
+static void args_fill_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) /* children have it, too */
+			_exit(CLI_FAILED);
+}
+
 int cli_run(struct cli *cli, int argc, char **argv)
 {
 	bool help;
+
+	args_fill_descriptors();
 	int r = args_parse(cli, argc, argv, &help);
 
 	if (r == CLI_USAGE && !help)

@@ -256,6 +256,25 @@ def test_not_root():
         assert b"not root, so all daemons share uid 65534" in said
 
 
+def test_without_the_first_three_descriptors():
+    """As old ways of starting a daemon leave it: nothing of the launcher's own may stand in their place, nor be handed on."""
+    with scratch() as folder:
+        gateway = Gateway(folder, providers=PROVIDERS, workers=1, settings={"restart_pause_ms": 100})
+        gateway.port = free_port()
+        gateway.write_config()
+        with subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", gateway.program, "up", "-c", gateway.config]) as gateway.process:
+            try:
+                wait_for("all to be up", lambda: all(row["up"] for row in gateway.status_anyway()))
+                for pid in (gateway.process.pid, *gateway.pids()):
+                    assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)} == {"/dev/null"}, proc_read(pid, "comm")
+                before = gateway.pids("dialer")
+                os.kill(before[0], signal.SIGKILL)  # of which the launcher would like to tell
+                wait_for("a new dialer", lambda: gateway.pids("dialer") not in ([], before))
+            finally:
+                gateway.process.terminate()
+            assert gateway.process.wait(20) == 0
+
+
 @needs_root
 def test_root_with_the_capabilities_of_the_unit_only():
     """What packaging/bulkhead.service leaves to root is enough, also to open the log to the shipper's group."""
