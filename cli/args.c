@@ -202,6 +202,8 @@ int cli_run(struct cli *cli, int argc, char **argv)
 	r = cli->command->run(cli);
 	if (fflush(cli->out) != 0 && r == CLI_DONE)
 		r = cli_fail(cli, "standard output: %m");
+	else if (ferror(cli->out) && r == CLI_DONE) /* in an earlier flush, which has lost what it was about */
+		r = cli_fail(cli, "standard output: not all of it could be written");
 	return r;
 }
 

@@ -109,7 +109,8 @@ void launch_heard(struct launch_child *c)
 		fprintf(l->cli->out, "ready: http://%s\n", l->http_text);
 	else
 		fprintf(l->cli->out, "ready: %s\n", c->name);
-	fflush(l->cli->out);
+	if (fflush(l->cli->out))
+		clearerr(l->cli->out); /* nobody wants to know; the gateway runs all the same */
 	if (l->whole)
 		up_hint(l);
 }

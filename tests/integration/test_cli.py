@@ -92,3 +92,14 @@ def test_detail_is_what_a_narrow_terminal_shows_of_status(gateway):
     rows = gateway.cli("status").stdout.decode().splitlines()
     assert rows[0].split()[-2:] == ["DETAIL", "CONFINEMENT"]
     assert all(row.index("seccomp") == rows[0].index("CONFINEMENT") for row in rows[1:])
+
+
+@pytest.mark.parametrize("words", [["key", "create"], ["key", "create", "--json"], ["audit", "tail"], ["vault", "status"]])
+def test_what_could_not_be_written_is_no_success(gateway, words):
+    """A key that is shown once, to a full disk."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([BULKHEAD, *words, "-c", gateway.config], stdout=full, stderr=subprocess.PIPE, timeout=20, check=False)
+    assert done.returncode == 1 and (b"written" in done.stderr or b"No space left" in done.stderr), done
+    if words[0] == "key":
+        made = re.search(rb"bulkhead: key (key_[\w-]+) is made and could not be written", done.stderr)[1].decode()
+        assert made in {row["id"] for row in gateway.cli_json("key", "list")} and b"It is shown this once" not in done.stderr
