@@ -87,6 +87,16 @@ static void on_stop_signal(uv_signal_t *handle, int signum)
 	launch_drain(handle->data, CLI_DONE);
 }
 
+/* A terminal that is closed says so twice, itself and by its shell: the second time is no second word of a person's. */
+static void on_hang_up(uv_signal_t *handle, int signum)
+{
+	struct launcher *l = handle->data;
+
+	(void)signum;
+	if (l->phase != LAUNCH_DRAINING)
+		launch_drain(l, CLI_DONE);
+}
+
 /* ---- restarting ---- */
 
 static void watch_start(struct launch_child *c)
@@ -180,6 +190,14 @@ static int watch_signal_handle(struct launcher *l, uv_signal_t *handle, uv_signa
 	return r ? r : uv_signal_start(handle, callback, signum);
 }
 
+/* Under nohup it goes on without its terminal. */
+static bool watch_is_ignored(int signum)
+{
+	struct sigaction was;
+
+	return sigaction(signum, NULL, &was) == 0 && was.sa_handler == SIG_IGN;
+}
+
 int launch_watch(struct launcher *l)
 {
 	int r = watch_signal_handle(l, &l->on_child, on_child, SIGCHLD);
@@ -188,8 +206,8 @@ int launch_watch(struct launcher *l)
 		r = watch_signal_handle(l, &l->on_int, on_stop_signal, SIGINT);
 	if (!r)
 		r = watch_signal_handle(l, &l->on_term, on_stop_signal, SIGTERM);
-	if (!r)
-		r = watch_signal_handle(l, &l->on_hup, on_stop_signal, SIGHUP);
+	if (!r && !watch_is_ignored(SIGHUP))
+		r = watch_signal_handle(l, &l->on_hup, on_hang_up, SIGHUP);
 	if (!r)
 		r = uv_timer_init(&l->loop, &l->deadline);
 	l->deadline.data = l;

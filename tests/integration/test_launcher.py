@@ -150,6 +150,28 @@ def test_second_signal_does_not_wait(new_gateway):
     gateway.stop()
 
 
+def test_a_closed_terminal_is_one_word(new_gateway):
+    """It tells its shell and whom it shows, and the shell tells them too: that drains, and does not kill."""
+    gateway = new_gateway()
+    stream = gateway.stream("test:slow:50:40")
+    events = stream.events()
+    next(events)
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_for("the door to be shut", lambda: '"event":"daemon.stop"' in gateway.log())
+    gateway.process.send_signal(signal.SIGHUP)
+    assert list(events)[-1] == "[DONE]"
+    assert gateway.process.wait(20) == 0
+    gateway.stop()
+
+
+def test_nohup():
+    with scratch() as folder, Gateway(folder, providers=PROVIDERS, workers=1, prefix=["nohup"]) as gateway:
+        before = gateway.pids("dialer")
+        gateway.process.send_signal(signal.SIGHUP)
+        os.kill(before[0], signal.SIGKILL)  # after that: who drains starts nobody
+        wait_for("a new dialer", lambda: gateway.pids("dialer") not in ([], before))
+
+
 @pytest.mark.skipif(INSTRUMENTED or not shutil.which("strace"), reason="needs strace, and programs that it may follow")
 def test_a_stop_before_anybody_is_a_program_of_its_own():
     """A child that was just forked is told to end: that is no second word to the launcher, which would kill all of them."""
