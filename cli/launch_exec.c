@@ -222,8 +222,12 @@ static int exec_fork(struct exec_plan *p, int control_fd)
 {
 	pid_t pid = exec_fork_deaf();
 
-	if (pid < 0)
-		return -errno;
+	if (pid < 0) {
+		int r = -errno;
+
+		close(control_fd);
+		return r;
+	}
 	if (pid == 0)
 		exec_child(p);
 	p->child->pid = pid;

@@ -4,7 +4,7 @@
  *
  * A child that dies is restarted: at once the first time, then after 100 ms, doubling to restart_pause_ms, as long as
  * each life is shorter than ten seconds. Before everybody has been up once, five short lives of one child mean that it
- * cannot start, and we give up.
+ * cannot start, and we give up. Later nothing that happens to one is a reason to end the others.
  *
  * Draining goes in stages, because a request in flight needs everybody behind the router: routers first, then what
  * serves them, then the log, and last the core, which signs the log's final checkpoint. Whoever is left at the deadline
@@ -99,6 +99,30 @@ static void on_hang_up(uv_signal_t *handle, int signum)
 
 /* ---- restarting ---- */
 
+static void on_restart(uv_timer_t *timer);
+
+static void watch_again(struct launch_child *c, uint64_t pause_least_ms)
+{
+	uint64_t pause_ms = 0;
+
+	if (c->deaths > 1)
+		pause_ms = MIN((uint64_t)WATCH_BACKOFF_MS << MIN(c->deaths - 2, 16u),
+			       cli_value_u64(c->l->cli, "bulkhead.restart_pause_ms"));
+	uv_timer_start(&c->restart, on_restart, MAX(pause_ms, pause_least_ms), 0);
+}
+
+/* Of a gateway that serves: too many processes, too few descriptors or too little memory for a moment are no reason to
+ * end what runs. */
+static void watch_put_off(struct launch_child *c)
+{
+	if (c->pid) {
+		kill(c->pid, SIGKILL); /* it has no control socket; its death goes on from here */
+		return;
+	}
+	c->deaths++;
+	watch_again(c, WATCH_BACKOFF_MS);
+}
+
 static void watch_start(struct launch_child *c)
 {
 	int r = launch_spawn(c);
@@ -107,7 +131,10 @@ static void watch_start(struct launch_child *c)
 		return;
 	cli_fail(c->l->cli, "%s does not start: %s", c->name,
 		 r > 0 ? "its part of the configuration is too large" : strerror(-r));
-	launch_drain(c->l, CLI_FAILED);
+	if (c->l->phase == LAUNCH_SERVING)
+		watch_put_off(c);
+	else
+		launch_drain(c->l, CLI_FAILED);
 }
 
 static void on_restart(uv_timer_t *timer)
@@ -138,7 +165,6 @@ static void watch_report(struct launch_child *c, int status)
 static void watch_died(struct launch_child *c, int status)
 {
 	struct launcher *l = c->l;
-	uint64_t pause_ms = 0;
 
 	if (l->phase != LAUNCH_DRAINING || !watch_as_told(status))
 		watch_report(c, status);
@@ -154,10 +180,7 @@ static void watch_died(struct launch_child *c, int status)
 		launch_drain(l, CLI_FAILED);
 		return;
 	}
-	if (c->deaths > 1)
-		pause_ms = MIN((uint64_t)WATCH_BACKOFF_MS << MIN(c->deaths - 2, 16u),
-			       cli_value_u64(l->cli, "bulkhead.restart_pause_ms"));
-	uv_timer_start(&c->restart, on_restart, pause_ms, 0);
+	watch_again(c, 0);
 }
 
 static void on_child(uv_signal_t *handle, int signum)

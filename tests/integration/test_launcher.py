@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`bulkhead up`: what it starts, how it restarts it, what it refuses, and that it leaves nothing behind."""
 import os
+import resource
 import shutil
 import signal
 import stat
@@ -95,6 +96,21 @@ def test_restarts_what_was_killed(small, role):
     row = wait_for("its answer", lambda: [r for r in [status_of(small, role + ("0" if len(before) > 1 else ""))] if r and r["up"]])[0]
     assert row["up"]
     assert f'"how":"killed by SIGKILL"' in small.log()
+
+
+def test_what_cannot_be_started_for_a_moment_is_started_later(small):
+    """Descriptors, processes or memory may be short just when a daemon died: that is not the end of all others."""
+    launcher, before = small.process.pid, small.pids()
+    dialer, = small.pids("dialer")
+    limits_before = resource.prlimit(launcher, resource.RLIMIT_NOFILE)
+    resource.prlimit(launcher, resource.RLIMIT_NOFILE, (3, limits_before[1]))
+    os.kill(dialer, signal.SIGKILL)
+    try:
+        wait_for("an attempt", lambda: "dialer does not start: Too many open files" in small.log())
+    finally:
+        resource.prlimit(launcher, resource.RLIMIT_NOFILE, limits_before)
+    wait_for("a new dialer", lambda: small.pids("dialer") not in ([], [dialer]))
+    assert set(before) - set(small.pids()) == {dialer}
 
 
 def test_says_that_seccomp_killed(small):
