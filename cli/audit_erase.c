@@ -2,6 +2,7 @@
 /* `bulkhead audit erase`: a subject's key is destroyed, by authd, after the log has the record of it. */
 #include "cli/admin.h"
 #include "cli/output.h"
+#include "cli/plain.h"
 
 int cmd_audit_erase(struct cli *cli)
 {
@@ -20,7 +21,7 @@ int cmd_audit_erase(struct cli *cli)
 		r = cli_print_json(cli,
 				   json_pack("{s:s,s:o}", "subject", subject, "text", json_span(answer->done.text)));
 	else if (!r)
-		fprintf(cli->out, "%s: %.*s.\n", subject, SPAN_ARG(answer->done.text));
+		plain_line(cli->out, "%s: %.*s.", subject, SPAN_ARG(answer->done.text));
 	(void)admin_close(a);
 	return r;
 }

@@ -9,6 +9,7 @@
 #include "cli/audit_record.h"
 #include "cli/config_tree.h"
 #include "cli/output.h"
+#include "cli/plain.h"
 
 #define RETENTION_MS        30000 /* a look reads segments */
 #define RETENTION_BEHIND_NS UINT64_C(600000000000)
@@ -115,10 +116,10 @@ static void retention_print_log(const struct proto_audit_retention_rep *rep, FIL
 		fprintf(out, "In the log:      records %" PRIu64 " to %" PRIu64 "\n", rep->first, rep->size - 1);
 	if (rep->pruned_end > 0) {
 		audit_format_time(rep->pruned_ns, time);
-		fprintf(out,
-			"Removed last:    records %" PRIu64 " to %" PRIu64 ", on %s, older than %.*s; record %" PRIu64
-			", log.prune, says so\n",
-			rep->pruned_first, rep->pruned_end - 1, time, SPAN_ARG(rep->pruned_keep), rep->pruned_index);
+		plain_line(out,
+			   "Removed last:    records %" PRIu64 " to %" PRIu64
+			   ", on %s, older than %.*s; record %" PRIu64 ", log.prune, says so",
+			   rep->pruned_first, rep->pruned_end - 1, time, SPAN_ARG(rep->pruned_keep), rep->pruned_index);
 	} else {
 		fprintf(out, "Removed last:    nothing ever was\n");
 	}
@@ -129,7 +130,7 @@ static void retention_print_log(const struct proto_audit_retention_rep *rep, FIL
 	else if (rep->next_ns > 0)
 		fprintf(out, "Goes next:       the segment that is being written, not before %s\n", time);
 	if (!span_eq_str(rep->doing, "nothing"))
-		fprintf(out, "Under way:       %.*s\n", SPAN_ARG(rep->doing));
+		plain_line(out, "Under way:       %.*s", SPAN_ARG(rep->doing));
 	if (rep->behind_ns > RETENTION_BEHIND_NS)
 		fprintf(out,
 			"Clock:           %" PRIu64
@@ -170,10 +171,10 @@ static int retention_now(struct retention *r)
 		return e;
 	if (r->cli->json) {
 		json_t *doc = retention_json(r);
-		(void)json_object_set_new(doc, "text", json_string(text));
+		(void)json_object_set_new(doc, "text", json_span(span_str(text)));
 		return cli_print_json(r->cli, doc);
 	}
-	fprintf(r->cli->out, "%s\n", text);
+	plain_line(r->cli->out, "%s", text);
 	return retention_print(r);
 }
 

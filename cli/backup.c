@@ -12,6 +12,7 @@
 
 #include "cli/admin.h"
 #include "cli/output.h"
+#include "cli/plain.h"
 #include "cli/vault.h"
 
 #define BACKUP_PATH_BYTES 4096
@@ -38,6 +39,8 @@ static int backup_put_age(struct cli *cli, struct span file)
 {
 	const char *out = cli_option(cli, "--out");
 
+	if (!plain_is_text(file))
+		return cli_fail(cli, "keyvault gave what is no age file");
 	if (cli->json)
 		return cli_print_json(cli, json_pack("{s:o}", "age", json_span(file)));
 	if (!out) {
@@ -115,8 +118,10 @@ static int backup_put_share(struct cli *cli, struct span share, unsigned index, 
 	const char *out = cli_option(cli, "--out");
 	struct locked text = LOCKED_NULL;
 	char path[BACKUP_PATH_BYTES];
-	int r = locked_new(cli, 2 * share.len + 2, &text);
 
+	if (!plain_is_text(share))
+		return cli_fail(cli, "keyvault gave what is no share");
+	int r = locked_new(cli, 2 * share.len + 2, &text);
 	if (r)
 		return r;
 	text.len = backup_group(share, text.p);

@@ -8,6 +8,7 @@
  * leaves whole credentials: those of the lines before.
  */
 #include "cli/fernet.h"
+#include "cli/plain.h"
 
 #include <unistd.h>
 
@@ -174,12 +175,16 @@ static int fernet_rotate_line(struct cli *cli, void *ctx, const struct fernet_li
 		return r;
 	}
 	struct span token = answer->vault_fernet.token;
+	if (token.len <= strlen(FERNET_MARK) || !span_eq_str(span_of(token.p, strlen(FERNET_MARK)), FERNET_MARK))
+		return cli_fail(cli, "keyvault gave what is no token");
 	if (!marked)
 		token = span_of(token.p + strlen(FERNET_MARK), token.len - strlen(FERNET_MARK));
 	*ret_done = json_pack("{s:I,s:s,s:o}", "line", (json_int_t)line->number, "name", line->before, "token",
 			      json_span(token));
-	if (!cli->json)
-		fprintf(cli->out, "%s%s%.*s\n", line->before, *line->before ? " " : "", SPAN_ARG(token));
+	if (cli->json)
+		return CLI_DONE;
+	fprintf(cli->out, "%s%s", line->before, *line->before ? " " : "");
+	plain_line(cli->out, "%.*s", SPAN_ARG(token));
 	return CLI_DONE;
 }
 
@@ -224,7 +229,7 @@ static int fernet_export_print(struct cli *cli, struct span token)
 	if (cli->json)
 		return cli_print_json(cli,
 				      json_pack("{s:s,s:o}", "credential", cli->args[0], "token", json_span(token)));
-	fprintf(cli->out, "%.*s\n", SPAN_ARG(token));
+	plain_line(cli->out, "%.*s", SPAN_ARG(token));
 	return CLI_DONE;
 }
 

@@ -5,6 +5,7 @@
 
 #include "cli/key.h"
 #include "cli/output.h"
+#include "cli/plain.h"
 
 #define KEY_RPM_MAX 1000000
 
@@ -13,17 +14,17 @@ static int key_print(struct cli *cli, const struct proto_key_created *k)
 	int r = CLI_DONE;
 
 	if (cli->json)
-		r = cli_print_json(cli, json_pack("{s:o,s:o,s:o,s:o}", "key", json_span(k->key), "id",
-						  json_span(k->key_id), "prefix", json_span(k->prefix), "subject",
-						  json_span(k->subject)));
+		r = cli_print_json(cli,
+				   json_pack("{s:o,s:o,s:o,s:o}", "key", json_span(k->key), "id", json_span(k->key_id),
+					     "prefix", json_span(k->prefix), "subject", json_span(k->subject)));
 	else
-		fprintf(cli->out, "%.*s\n", SPAN_ARG(k->key));
+		plain_line(cli->out, "%.*s", SPAN_ARG(k->key));
 	if (fflush(cli->out) || ferror(cli->out))
 		return cli_fail(cli, "key %.*s is made and could not be written (%m): revoke it and make another",
 				SPAN_ARG(k->key_id));
 	if (!r && !cli->json)
-		fprintf(cli->err, "Key %.*s. It is shown this once; keep it where your application reads secrets.\n",
-			SPAN_ARG(k->key_id));
+		plain_line(cli->err, "Key %.*s. It is shown this once; keep it where your application reads secrets.",
+			   SPAN_ARG(k->key_id));
 	return r;
 }
 

@@ -104,8 +104,8 @@ static bool place_reaches(const struct launcher *l, enum role role, const char *
 	return reaches;
 }
 
-/* The log's folder is the shipper's group's to read; auditd runs in that group, so what it makes there is, too. The mode
- * is changed as its owner: root in packaging/bulkhead.service has no CAP_FOWNER. */
+/* The log's folder is the shipper's group's to read; auditd runs in that group, so what it makes there is, too. The
+ * mode is changed as its owner: root in packaging/bulkhead.service has no CAP_FOWNER. */
 static void place_open_log(const struct launcher *l, const char *path)
 {
 	if (!l->distinct || chown(path, (uid_t)-1, launch_gid(l, ROLE_SHIPPER)) ||
@@ -116,8 +116,9 @@ static void place_open_log(const struct launcher *l, const char *path)
 		_exit(CLI_FAILED);
 }
 
-/* Ours alone as long as we live; and what a daemon makes durable in it is lost all the same if the name of a folder that
- * is `made` just now is. A file system that has no locks (ENOLCK, EBADF of NFS) is the operator's to keep to one. */
+/* Ours alone as long as we live; and what a daemon makes durable in it is lost all the same if the name of a folder
+ * that is `made` just now is. A file system that has no locks (ENOLCK, EBADF of NFS) is the operator's to keep to one.
+ */
 static int place_keep(struct launcher *l, const char *path, bool made)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

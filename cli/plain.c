@@ -22,6 +22,16 @@ static size_t plain_take(struct span *text)
 	return n;
 }
 
+bool plain_is_text(struct span text)
+{
+	while (text.len > 0)
+		if (*text.p == '\n')
+			text = span_of(text.p + 1, text.len - 1);
+		else if (plain_take(&text) == 0)
+			return false;
+	return true;
+}
+
 void plain_text(char *text)
 {
 	struct span rest = span_str(text);

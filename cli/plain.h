@@ -11,6 +11,8 @@
 #include "common/base.h"
 
 void plain_text(char *text); /* in place */
+/* Nothing in it would become another; ends of lines may be there: for what must not be changed. */
+bool plain_is_text(struct span text);
 /* One line; its end is added. */
 void plain_line(FILE *to, const char *format, ...) PRINTF_LIKE(2, 3);
 void plain_vline(FILE *to, const char *format, va_list args) PRINTF_LIKE(2, 0);

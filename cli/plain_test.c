@@ -53,6 +53,16 @@ static void test_lines(void **state)
 	}
 }
 
+/* What must come as it is, a receipt or an age file, is looked at as a whole. */
+static void test_texts(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(plain_is_text(span_str(rows[i].text)), strcmp(rows[i].text, rows[i].want) == 0);
+	assert_true(plain_is_text(SPAN_LIT("a\n\xe2\x80\x94 b\n")));
+	assert_false(plain_is_text(SPAN_LIT("a\r\n")));
+}
+
 static void test_words(void **state)
 {
 	char *got = NULL;
@@ -96,8 +106,9 @@ static void test_failures(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_words),
-					   cmocka_unit_test(test_cells), cmocka_unit_test(test_failures)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_texts),
+					   cmocka_unit_test(test_words), cmocka_unit_test(test_cells),
+					   cmocka_unit_test(test_failures)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `bulkhead receipt get`: the operator's way to a receipt, whoever was answered. */
 #include "cli/admin.h"
+#include "cli/plain.h"
 #include "cli/receipt.h"
 
 int cmd_receipt_get(struct cli *cli)
@@ -16,7 +17,9 @@ int cmd_receipt_get(struct cli *cli)
 		r = admin_call(a, PROTO_RECEIPT_FIND, &find, PROTO_RECEIPT_FOUND, ADMIN_DEADLINE_MS, &answer);
 	if (!r) {
 		struct span text = answer->receipt_found.receipt;
-		if (fwrite(text.p, 1, text.len, cli->out) != text.len || fflush(cli->out))
+		if (!plain_is_text(text))
+			r = cli_fail(cli, "auditd gave what is no receipt");
+		else if (fwrite(text.p, 1, text.len, cli->out) != text.len || fflush(cli->out))
 			r = cli_fail(cli, "the receipt could not be written");
 	}
 	a = admin_close(a);

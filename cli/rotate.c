@@ -10,12 +10,14 @@
 
 #include "cli/admin.h"
 #include "cli/output.h"
+#include "cli/plain.h"
 #include "cli/vault.h"
 
 #define ROTATE_POLL_MS  100
 #define ROTATE_BAR      30
 #define ROTATE_RATE_MAX 1000000
 #define ROTATE_ROOT_MAX 128 /* as in VAULT_ROTATE */
+#define ROTATE_WAITS    ", waits for "
 
 static const char *const rotate_names[] = {"", "root", "tenant", "credential"};
 
@@ -30,15 +32,16 @@ struct rotate_view {
 
 static void rotate_bar(struct cli *cli, const struct proto_vault_rotation_rep *s)
 {
-	char bar[ROTATE_BAR + 1] = "";
+	char bar[ROTATE_BAR + 1] = "", text[128];
 	unsigned full = s->total ? (unsigned)(s->done * ROTATE_BAR / s->total) : ROTATE_BAR;
 
 	for (unsigned i = 0; i < ROTATE_BAR; i++)
 		bar[i] = i < full ? '#' : '.';
-	fprintf(cli->out, "\r\033[K[%s] %llu of %llu  %.*s", bar, (unsigned long long)s->done,
-		(unsigned long long)s->total, SPAN_ARG(s->step));
-	if (s->waits.len)
-		fprintf(cli->out, ", waits for %.*s", SPAN_ARG(s->waits));
+	(void)snprintf(text, sizeof(text), "%.*s%s%.*s", SPAN_ARG(s->step), s->waits.len ? ROTATE_WAITS : "",
+		       SPAN_ARG(s->waits));
+	plain_text(text);
+	fprintf(cli->out, "\r\033[K[%s] %llu of %llu  %s", bar, (unsigned long long)s->done,
+		(unsigned long long)s->total, text);
 	fflush(cli->out);
 }
 
@@ -52,11 +55,9 @@ static int rotate_line(struct cli *cli, const struct proto_vault_rotation_rep *s
 		fflush(cli->out);
 		return r;
 	}
-	fprintf(cli->out, "%s keys: %.*s, %llu of %llu", rotate_names[s->what], SPAN_ARG(s->step),
-		(unsigned long long)s->done, (unsigned long long)s->total);
-	if (s->waits.len)
-		fprintf(cli->out, ", waits for %.*s", SPAN_ARG(s->waits));
-	fputc('\n', cli->out);
+	plain_line(cli->out, "%s keys: %.*s, %llu of %llu%s%.*s", rotate_names[s->what], SPAN_ARG(s->step),
+		   (unsigned long long)s->done, (unsigned long long)s->total, s->waits.len ? ROTATE_WAITS : "",
+		   SPAN_ARG(s->waits));
 	fflush(cli->out);
 	return CLI_DONE;
 }

@@ -20,6 +20,7 @@
 #include "cli/admin.h"
 #include "cli/config_tree.h"
 #include "cli/output.h"
+#include "cli/plain.h"
 #include "cli/source.h"
 
 #define WATCH_WHY_BYTES 1024
@@ -67,7 +68,7 @@ static void watch_say_kept(struct watch *w, struct source_file *f, const char *w
 		watch_say_json(w, json_pack("{s:s,s:o}", "credential", name, "kept", json_span(span_str(why))));
 		return;
 	}
-	fprintf(w->cli->out, "The key of %s stays as it was: %s\n", name, why);
+	plain_line(w->cli->out, "The key of %s stays as it was: %s", name, why);
 	(void)fflush(w->cli->out);
 }
 
@@ -79,7 +80,7 @@ static void watch_say_waits(struct watch *w, const char *why)
 	if (w->cli->json)
 		watch_say_json(w, json_pack("{s:o}", "waits", json_span(span_str(why))));
 	else
-		fprintf(w->cli->out, why[0] ? "Waits: %s\n" : "Goes on.\n", why);
+		plain_line(w->cli->out, why[0] ? "Waits: %s" : "Goes on.", why);
 	(void)fflush(w->cli->out);
 }
 

@@ -6,6 +6,7 @@
 
 #include "cli/admin.h"
 #include "cli/output.h"
+#include "cli/plain.h"
 #include "cli/vault.h"
 
 #define PASSPHRASE_BYTES_MIN 8
@@ -158,15 +159,15 @@ static int vault_print(struct cli *cli, const struct proto_vault_status_rep *s)
 						     (json_int_t)s->credentials, "arena_bytes",
 						     (json_int_t)s->arena_bytes, "arena", json_span(s->arena), "vkey",
 						     json_span(s->vkey), "witness_vkey", json_span(s->witness_vkey)));
-	fprintf(cli->out,
-		"state        %.*s\nunseal by    %.*s\ncredentials  %llu loaded\narena        %llu bytes in use, "
-		"%.*s\n",
-		SPAN_ARG(s->state), SPAN_ARG(s->unseal), (unsigned long long)s->credentials,
-		(unsigned long long)s->arena_bytes, SPAN_ARG(s->arena));
+	plain_line(cli->out, "state        %.*s", SPAN_ARG(s->state));
+	plain_line(cli->out, "unseal by    %.*s", SPAN_ARG(s->unseal));
+	plain_line(cli->out, "credentials  %llu loaded", (unsigned long long)s->credentials);
+	plain_line(cli->out, "arena        %llu bytes in use, %.*s", (unsigned long long)s->arena_bytes,
+		   SPAN_ARG(s->arena));
 	if (s->vkey.len)
-		fprintf(cli->out, "verifier key %.*s\n", SPAN_ARG(s->vkey));
+		plain_line(cli->out, "verifier key %.*s", SPAN_ARG(s->vkey));
 	if (s->witness_vkey.len)
-		fprintf(cli->out, "witness key  %.*s\n", SPAN_ARG(s->witness_vkey));
+		plain_line(cli->out, "witness key  %.*s", SPAN_ARG(s->witness_vkey));
 	return CLI_DONE;
 }
 
