@@ -73,6 +73,24 @@ static int place_make(const char *path, mode_t mode)
 	return mkdir(path, mode) ? -errno : 0;
 }
 
+/* Who may put another socket in the place of one is asked for passphrases and keys in the daemon's name. The folder
+ * that several containers share is open to all, and sticky. */
+static int place_check_run_dir(const struct launcher *l, const char *path)
+{
+	struct stat st;
+
+	if (fstat(l->run_fd, &st))
+		return cli_fail(l->cli, "run_dir %s: %s", path, strerror(errno));
+	if (l->whole && st.st_uid != 0 && st.st_uid != l->uid)
+		return cli_fail(l->cli,
+				"run_dir %s belongs to uid %u, who could serve its sockets: set another, or chown it",
+				path, st.st_uid);
+	if (l->whole && (st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
+		return cli_fail(l->cli, "run_dir %s: others could put their sockets into it: `chmod o-w %s`", path,
+				path);
+	return CLI_DONE;
+}
+
 static int place_run_dir(struct launcher *l)
 {
 	const char *path = cli_value(l->cli, "bulkhead.run_dir");
@@ -86,7 +104,7 @@ static int place_run_dir(struct launcher *l)
 		return cli_fail(l->cli,
 				"another bulkhead runs in %s: stop it first, or give this one a run_dir of its own",
 				path);
-	return CLI_DONE;
+	return place_check_run_dir(l, path);
 }
 
 /* May this role's uid get to `path` and use it? Asked as that uid, so that folders above it count too. */

@@ -370,3 +370,18 @@ def test_two_cannot_have_one_state():
         assert done.stdout == b"" and not os.path.exists(other.run_dir)
         assert gateway.cli("vault", "init").returncode == 0
         assert gateway.verify().returncode == 0
+
+
+@pytest.mark.parametrize("mode, owner, says", [(0o777, 0, b"others could put their sockets into it"),
+                                               (0o755, 65533, b"belongs to uid 65533")])
+def test_refuses_a_run_folder_of_others(mode, owner, says):
+    """Who can put a socket of his own there is told the next passphrase."""
+    if owner and not ROOT_UID:
+        pytest.skip("needs root")
+    with scratch() as folder:
+        run = os.path.join(folder, "run")
+        os.mkdir(run)
+        os.chmod(run, mode)
+        os.chown(run, owner or os.geteuid(), -1)
+        done = run_refused(folder, "")
+        assert done.returncode == 1 and says in done.stderr and not os.listdir(run)
