@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `bulkhead audit export`: records for other programs, NDJSON or CSV. What tells persons or contents apart is left out
- * unless it is asked for. A file is new, readable by its owner only, and whole or not there.
+ * unless it is asked for. A file is new, readable by its owner only, and whole or not there: while it is written,
+ * Ctrl-C and its like wait until it is removed.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +28,7 @@ struct export
 	struct audit_reader reader;
 	struct audit_progress progress;
 	uint64_t written;
+	sigset_t ends, before; /* signals that would leave a part of the file; the mask without them */
 };
 
 static void export_csv_head(FILE *to)
@@ -64,10 +67,32 @@ static bool export_json(const struct export *e, const struct audit_record *recor
 	return r == 0 && fputc('\n', e->to) != EOF;
 }
 
+/* Until it is whole or removed. One that is ignored (nohup) is left alone: blocked, it would count. */
+static void export_hold_ends(struct export *e)
+{
+	static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+	struct sigaction was;
+
+	(void)sigemptyset(&e->ends);
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+		if (sigaction(ends[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
+			(void)sigaddset(&e->ends, ends[i]);
+	(void)sigprocmask(SIG_BLOCK, &e->ends, &e->before);
+}
+
+static bool export_is_ended(const struct export *e)
+{
+	sigset_t both;
+
+	return e->path && sigpending(&both) == 0 && sigandset(&both, &both, &e->ends) == 0 && !sigisemptyset(&both);
+}
+
 static int on_export_record(void *ctx, const struct audit_record *record)
 {
 	struct export *e = ctx;
 
+	if (export_is_ended(e))
+		return cli_fail(e->cli, "stopped; %s is removed", e->path);
 	audit_progress_show(&e->progress, e->reader.done, e->reader.end - e->reader.first);
 	if (!audit_filter_match(&e->filter, &record->leaf))
 		return CLI_DONE;
@@ -90,6 +115,7 @@ static int export_begin(struct export *e)
 		e->to = e->cli->out;
 		return CLI_DONE;
 	}
+	export_hold_ends(e);
 	int fd = open(e->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	e->to = fd < 0 ? NULL : fdopen(fd, "w");
 	if (e->to)
@@ -113,6 +139,8 @@ static int export_end(struct export *e, int r)
 		r = cli_fail(e->cli, "%s: %s", e->path ? e->path : "standard output", strerror(errno));
 	if (r && e->path)
 		(void)unlink(e->path);
+	if (e->path)
+		(void)sigprocmask(SIG_SETMASK, &e->before, NULL); /* whoever waited is delivered now */
 	return r;
 }
 

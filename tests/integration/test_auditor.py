@@ -13,6 +13,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -241,6 +242,19 @@ def test_a_million_in_five_seconds(tmp_path):
     assert said["good"] and said["entries"] == 200000
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert seconds < 1, f"{seconds:.2f} s"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_export_that_is_stopped_leaves_nothing(tmp_path_factory, number):
+    """A part of a file that looks like all of it is what an auditor must not be given."""
+    log, out = str(tmp_path_factory.getbasetemp() / "stopped-log"), tmp_path_factory.mktemp("out") / "records"
+    if not os.path.exists(log):
+        make_log(log, 4, 200000, 64 << 20)
+    with subprocess.Popen([AUDITOR, "export", "--log", log, "--output", str(out)], stderr=subprocess.PIPE) as process:
+        wait_for("the file", lambda: out.exists() and out.stat().st_size > 0, step=0.001)
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == -number and b"stopped; " in said and not out.exists(), said
 
 
 # ---- proofs ----
