@@ -121,6 +121,8 @@ static int admin_frame(struct admin *a, uint64_t until_ms, struct span *ret_body
 	memmove(a->m->rx, a->m->rx + a->rx_used, a->rx_len - a->rx_used);
 	a->rx_len -= a->rx_used;
 	a->rx_used = 0;
+	if (admin_now_ms() >= until_ms) /* also of one who speaks without end, but does not answer */
+		return admin_why(a, "did not answer in time");
 	for (;;) {
 		int r = frame_next(span_of(a->m->rx, a->rx_len), ret_body, &a->rx_used);
 

@@ -13,7 +13,7 @@ import msgpack
 import pytest
 
 from gateway import BUILD, scratch
-from ipc import MESSAGES, NAMES, ROLES, body_of
+from ipc import MESSAGES, NAMES, ROLES, body_of, role_of
 
 BULKHEAD = os.path.join(BUILD, "bin", "bulkhead")
 EVIL = "\x1b]0;a\x07\u009b2J"
@@ -39,22 +39,27 @@ def frames(conn):
         yield NAMES[number], ident
 
 
-def serve(listener, role, answer, fields):
-    """The first who comes."""
+def serve(listener, role, answer, fields, flood):
+    """The first who comes; `flood`: with answers to what was not asked, without end."""
     conn, _ = listener.accept()
 
     def send(body):
         conn.sendall(struct.pack(">I", len(body)) + body)
 
     with conn:
-        send(body_of("HELLO", 0, role=ROLES.index(role), boot=bytes(16), build="captured", schema=schema()))
+        send(body_of("HELLO", 0, role=ROLES.index(role_of(role)), boot=bytes(16), build="captured", schema=schema()))
         for name, ident in frames(conn):
-            if name != "HELLO":
+            with contextlib.suppress(ConnectionError):
+                body = body_of(answer, ident + 1, **fields)
+                much = (struct.pack(">I", len(body)) + body) * 100000
+                while flood and name != "HELLO":
+                    conn.sendall(much)
+            if name != "HELLO" and not flood:
                 send(body_of(answer, ident, **fields))
 
 
 @contextlib.contextmanager
-def impostor(role, answer, fields):
+def impostor(role, answer, fields, flood=False):
     with scratch() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         run = os.path.join(folder, "run")
         os.mkdir(run)
@@ -64,7 +69,7 @@ def impostor(role, answer, fields):
         listener.bind(os.path.join(run, role + ".admin.sock"))
         listener.listen()
         listener.settimeout(20)
-        thread = threading.Thread(target=serve, args=(listener, role, answer, fields))
+        thread = threading.Thread(target=serve, args=(listener, role, answer, fields, flood))
         thread.start()
         try:
             yield folder
@@ -78,7 +83,6 @@ CASES = [
     ("keyvault", "vault backup --to age1x", "12345678", "VAULT_BACKED_UP", {"file": EVIL.encode()}),
     ("keyvault", "vault export-fernet openai --yes --keys-file keys", "", "VAULT_FERNET", {"token": EVIL}),
     ("keyvault", "vault rotate-fernet --keys-file keys", "v1:token", "VAULT_FERNET", {"token": "v1:" + EVIL}),
-    ("keyvault", "vault rotate-fernet --keys-file keys", "token", "VAULT_FERNET", {"token": "x"}),
     ("authd", "key create", "", "KEY_CREATED", {"key": EVIL.encode().ljust(16, b"x"), "key_id": EVIL, "subject": EVIL}),
     ("authd", "audit erase --subject sub_x", "", "DONE", {"text": EVIL}),
     ("auditd", "receipt get req", "", "RECEIPT_FOUND", {"receipt": EVIL.encode()}),
@@ -95,3 +99,19 @@ def test_what_it_says(role, words, typed, answer, fields):
     assert done.stdout or done.stderr
     assert not COMMAND.search(done.stdout + done.stderr), done
     assert b"other release" not in done.stderr and b"does not run" not in done.stderr, done.stderr
+
+
+def test_it_speaks_without_end():
+    """A monitor that asks for the state of a captured daemon is not kept for ever."""
+    with impostor("classifier0", "STATUS_REP", {}, flood=True) as folder:
+        done = subprocess.run([BULKHEAD, "status", "--json"], capture_output=True, cwd=folder, timeout=20, check=False)
+    row = next(row for row in json.loads(done.stdout) if row["name"] == "classifier0")
+    assert done.returncode == 1 and row["detail"] == "gave no answer" and b"classifier0 did not answer in time" in done.stderr
+
+
+def test_a_token_that_is_none():
+    """Shorter than the mark in front of one, which is taken off."""
+    with impostor("keyvault", "VAULT_FERNET", {"token": "x"}) as folder:
+        done = subprocess.run([BULKHEAD, *"vault rotate-fernet --keys-file keys --json".split()], input=b"name token\n", capture_output=True,
+                              cwd=folder, timeout=20, check=False)
+    assert done.returncode == 1 and b"keyvault gave what is no token" in done.stderr
