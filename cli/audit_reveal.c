@@ -82,9 +82,9 @@ static int reveal_read(struct reveal *v)
 static int reveal_print(struct reveal *v, const struct reveal_record *record, const struct proto_revealed_item *item)
 {
 	if (v->cli->json)
-		return cli_print_json(v->cli, json_pack("{s:I,s:s,s:o,s:o}", "index", (json_int_t)record->index,
-							"subject", record->subject, "address", json_span(item->address),
-							"why", json_span(item->why)));
+		return cli_print_json(v->cli, json_pack("{s:I,s:o,s:o,s:o}", "index", (json_int_t)record->index,
+							"subject", json_span(span_str(record->subject)), "address",
+							json_span(item->address), "why", json_span(item->why)));
 	plain_line(v->cli->out, "%8" PRIu64 "  %-20s  %.*s", record->index, record->subject,
 		   SPAN_ARG(item->address.len ? item->address : item->why));
 	return CLI_DONE;

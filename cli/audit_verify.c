@@ -61,14 +61,14 @@ static int verify_print_json(struct cli *cli, const struct verify_report *report
 		uncovered = json_pack("{s:I,s:I,s:I}", "from", (json_int_t)report->entries, "bytes",
 				      (json_int_t)report->uncovered.bytes, "segments",
 				      (json_int_t)report->uncovered.segments);
-	int r = cli_print_json(cli, json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:b,s:I,s:I,s:o,s:o}", "good",
-					      report->good, "why", report->why, "first", (json_int_t)report->first,
-					      "entries", (json_int_t)report->entries, "signed",
-					      (json_int_t)report->signed_size, "segments", (json_int_t)report->segments,
-					      "gaps", (json_int_t)report->gaps, "lost", (json_int_t)report->lost,
-					      "root", root, "vkey", vkey, "pinned", trust->pinned, "cosigned",
-					      (json_int_t)report->cosigned, "witnesses", (json_int_t)report->witnesses,
-					      "pruned", pruned, "uncovered", uncovered));
+	int r = cli_print_json(
+		cli, json_pack("{s:b,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:o,s:b,s:I,s:I,s:o,s:o}", "good", report->good,
+			       "why", json_span(span_str(report->why)), "first", (json_int_t)report->first, "entries",
+			       (json_int_t)report->entries, "signed", (json_int_t)report->signed_size, "segments",
+			       (json_int_t)report->segments, "gaps", (json_int_t)report->gaps, "lost",
+			       (json_int_t)report->lost, "root", root, "vkey", json_span(span_str(vkey)), "pinned",
+			       trust->pinned, "cosigned", (json_int_t)report->cosigned, "witnesses",
+			       (json_int_t)report->witnesses, "pruned", pruned, "uncovered", uncovered));
 	return r ? r : verify_status(report);
 }
 

@@ -215,7 +215,8 @@ int cmd_config_check(struct cli *cli)
 	if (r)
 		return r;
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s,s:b}", "file", cli->config->file, "good", 1));
+		return cli_print_json(
+			cli, json_pack("{s:o,s:b}", "file", json_span(span_str(cli->config->file)), "good", 1));
 	fprintf(cli->out, "%s: good; providers: %zu, model rules: %zu\n", cli->config->file,
 		cli->config->sections[CONFIG_PROVIDERS].n, cli->config->sections[CONFIG_MODELS].n);
 	return CLI_DONE;

@@ -179,8 +179,8 @@ static int fernet_rotate_line(struct cli *cli, void *ctx, const struct fernet_li
 		return cli_fail(cli, "keyvault gave what is no token");
 	if (!marked)
 		token = span_of(token.p + strlen(FERNET_MARK), token.len - strlen(FERNET_MARK));
-	*ret_done = json_pack("{s:I,s:s,s:o}", "line", (json_int_t)line->number, "name", line->before, "token",
-			      json_span(token));
+	*ret_done = json_pack("{s:I,s:o,s:o}", "line", (json_int_t)line->number, "name",
+			      json_span(span_str(line->before)), "token", json_span(token));
 	if (cli->json)
 		return CLI_DONE;
 	fprintf(cli->out, "%s%s", line->before, *line->before ? " " : "");

@@ -244,6 +244,16 @@ def test_a_million_in_five_seconds(tmp_path):
     assert seconds < 1, f"{seconds:.2f} s"
 
 
+def test_what_is_wrong_is_json_whatever_its_name(tmp_path):
+    """A file that does not belong there, in a copy of somebody's."""
+    log = str(tmp_path / "log")
+    make_log(log, 2, 300)
+    with open(os.path.join(os.fsencode(log), b"tile", b"gr\xfc\xdfe"), "wb"):
+        pass
+    said = json.loads(auditor("verify", "--json", log=log, code=1))
+    assert said["good"] is False and "gr??e" in said["why"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_export_that_is_stopped_leaves_nothing(tmp_path_factory, number):
     """A part of a file that looks like all of it is what an auditor must not be given."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator sees who types something, right or wrong: the counters of all daemons, and refusals that say what to do."""
+import json
 import os
 import re
 import signal
@@ -103,3 +104,12 @@ def test_what_could_not_be_written_is_no_success(gateway, words):
     if words[0] == "key":
         made = re.search(rb"bulkhead: key (key_[\w-]+) is made and could not be written", done.stderr)[1].decode()
         assert made in {row["id"] for row in gateway.cli_json("key", "list")} and b"It is shown this once" not in done.stderr
+
+
+def test_json_of_a_name_that_is_no_utf8(tmp_path):
+    """In a home of odd bytes; what is no UTF-8 becomes '?', and it is JSON."""
+    config = os.path.join(os.fsencode(tmp_path), b"gr\xfc\xdfe.yaml")
+    with open(config, "wb"):
+        pass
+    done = subprocess.run([BULKHEAD, "config", "check", "--json", "-c", config], capture_output=True, timeout=20, check=False)
+    assert done.returncode == 0 and json.loads(done.stdout) == {"file": os.path.join(str(tmp_path), "gr??e.yaml"), "good": True}

@@ -109,6 +109,14 @@ def test_it_speaks_without_end():
     assert done.returncode == 1 and row["detail"] == "gave no answer" and b"classifier0 did not answer in time" in done.stderr
 
 
+def test_a_token_stays_with_a_name_that_is_no_utf8():
+    """Of a line that was done the output has the token, whatever precedes it."""
+    with impostor("keyvault", "VAULT_FERNET", {"token": "v1:new"}) as folder:
+        done = subprocess.run([BULKHEAD, *"vault rotate-fernet --keys-file keys --json".split()], input=b"gr\xfc v1:old\n", capture_output=True,
+                              cwd=folder, timeout=20, check=False)
+    assert done.returncode == 0 and json.loads(done.stdout)["done"] == [{"line": 1, "name": "gr?", "token": "v1:new"}]
+
+
 def test_a_token_that_is_none():
     """Shorter than the mark in front of one, which is taken off."""
     with impostor("keyvault", "VAULT_FERNET", {"token": "x"}) as folder:
