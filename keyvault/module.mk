@@ -69,6 +69,7 @@ PKG_LIBS_freed := -Wl,--wrap=free
 $(eval $(call unit,keyvault/egress/tls,egress common,openssl))
 $(eval $(call unit,keyvault/egress/tls_flood,egress common,openssl))
 $(eval $(call unit,keyvault/egress/tls_setup,egress common,openssl freed))
+$(eval $(call unit,keyvault/egress/relay,egress common proto,libuv libsodium nettle msgpack llhttp))
 $(eval $(call unit,keyvault/egress/serve,egress common proto,libuv libsodium nettle msgpack))
 $(eval $(call library,exchange_world,tests/support/exchange_world.c))
 $(eval $(call unit,keyvault/egress/exchange,exchange_world egress common proto,libuv libsodium nettle msgpack))

@@ -75,7 +75,7 @@ struct egress {
 
 	/* One stream at a time works in these. What a provider sent is wiped from `in` before the loop goes on. */
 	uint8_t in[EGRESS_READ_BYTES], out[EGRESS_OUT_BYTES], fields[EGRESS_FIELDS_BYTES];
-	size_t out_len;
+	size_t out_len, body_at, body_len; /* of `in` is body, end to end */
 };
 
 /* serve.c: the edges. 0 or negative. */
