@@ -282,6 +282,20 @@ static bool subjects_move(struct subjects *s, struct store_subject *row, uint32_
 	return true;
 }
 
+/* What the tables have of days before `day`: the keys, and addresses in clear. The arena is open. */
+static void subjects_forget_days(struct subjects *s, uint32_t day)
+{
+	for (size_t i = 0; i < SUBJECTS_KEYS; i++)
+		if (s->whose[i].day < day) {
+			memset(&s->whose[i], 0, sizeof(s->whose[i]));
+			memset(s->keys.p + i * FIELDS_KEY_BYTES, 0, FIELDS_KEY_BYTES);
+		}
+	for (size_t i = 0; i < SUBJECTS_SEALS; i++)
+		if (s->seals[i].day < day)
+			memset(&s->seals[i], 0, sizeof(s->seals[i]));
+	memset(s->chain.p, 0, s->chain.len);
+}
+
 int subjects_expire(struct subjects *s, uint32_t day, char cursor[STORE_SUBJECT_BYTES], size_t *ret_n, bool *ret_done)
 {
 	struct store_subject rows[SUBJECTS_BATCH];
@@ -291,13 +305,15 @@ int subjects_expire(struct subjects *s, uint32_t day, char cursor[STORE_SUBJECT_
 		return SUBJECTS_E_CLOSED;
 	if (store_subjects_before(s->store, day, span_str(cursor), rows, ARRAY_LEN(rows), &n))
 		return SUBJECTS_E_STORE;
-	if (n > 0)
-		memcpy(cursor, rows[n - 1].id, STORE_SUBJECT_BYTES);
 	secret_open(s->arena);
+	if (cursor[0] == 0)
+		subjects_forget_days(s, day);
 	for (size_t i = 0; i < n; i++)
 		if (subjects_move(s, &rows[i], day))
 			rows[moved++] = rows[i];
 	secret_close(s->arena);
+	if (n > 0)
+		memcpy(cursor, rows[n - 1].id, STORE_SUBJECT_BYTES);
 	if (moved > 0 && store_subjects_put(s->store, rows, moved))
 		return SUBJECTS_E_STORE;
 	*ret_n = moved;

@@ -239,6 +239,26 @@ static void test_days_are_forgotten(void **state)
 	assert_true(done && n == 0);
 }
 
+/* By a clock that was set back: there is no key of that day any more, in memory neither. */
+static void test_what_is_forgotten_is_in_no_table(void **state)
+{
+	static const char *const addresses[] = {"192.0.2.7", "192.0.2.8"}; /* sealed a moment ago, and another */
+	struct world *w = *state;
+	char cursor[STORE_SUBJECT_BYTES] = "";
+	bool done = false;
+	size_t n = 0;
+
+	(void)seal(w, "sub_alice", addresses[0], DAY, 0);
+	assert_int_equal(subjects_expire(w->subjects, DAY + 2, cursor, &n, &done), 0);
+	assert_true(done && n == 1);
+	for (size_t i = 0; i < ARRAY_LEN(addresses); i++)
+		assert_int_equal(subjects_seal(w->subjects, SPAN_LIT("sub_alice"), span_str(addresses[i]),
+					       (struct subjects_now){1, DAY})
+					 .len,
+				 0);
+	(void)seal(w, "sub_alice", addresses[0], DAY + 2, SUBJECTS_SEAL_MS);
+}
+
 static void test_expiry_comes_to_an_end(void **state)
 {
 	struct world *w = *state;
@@ -327,11 +347,12 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_it_comes_back_after_a_restart),   T(test_one_sealing_serves_for_a_while),
-		T(test_no_mix_up_in_the_tables),         T(test_addresses_of_one_subject),
-		T(test_what_is_erased_is_in_no_file),    T(test_days_are_forgotten),
-		T(test_expiry_comes_to_an_end),          T(test_nothing_without_the_vault),
-		T(test_a_database_of_the_second_schema), T(test_nobody_in_particular),
+		T(test_it_comes_back_after_a_restart),    T(test_one_sealing_serves_for_a_while),
+		T(test_no_mix_up_in_the_tables),          T(test_addresses_of_one_subject),
+		T(test_what_is_erased_is_in_no_file),     T(test_days_are_forgotten),
+		T(test_expiry_comes_to_an_end),           T(test_nothing_without_the_vault),
+		T(test_a_database_of_the_second_schema),  T(test_nobody_in_particular),
+		T(test_what_is_forgotten_is_in_no_table),
 	};
 
 	return sodium_init() < 0 || cmocka_run_group_tests(tests, NULL, NULL);
