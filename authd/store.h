@@ -58,7 +58,8 @@ struct store_credential {
 MUST_USE int store_open(const char *folder, const struct log *log, struct store **ret_store);
 struct store *store_close(struct store *s);
 
-/* Adds a key, and its tenant and its subject if new. 0, EXISTS (id or HMAC), GONE. */
+/* Adds a key, and its tenant and its subject if new. 0, EXISTS (id or HMAC), NOT_FOUND (the subject is another tenant's
+ * or erased), GONE. */
 MUST_USE int store_key_add(struct store *s, const struct store_key *key);
 /* 0, NOT_FOUND, GONE. */
 MUST_USE int store_key_find(struct store *s, const uint8_t hmac[TOKEN_HMAC_BYTES], struct store_key *ret_key);

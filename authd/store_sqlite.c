@@ -290,7 +290,7 @@ static int store_insert_key(struct store *s, const struct store_key *k)
 	store_bind_u64(q, 9, k->expires_s);
 	store_bind(q, 10, span_str(k->subject));
 	if (sqlite3_step(q) == SQLITE_DONE)
-		return 0;
+		return sqlite3_changes(s->db) ? 0 : STORE_E_NOT_FOUND;
 	if (sqlite3_extended_errcode(s->db) == SQLITE_CONSTRAINT_UNIQUE)
 		return STORE_E_EXISTS;
 	return store_failed(s, store_sql[STORE_KEY_ADD]);

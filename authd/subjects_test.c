@@ -215,6 +215,23 @@ static void test_what_is_erased_is_in_no_file(void **state)
 	assert_string_equal(key.name, "Alice's laptop");
 }
 
+/* Who asked before the erasure, and was recorded behind it: the name would stay for ever. */
+static void test_no_key_for_who_is_erased(void **state)
+{
+	struct world *w = *state;
+	struct store_key key = {
+		.id = "key_c", .tenant = "acme", .name = "Alice's phone", .models = "*", .subject = "sub_alice"};
+
+	memcpy(key.prefix, "bh_sk_aaaaaaaaa", sizeof(key.prefix));
+	assert_int_equal(subjects_erase(w->subjects, SPAN_LIT("sub_alice"), 77), 0);
+	assert_int_equal(store_key_add(w->files->store, &key), STORE_E_NOT_FOUND);
+	strcpy(key.subject, "sub_bob");
+	strcpy(key.tenant, "rival");
+	assert_int_equal(store_key_add(w->files->store, &key), STORE_E_NOT_FOUND);
+	strcpy(key.tenant, "acme");
+	assert_int_equal(store_key_add(w->files->store, &key), 0);
+}
+
 static void test_days_are_forgotten(void **state)
 {
 	struct world *w = *state;
@@ -352,7 +369,7 @@ int main(void)
 		T(test_what_is_erased_is_in_no_file),     T(test_days_are_forgotten),
 		T(test_expiry_comes_to_an_end),           T(test_nothing_without_the_vault),
 		T(test_a_database_of_the_second_schema),  T(test_nobody_in_particular),
-		T(test_what_is_forgotten_is_in_no_table),
+		T(test_what_is_forgotten_is_in_no_table), T(test_no_key_for_who_is_erased),
 	};
 
 	return sodium_init() < 0 || cmocka_run_group_tests(tests, NULL, NULL);
