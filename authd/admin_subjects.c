@@ -110,8 +110,10 @@ int admin_audit_erase(void *ctx, struct ipc_conn *conn, uint64_t id, const void 
 	int e = store_subject_find(a->store, m->subject, &subject);
 	if (e)
 		return admin_refuse_store(conn, id, e);
-	if (subject.erased_s)
-		return admin_done(conn, id, "it was erased already");
+	if (subject.erased_s) { /* but perhaps not from the files: then it was said that it must be asked for again */
+		e = store_credential_sync(a->store);
+		return e ? admin_refuse_store(conn, id, e) : admin_done(conn, id, "it was erased already");
+	}
 	struct operation *op = operation_new(a, conn, id, effect_erase);
 	if (!op)
 		return admin_refuse_busy(conn, id);

@@ -3,6 +3,7 @@
  * Days that are forgotten: when auditd.keep_personal is over, everybody's keys move on (subjects.h). Once a day there
  * is something to do; it is looked for every hour, or when an operator asks. Recorded first, then done, some subjects
  * at a time with pauses between: requests do not wait for it. What a stop interrupts is found again at the next look.
+ * Where a look finds nothing to move, it still makes sure that what was moved before is in none of the store's files.
  */
 #include <stdio.h>
 #include <time.h>
@@ -114,8 +115,14 @@ static void on_expiry_timer(uv_timer_t *timer)
 		return;
 	}
 	expiry_again(a, EXPIRY_EVERY_MS);
-	if (a->authorize.pepper.p && expiry_needed(a, day) && expiry_begin(a, NULL, 0, day) < 0)
-		daemon_stop(&a->daemon);
+	if (!a->authorize.pepper.p || day == 0)
+		return;
+	if (expiry_needed(a, day)) {
+		if (expiry_begin(a, NULL, 0, day) < 0)
+			daemon_stop(&a->daemon);
+	} else if (store_credential_sync(a->store)) {
+		expiry_again(a, EXPIRY_FIRST_MS); /* said in the log */
+	}
 }
 
 int admin_audit_expire(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
@@ -131,9 +138,10 @@ int admin_audit_expire(void *ctx, struct ipc_conn *conn, uint64_t id, const void
 		return admin_refuse(conn, id, "sealed", "the vault is not open: run `bulkhead vault unseal`");
 	if (a->expiry.running)
 		return admin_refuse(conn, id, "busy", "it is under way");
-	if (!expiry_needed(a, day))
-		return admin_done(conn, id, "nothing has expired");
-	return expiry_begin(a, conn, id, day);
+	if (expiry_needed(a, day))
+		return expiry_begin(a, conn, id, day);
+	int e = store_credential_sync(a->store);
+	return e ? admin_refuse_store(conn, id, e) : admin_done(conn, id, "nothing has expired");
 }
 
 void expiry_start(struct authd *a)

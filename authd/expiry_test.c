@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two operators ask for the same at once: each gets an answer. What waits for the log, and the keys that go, are
- * stand-ins. */
+/* Two operators ask for the same at once: each gets an answer. When nothing is to be moved, it is made sure that what
+ * was is in no file. What waits for the log, and the keys that go, are stand-ins. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,9 @@
 struct world {
 	struct authd a; /* first */
 	struct operation ops[2];
-	unsigned n_ops, steps;
+	unsigned n_ops, steps, syncs;
+	bool moved; /* all that was to be */
+	int sync_says;
 	char said[64];
 };
 
@@ -42,6 +44,12 @@ int admin_refuse(struct ipc_conn *conn, uint64_t id, const char *reason, const c
 	(void)id, (void)text;
 	say(conn, reason);
 	return 0;
+}
+
+int admin_refuse_store(struct ipc_conn *conn, uint64_t id, int e)
+{
+	assert_int_equal(e, STORE_E_GONE);
+	return admin_refuse(conn, id, "store", "");
 }
 
 int admin_refuse_busy(struct ipc_conn *conn, uint64_t id)
@@ -81,9 +89,19 @@ void daemon_stop(struct daemon *d)
 int store_subjects_before(struct store *s, uint32_t day, struct span after, struct store_subject *subjects, size_t cap,
 			  size_t *ret_n)
 {
-	(void)s, (void)day, (void)after, (void)subjects, (void)cap;
-	*ret_n = 1;
+	const struct world *w = (struct world *)(void *)s;
+
+	(void)day, (void)after, (void)subjects, (void)cap;
+	*ret_n = !w->moved;
 	return 0;
+}
+
+int store_credential_sync(struct store *s)
+{
+	struct world *w = (struct world *)(void *)s;
+
+	w->syncs++;
+	return w->sync_says;
 }
 
 int subjects_expire(struct subjects *s, uint32_t day, char cursor[STORE_SUBJECT_BYTES], size_t *ret_n, bool *ret_done)
@@ -102,11 +120,11 @@ const char *subjects_err_text(int e)
 	return "";
 }
 
-/* ---- the test ---- */
+/* ---- tests ---- */
 
 static void test_two_at_once(void **state)
 {
-	struct world w = {.a = {.subjects = (struct subjects *)(void *)&w}};
+	struct world w = {.a = {.subjects = (struct subjects *)(void *)&w, .store = (struct store *)(void *)&w}};
 	uint8_t pepper;
 
 	(void)state;
@@ -127,10 +145,29 @@ static void test_two_at_once(void **state)
 	assert_int_equal(uv_loop_close(&w.a.daemon.loop), 0);
 }
 
+/* Whoever moved it may have been killed, or the disk have failed, before the files were cleaned. */
+static void test_what_was_moved_is_in_no_file(void **state)
+{
+	struct world w = {.a = {.store = (struct store *)(void *)&w}, .moved = true};
+	uint8_t pepper;
+
+	(void)state;
+	w.a.daemon.ctx = &w;
+	w.a.authorize.pepper = (struct secret){&pepper, 1};
+	w.ops[0] = (struct operation){.authd = &w.a};
+	for (unsigned asked = 0; asked < 2; asked++) {
+		w.sync_says = asked ? 0 : STORE_E_GONE;
+		assert_int_equal(admin_audit_expire(&w.a, (struct ipc_conn *)(void *)&w.ops[0], 5, NULL, -1), 0);
+	}
+	assert_string_equal(w.said, "0:store 0:done ");
+	assert_true(w.syncs == 2 && w.n_ops == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_at_once),
+		cmocka_unit_test(test_what_was_moved_is_in_no_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

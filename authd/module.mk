@@ -10,6 +10,7 @@ $(eval $(call unit,authd/store_sqlite_credentials,store_fixture authd common pro
 $(eval $(call unit,authd/store,store_fixture authd common proto,libsodium sqlite3 msgpack))
 $(eval $(call unit,authd/resealed,store_fixture authd common proto,libuv libsodium nettle sqlite3 msgpack))
 $(eval $(call unit,authd/admin_credentials,store_fixture authd common proto,libuv libsodium nettle sqlite3 msgpack))
+$(eval $(call unit,authd/admin_subjects,store_fixture authd common proto,libuv libsodium nettle sqlite3 msgpack))
 $(eval $(call unit,authd/expiry,authd common proto,libuv libsodium nettle sqlite3 msgpack))
 $(eval $(call unit,authd/fields,authd common proto,libsodium))
 $(eval $(call unit,authd/subjects,store_fixture authd common proto,libsodium sqlite3 msgpack))
