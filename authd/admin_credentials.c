@@ -11,6 +11,18 @@
 #define CREDENTIAL_REASON_BYTES 65   /* REFUSED */
 #define CREDENTIAL_TEXT_BYTES   513
 
+/* What is stored is so for the core too, and here, when other rows cannot be read. */
+static int credential_add(struct authd *a, const struct store_credential *c)
+{
+	struct credentials_row row = {.version = c->version, .created_s = c->created_s, .live = true};
+
+	memcpy(row.id, c->id, sizeof(row.id));
+	memcpy(row.provider, c->provider, sizeof(row.provider));
+	memcpy(row.tenant, c->tenant, sizeof(row.tenant));
+	credentials_void(&a->credentials, span_str(c->id), c->since);
+	return credentials_add(&a->credentials, &row);
+}
+
 static int credential_put(struct operation *op)
 {
 	struct authd *a = op->authd;
@@ -18,11 +30,12 @@ static int credential_put(struct operation *op)
 
 	if (e)
 		return admin_refuse_store(op->conn, op->id, e);
-	if (credentials_load(&a->credentials, a->store))
-		return admin_refuse_store(op->conn, op->id, STORE_E_GONE);
-	int r = authd_send(ipc_edge_conn(a->keyvault), PROTO_CREDENTIAL_LOAD, 0,
-			   &(struct proto_credential_load){.credential = span_str(op->credential.id),
-							   .blob = op->credential.blob});
+	int r = credentials_load(&a->credentials, a->store) ? credential_add(a, &op->credential) : 0;
+	if (r)
+		return r;
+	r = authd_send(ipc_edge_conn(a->keyvault), PROTO_CREDENTIAL_LOAD, 0,
+		       &(struct proto_credential_load){.credential = span_str(op->credential.id),
+						       .blob = op->credential.blob});
 	return r ? r : admin_done(op->conn, op->id, "stored");
 }
 
@@ -113,14 +126,21 @@ static int effect_credential_rm(struct operation *op)
 
 	if (e)
 		return admin_refuse_store(op->conn, op->id, e);
-	if (credentials_load(&a->credentials, a->store))
-		return admin_refuse_store(op->conn, op->id, STORE_E_GONE);
+	if (credentials_load(&a->credentials, a->store)) /* other rows: this one is gone all the same */
+		credentials_void(&a->credentials, span_str(op->credential.id), UINT64_MAX);
 	/* the last version, which is kept: the core may have replaced the one that was there while the log was asked */
 	const struct credentials_row *row = credentials_row(&a->credentials, span_str(op->credential.id));
+	uint64_t version;
 	assert(row);
-	int r = authd_send(ipc_edge_conn(a->keyvault), PROTO_CREDENTIAL_DROP, 0,
-			   &(struct proto_credential_drop){.credential = span_str(row->id), .version = row->version});
-	return r ? r : admin_done(op->conn, op->id, "removed, and forgotten by the vault");
+	if (store_credential_version(a->store, span_str(row->id), &version))
+		version = row->version;
+	struct ipc_conn *core = ipc_edge_conn(a->keyvault);
+	int r = authd_send(core, PROTO_CREDENTIAL_DROP, 0,
+			   &(struct proto_credential_drop){.credential = span_str(row->id), .version = version});
+	return r ? r
+		 : admin_done(op->conn, op->id,
+			      core ? "removed, and forgotten by the vault"
+				   : "removed; the vault is away, and told when it is back");
 }
 
 int admin_credential_rm(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)

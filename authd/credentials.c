@@ -61,6 +61,13 @@ int credentials_add(struct credentials *c, const struct credentials_row *row)
 	return 0;
 }
 
+void credentials_void(struct credentials *c, struct span id, uint64_t below)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->rows[i].version < below && span_eq_str(id, c->rows[i].id))
+			c->rows[i].live = false;
+}
+
 struct credentials_loading {
 	struct credentials fresh;
 	int r;

@@ -28,6 +28,8 @@ enum credentials_err {
 void credentials_deinit(struct credentials *c);
 /* On failure the old contents stay. 0, CREDENTIALS_E_GONE or -ENOMEM. */
 MUST_USE int credentials_load(struct credentials *c, struct store *store);
+/* Where a change of the store is known and the rest of it cannot be read: versions of `id` below `below` are gone. */
+void credentials_void(struct credentials *c, struct span id, uint64_t below);
 /* One more. 0 or -ENOMEM. */
 MUST_USE int credentials_add(struct credentials *c, const struct credentials_row *row);
 
