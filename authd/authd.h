@@ -62,7 +62,8 @@ ipc_handler resealed_put, resealed_swap, resealed_replay, resealed_retire;
 enum authd_err {
 	AUTHD_E_GONE = 1, /* the store does not answer */
 };
-/* Every sealed credential that is live, to the core. 0, AUTHD_E_GONE or negative. */
+/* Every sealed credential that is live, and which were removed, to the core. 0, AUTHD_E_GONE or negative. *ret_rows: of
+ * the live ones. */
 MUST_USE int authd_send_credentials(struct authd *a, struct ipc_conn *conn, size_t *ret_rows);
 
 /* ---- receipts.c: what was answered to whom ---- */

@@ -13,10 +13,10 @@
  *                 see resealed.c
  *      operator   see admin.c
  *
- * The core is told every stored credential when it connects, so neither a restart of it nor one of authd's needs an
- * operator. What the core gave stays in force while it is away: it says SEALED when it is back and closed. A router is
- * told whether the vault is open as soon as that changes. When it connects it is told so too, and which keys were
- * revoked within the last day: it may have been away when they were.
+ * The core is told every stored credential when it connects, and which were removed, so neither a restart of it nor one
+ * of authd's needs an operator. What the core gave stays in force while it is away: it says SEALED when it is back and
+ * closed. A router is told whether the vault is open as soon as that changes. When it connects it is told so too, and
+ * which keys were revoked within the last day: it may have been away when they were.
  */
 #include <stdio.h>
 #include <stdlib.h>

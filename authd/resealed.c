@@ -89,17 +89,29 @@ int resealed_put(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg,
 /* ---- all of them ---- */
 
 struct resealed_replay {
+	const struct authd *a;
 	struct ipc_conn *conn;
 	size_t rows;
 	int r;
 };
+
+/* The core may have been away, or authd have died, when it was to be told that this one was removed. */
+static int resealed_send_gone(const struct resealed_replay *replay, const struct store_credential *c)
+{
+	const struct credentials_row *newest = credentials_row(&replay->a->credentials, span_str(c->id));
+
+	if (!newest || newest->live)
+		return 0;
+	return authd_send(replay->conn, PROTO_CREDENTIAL_DROP, 0,
+			  &(struct proto_credential_drop){.credential = span_str(c->id), .version = c->version});
+}
 
 static int resealed_send_one(void *ctx, const struct store_credential *c)
 {
 	struct resealed_replay *replay = ctx;
 
 	if (c->blob.len == 0)
-		return 0;
+		return replay->r = resealed_send_gone(replay, c);
 	replay->rows++;
 	replay->r = resealed_send(replay->conn, c);
 	return replay->r;
@@ -107,7 +119,7 @@ static int resealed_send_one(void *ctx, const struct store_credential *c)
 
 int authd_send_credentials(struct authd *a, struct ipc_conn *conn, size_t *ret_rows)
 {
-	struct resealed_replay replay = {.conn = conn};
+	struct resealed_replay replay = {.a = a, .conn = conn};
 	int e = store_credential_each(a->store, resealed_send_one, &replay);
 
 	*ret_rows = replay.rows;
@@ -136,10 +148,10 @@ int resealed_replay(void *ctx, struct ipc_conn *conn, uint64_t id, const void *m
 static int effect_credential_retire(struct operation *op)
 {
 	struct authd *a = op->authd;
-	int e = store_credential_retire(a->store, span_str(op->credential.id), op->credential.version);
-
-	if (e || credentials_load(&a->credentials, a->store))
+	if (store_credential_retire(a->store, span_str(op->credential.id), op->credential.version))
 		return 0; /* gone already, or the store is: then the core asks again one day */
+	if (credentials_load(&a->credentials, a->store)) /* other rows */
+		credentials_void(&a->credentials, span_str(op->credential.id), op->credential.version + 1);
 	return authd_send(ipc_edge_conn(a->keyvault), PROTO_CREDENTIAL_DROP, 0,
 			  &(struct proto_credential_drop){.credential = span_str(op->credential.id),
 							  .version = op->credential.version});

@@ -270,8 +270,11 @@ static void a_removed_credential_does_not_come_back(void **state)
 	m.credential = SPAN_LIT("never");
 	ask(w, resealed_put, &m);
 	expect(w, "drop:never/1 ");
+	replay(w); /* said again to a core that may not have heard it */
+	expect(w, "load:a=blob-of-a drop:b/4 replayed:1 ");
+	put(w, "b", 6, 4, B("sixth-of-b")); /* beside what was removed */
 	replay(w);
-	expect(w, "load:a=blob-of-a replayed:1 ");
+	expect(w, "load:a=blob-of-a load:b=sixth-of-b replayed:2 ");
 }
 
 static void retire(struct world *w, const char *id, uint64_t version)
