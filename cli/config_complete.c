@@ -102,11 +102,10 @@ static int complete_defaults(struct config_tree *t)
 
 /* ---- checks of one key ---- */
 
-/* Lower case: provider names are credential ids and stand in comma-separated lists. */
+/* Lower case: provider names are credential ids, as authd takes them, and stand in comma-separated lists. */
 static bool complete_is_name(const char *name)
 {
-	return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == strlen(name) && name[0] != '.' &&
-	       name[0] != '-';
+	return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == strlen(name) && !strchr("._-", name[0]);
 }
 
 /* A header that may carry a key: a lower-case token, and none of those that frame or route the request. */
@@ -175,7 +174,8 @@ static int complete_check_provider(struct config_tree *t, size_t i)
 	struct config_url url;
 
 	if (!complete_is_name(name))
-		return config_tree_wrong(t, line, "provider name '%s': use a-z, 0-9, '.', '_' and '-'", name);
+		return config_tree_wrong(
+			t, line, "provider name '%s': use a-z, 0-9, '.', '_' and '-', first a letter or digit", name);
 	for (size_t j = 0; j < i; j++)
 		if (strcmp(name, complete_get(t, CONFIG_PROVIDERS, j, "name")) == 0)
 			return config_tree_wrong(t, line, "provider '%s' is given twice", name);

@@ -147,6 +147,8 @@ static void test_wrong_files(void **state)
 		{"providers: [{ name: openai }, { name: openai }]", "given twice"},
 		{"providers: [{ name: Up }]", "base_url"},
 		{"providers: [{ name: 'a b', base_url: 'https://x.test' }]", "use a-z"},
+		{"providers: [{ name: _x, base_url: 'https://x.test' }]",
+		 "use a-z"}, /* authd would keep no key of it */
 		{"providers: [{ name: x, base_url: 'http://x.test' }]", "must be https"},
 		{"providers: [{ name: x, base_url: 'https://x.test', connect_to: localhost }]", "IP address"},
 		{"providers: [{ name: x, base_url: 'https://x.test', auth: header, header: Host }]",
