@@ -52,6 +52,13 @@ MUST_USE int authd_tell_revoked(struct authd *a, const char *key_id);
 /* Readiness follows from what the vault has given; routers are told. */
 void authd_update_ready(struct authd *a);
 struct authorize_now authd_now(const struct authd *a);
+/* For the record that the router will write of a->answer: whom it is about, and the client's address, sealed for him. A
+ * view, valid until the next call. */
+void authd_about(struct authd *a, struct span address, struct authorize_now now, struct span *ret_subject,
+		 struct span *ret_sealed);
+/* Answers a->answer.deny. 0 or negative. */
+MUST_USE int authd_deny(struct authd *a, struct ipc_conn *conn, uint64_t id, struct span address,
+			struct authorize_now now);
 bool authd_request_id_valid(struct span id);
 /* A daemon.metrics function. */
 void authd_metrics(void *ctx, char *to, size_t cap);

@@ -80,9 +80,8 @@ bool authd_request_id_valid(struct span id)
 	return valid;
 }
 
-/* For the record, which the router will write. */
-static void dispatch_about(struct authd *a, struct span address, struct authorize_now now, struct span *ret_subject,
-			   struct span *ret_sealed)
+void authd_about(struct authd *a, struct span address, struct authorize_now now, struct span *ret_subject,
+		 struct span *ret_sealed)
 {
 	const struct subjects_now when = {now.monotonic_ms, subjects_day(now.unix_ms / 1000)};
 
@@ -90,12 +89,11 @@ static void dispatch_about(struct authd *a, struct span address, struct authoriz
 	*ret_sealed = subjects_seal(a->subjects, *ret_subject, address, when);
 }
 
-static int dispatch_deny(struct authd *a, struct ipc_conn *conn, uint64_t id, struct span address,
-			 struct authorize_now now)
+int authd_deny(struct authd *a, struct ipc_conn *conn, uint64_t id, struct span address, struct authorize_now now)
 {
 	struct proto_deny *deny = &a->answer.deny;
 
-	dispatch_about(a, address, now, &deny->subject, &deny->sealed);
+	authd_about(a, address, now, &deny->subject, &deny->sealed);
 	return authd_send(conn, PROTO_DENY, id, deny);
 }
 
@@ -112,8 +110,8 @@ static int handle_authorize(void *ctx, struct ipc_conn *conn, uint64_t id, const
 	if (r)
 		return r;
 	if (a->answer.reason != REASON_NONE)
-		return dispatch_deny(a, conn, id, m->address, now);
-	dispatch_about(a, m->address, now, &a->answer.permit.subject, &a->answer.permit.sealed);
+		return authd_deny(a, conn, id, m->address, now);
+	authd_about(a, m->address, now, &a->answer.permit.subject, &a->answer.permit.sealed);
 	return authd_send(conn, PROTO_PERMIT, id, &a->answer.permit);
 }
 
@@ -147,13 +145,13 @@ static int handle_models(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	if (r)
 		return r;
 	if (a->answer.reason != REASON_NONE)
-		return dispatch_deny(a, conn, id, m->address, now);
+		return authd_deny(a, conn, id, m->address, now);
 	const struct store_key *key = a->answer.key;
 	size_t n = models_list(a->models, &a->credentials, span_str(key->tenant), key->models, models, MODELS_MAX);
 	struct proto_models_rep rep = {.tenant = span_str(key->tenant),
 				       .principal = span_str(key->id),
 				       .models = {.items = models, .count = n}};
-	dispatch_about(a, m->address, now, &rep.subject, &rep.sealed);
+	authd_about(a, m->address, now, &rep.subject, &rep.sealed);
 	return authd_send(conn, PROTO_MODELS_REP, id, &rep);
 }
 

@@ -19,8 +19,10 @@ struct receipt_ask {
 	struct authd *a;
 	struct ipc_conn *router; /* NULL: gone meanwhile */
 	uint64_t id;
-	char tenant[65], principal[65];
+	char tenant[65], principal[65], subject[STORE_SUBJECT_BYTES];
 	uint64_t limit, remaining, reset_ms;
+	size_t sealed_len;
+	uint8_t sealed[FIELDS_SEALED_BYTES];
 };
 
 static void receipt_deny(const struct receipt_ask *ask, enum reason why)
@@ -31,7 +33,9 @@ static void receipt_deny(const struct receipt_ask *ask, enum reason why)
 				  .retry_after_ms = reason_row(why)->retry_ms,
 				  .limit = ask->limit,
 				  .remaining = ask->remaining,
-				  .reset_ms = ask->reset_ms};
+				  .reset_ms = ask->reset_ms,
+				  .subject = span_str(ask->subject),
+				  .sealed = span_of(ask->sealed, ask->sealed_len)};
 
 	if (authd_send(ask->router, PROTO_DENY, ask->id, &deny))
 		ipc_drop(ask->router, "could not be told of a receipt");
@@ -44,7 +48,9 @@ static void receipt_give(const struct receipt_ask *ask, struct span receipt)
 					.limit = ask->limit,
 					.remaining = ask->remaining,
 					.reset_ms = ask->reset_ms,
-					.receipt = receipt};
+					.receipt = receipt,
+					.subject = span_str(ask->subject),
+					.sealed = span_of(ask->sealed, ask->sealed_len)};
 
 	if (authd_send(ask->router, PROTO_RECEIPT_REP, ask->id, &rep))
 		ipc_drop(ask->router, "could not be given a receipt");
@@ -89,10 +95,12 @@ void receipts_forget(struct authd *a, const struct ipc_conn *router)
 }
 
 /* The answer that is permitted, as a question to auditd. NULL: out of memory. */
-static struct receipt_ask *receipt_new(struct authd *a, struct ipc_conn *router, uint64_t id)
+static struct receipt_ask *receipt_new(struct authd *a, struct ipc_conn *router, uint64_t id, struct span address,
+				       struct authorize_now now)
 {
 	const struct store_key *key = a->answer.key;
 	struct receipt_ask *ask = calloc(1, sizeof(*ask));
+	struct span subject, sealed;
 
 	if (!ask)
 		return NULL;
@@ -104,6 +112,10 @@ static struct receipt_ask *receipt_new(struct authd *a, struct ipc_conn *router,
 				    .reset_ms = a->answer.permit.reset_ms};
 	(void)snprintf(ask->tenant, sizeof(ask->tenant), "%s", key->tenant);
 	(void)snprintf(ask->principal, sizeof(ask->principal), "%s", key->id);
+	authd_about(a, address, now, &subject, &sealed);
+	(void)snprintf(ask->subject, sizeof(ask->subject), "%.*s", SPAN_ARG(subject));
+	ask->sealed_len = MIN(sealed.len, sizeof(ask->sealed));
+	span_copy(ask->sealed, span_of(sealed.p, ask->sealed_len));
 	list_push(&a->receipts, &ask->in_asks);
 	a->n_receipts++;
 	return ask;
@@ -130,15 +142,17 @@ int receipts_handle(void *ctx, struct ipc_conn *conn, uint64_t id, const void *m
 	(void)fd;
 	if (!authd_request_id_valid(m->request_id) || !authd_request_id_valid(m->wanted))
 		return IPC_E_VIOLATION;
-	int r = authorize_receipt(&a->authorize, m->credential, authd_now(a), &a->answer);
+	const struct authorize_now now = authd_now(a);
+	int r = authorize_receipt(&a->authorize, m->credential, now, &a->answer);
 	if (r)
 		return r;
 	if (a->answer.reason != REASON_NONE)
-		return authd_send(conn, PROTO_DENY, id, &a->answer.deny);
-	struct receipt_ask *ask = a->n_receipts < RECEIPTS_WAITING_MAX ? receipt_new(a, conn, id) : NULL;
+		return authd_deny(a, conn, id, m->address, now);
+	struct receipt_ask *ask =
+		a->n_receipts < RECEIPTS_WAITING_MAX ? receipt_new(a, conn, id, m->address, now) : NULL;
 	if (!ask) {
 		a->answer.deny.reason = REASON_OVERLOADED;
-		return authd_send(conn, PROTO_DENY, id, &a->answer.deny);
+		return authd_deny(a, conn, id, m->address, now);
 	}
 	receipt_ask(ask, m->wanted);
 	return 0;

@@ -99,7 +99,7 @@ void answer_receipt(struct request *r, const struct proto_receipt_rep *receipt)
 {
 	struct http_write w;
 
-	record_whose(r, receipt->tenant, receipt->principal, SPAN_NULL, SPAN_NULL);
+	record_whose(r, receipt->tenant, receipt->principal, receipt->subject, receipt->sealed);
 	plan_limit(r, receipt->limit, receipt->remaining, receipt->reset_ms);
 	answer_begin(r, 200, &w);
 	http_write_field(&w, "content-type", SPAN_LIT("text/plain; charset=utf-8"));

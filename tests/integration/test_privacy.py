@@ -22,6 +22,10 @@ def chat(gateway, address, key=None, model="gpt-x", **more):
     return gateway.chat(model, key=key, headers={"x-forwarded-for": address}, **more)
 
 
+def receipt(gateway, address, request_id="no-such-request", key=None):
+    return gateway.request("GET", f"/v1/receipts/{request_id}", key=key, headers={"x-forwarded-for": address})
+
+
 def record(gateway, reply):
     match = {"request_id": reply.headers["x-request-id"]}
     found = wait_for("the record", lambda: [e for e in gateway.audit(**match) if e["event"].startswith("request.")])
@@ -57,17 +61,20 @@ def test_the_address_is_revealed_and_who_asked_is_recorded(private):
 
 def test_whoever_has_no_key_is_nobody_in_particular(private):
     for key in (WELL_FORMED, "bh_sk_" + "b" * 40):
-        event = record(private, chat(private, STRANGER, key=key))
-        assert event["subject"] == "sub_unknown" and event["event"] == "request.refuse"
-        assert reveal(private, event)[0]["address"] == STRANGER
+        for reply in (chat(private, STRANGER, key=key), receipt(private, STRANGER, key=key)):
+            event = record(private, reply)
+            assert event["subject"] == "sub_unknown" and event["event"] == "request.refuse"
+            assert reveal(private, event)[0]["address"] == STRANGER
 
 
 def test_every_kind_of_answer_has_its_subject(private):
-    """Permitted, denied for what it asks, a list of models: whoever's key it is."""
-    subject = record(private, chat(private, ALICE))["subject"]
+    """Permitted, denied for what it asks, a list of models, a receipt or none: whoever's key it is."""
+    answered = chat(private, ALICE)
+    subject = record(private, answered)["subject"]
+    has_receipt = wait_for("the receipt", lambda: (r := receipt(private, ALICE, answered.headers["x-request-id"])).status == 200 and r)
     scoped = private.make_key(models="other-*", subject=subject)
     for reply in (chat(private, ALICE, key=scoped["key"]), chat(private, ALICE, model="wrong-ca:x"),
-                  private.request("GET", "/v1/models", headers={"x-forwarded-for": ALICE})):
+                  private.request("GET", "/v1/models", headers={"x-forwarded-for": ALICE}), has_receipt, receipt(private, ALICE)):
         event = record(private, reply)
         assert event["subject"] == subject
         assert reveal(private, event)[0]["address"] == ALICE
