@@ -19,6 +19,8 @@
 #define COMPLETE_WITHIN_MAX  16 /* as many as it takes */
 #define COMPLETE_PROXIES_MAX 64 /* as many as a router takes */
 
+#define COMPLETE_TENANT_BYTES_MAX 64
+
 static const char *complete_get(const struct config_tree *t, enum config_section section, size_t element,
 				const char *key)
 {
@@ -260,6 +262,32 @@ static int complete_check_proxies(struct config_tree *t)
 	return 0;
 }
 
+/* As authd takes a tenant's name. */
+static bool complete_is_tenant(struct span name)
+{
+	static const char alnum[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+	for (size_t i = 0; i < name.len; i++)
+		if (!name.p[i] || (!strchr(alnum, name.p[i]) && (i == 0 || !strchr("._-", name.p[i]))))
+			return false;
+	return name.len > 0 && name.len <= COMPLETE_TENANT_BYTES_MAX;
+}
+
+/* What is no tenant's name is no tenant's: whoever was meant would not be strict, and nobody told. */
+static int complete_check_strict(struct config_tree *t)
+{
+	const char *at = complete_get(t, CONFIG_AUDITD, 0, "strict_tenants");
+	struct span name;
+
+	while (config_list_next(&at, &name))
+		if (!complete_is_tenant(name))
+			return config_tree_wrong(t, config_tree_line(t, CONFIG_AUDITD, 0, "strict_tenants"),
+						 "strict_tenants: '%.*s' cannot be a tenant's name; give a list, or "
+						 "names with a comma and no space between them",
+						 SPAN_ARG(name));
+	return 0;
+}
+
 static int complete_check_resolvers(struct config_tree *t)
 {
 	const char *at = complete_get(t, CONFIG_DIALER, 0, "resolvers");
@@ -305,6 +333,8 @@ int config_complete(struct config_tree *t)
 		r = complete_check_model(t, i);
 	if (!r)
 		r = complete_check_proxies(t);
+	if (!r)
+		r = complete_check_strict(t);
 	if (!r)
 		r = complete_check_resolvers(t);
 	if (!r)

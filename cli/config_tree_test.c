@@ -139,6 +139,8 @@ static void test_wrong_files(void **state)
 		{"router: {}\nrouter: {}", "bulkhead.yaml:2: router is given twice"},
 		{"router: []", "router must be a mapping"},
 		{"router: { listen: localhost:8080 }", "numeric address"},
+		{"auditd: { strict_tenants: 'bank, clinic' }", "' clinic' cannot be a tenant's name"},
+		{"auditd: { strict_tenants: [bank, -x] }", "'-x' cannot be a tenant's name"},
 		{"keyvault: { unseal: magic }", "one of passphrase,key_file"},
 		{"providers: {}", "providers must be a list"},
 		{"providers: [openai]", "provider must be a mapping"},
@@ -147,8 +149,7 @@ static void test_wrong_files(void **state)
 		{"providers: [{ name: openai }, { name: openai }]", "given twice"},
 		{"providers: [{ name: Up }]", "base_url"},
 		{"providers: [{ name: 'a b', base_url: 'https://x.test' }]", "use a-z"},
-		{"providers: [{ name: _x, base_url: 'https://x.test' }]",
-		 "use a-z"}, /* authd would keep no key of it */
+		{"providers: [{ name: _x, base_url: 'https://x.test' }]", "use a-z"},
 		{"providers: [{ name: x, base_url: 'http://x.test' }]", "must be https"},
 		{"providers: [{ name: x, base_url: 'https://x.test', connect_to: localhost }]", "IP address"},
 		{"providers: [{ name: x, base_url: 'https://x.test', auth: header, header: Host }]",
