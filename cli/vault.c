@@ -102,11 +102,42 @@ int vault_send(struct cli *cli, enum proto_type type, const void *msg, int fd, c
 	return r;
 }
 
+/* *ret_status views the connection's buffer. */
+static int vault_ask_status(struct cli *cli, struct admin **ret_admin, const struct proto_vault_status_rep **ret_status)
+{
+	const union proto_any *answer;
+	int r = admin_open(cli, ROLE_KEYVAULT, 0, ret_admin);
+
+	if (!r)
+		r = admin_call(*ret_admin, PROTO_VAULT_STATUS, &(struct proto_vault_status){}, PROTO_VAULT_STATUS_REP,
+			       ADMIN_DEADLINE_MS, &answer);
+	if (!r)
+		*ret_status = &answer->vault_status_rep;
+	return r;
+}
+
+/* A passphrase is asked for where it is of use. The core will look again. */
+static int vault_state_is(struct cli *cli, const char *state, bool *ret)
+{
+	const struct proto_vault_status_rep *status;
+	struct admin *a = NULL;
+	int r = vault_ask_status(cli, &a, &status);
+
+	*ret = !r && span_eq_str(status->state, state);
+	admin_close(a);
+	return r;
+}
+
 int cmd_vault_init(struct cli *cli)
 {
 	struct locked passphrase = LOCKED_NULL;
-	int r = vault_new_passphrase(cli, &passphrase);
+	bool fresh;
+	int r = vault_state_is(cli, "uninitialised", &fresh);
 
+	if (!r && !fresh)
+		r = cli_fail(cli, "the vault has a root key already; nothing was changed");
+	if (!r)
+		r = vault_new_passphrase(cli, &passphrase);
 	if (!r)
 		r = vault_send(cli, PROTO_VAULT_INIT,
 			       &(struct proto_vault_init){.passphrase = span_of(passphrase.p, passphrase.len)}, -1,
@@ -117,9 +148,14 @@ int cmd_vault_init(struct cli *cli)
 
 int cmd_vault_unseal(struct cli *cli)
 {
-	struct vault_proof proof;
-	int r = vault_proof(cli, &proof);
+	struct vault_proof proof = VAULT_PROOF_NULL;
+	bool fresh;
+	int r = vault_state_is(cli, "uninitialised", &fresh);
 
+	if (!r && fresh)
+		r = cli_fail(cli, "there is no vault yet: `bulkhead vault init` makes it");
+	if (!r)
+		r = vault_proof(cli, &proof);
 	if (!r)
 		r = vault_send(
 			cli, PROTO_VAULT_UNSEAL,
@@ -173,15 +209,12 @@ static int vault_print(struct cli *cli, const struct proto_vault_status_rep *s)
 
 int cmd_vault_status(struct cli *cli)
 {
-	const union proto_any *answer;
+	const struct proto_vault_status_rep *status;
 	struct admin *a = NULL;
-	int r = admin_open(cli, ROLE_KEYVAULT, 0, &a);
+	int r = vault_ask_status(cli, &a, &status);
 
 	if (!r)
-		r = admin_call(a, PROTO_VAULT_STATUS, &(struct proto_vault_status){}, PROTO_VAULT_STATUS_REP,
-			       ADMIN_DEADLINE_MS, &answer);
-	if (!r)
-		r = vault_print(cli, &answer->vault_status_rep);
+		r = vault_print(cli, status);
 	admin_close(a);
 	return r;
 }

@@ -12,6 +12,11 @@ def fixture_fresh():
         yield gateway
 
 
+def test_there_is_nothing_to_unseal(fresh):
+    code, shown = answer(fresh, ["vault", "unseal"])
+    assert code == 1 and b"vault init" in shown and b"Passphrase" not in shown
+
+
 def test_two_that_differ(fresh):
     code, shown = answer(fresh, ["vault", "init"], (b"New passphrase", b"one secret\r"), (b"Once more", b"another secret\r"))
     assert code == 1 and b"differ; nothing was done" in shown and b"secret" not in shown
@@ -41,6 +46,12 @@ def test_typed_with_corrections(fresh):
     assert b"horse" not in shown
     fresh.cli("vault", "seal")
     fresh.cli("vault", "unseal", stdin=PASSPHRASE)
+
+
+def test_nobody_types_a_passphrase_for_nothing(fresh):
+    """Needs the vault that the test above made."""
+    code, shown = answer(fresh, ["vault", "init"])
+    assert code == 1 and b"already; nothing was changed" in shown and b"passphrase" not in shown
 
 
 @pytest.mark.parametrize("key", [b"\x03", b"\x04"])
