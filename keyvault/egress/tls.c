@@ -207,6 +207,23 @@ static long tls_on_bio(BIO *bio, int what, const char *p, size_t len, int argi, 
 	return -1;
 }
 
+/* One for each direction: the callback is called for whatever OpenSSL asks a BIO, which of the one it writes to is
+ * much. */
+static int tls_set_fd(struct tls *t, int fd)
+{
+	BIO *in = BIO_new_socket(fd, BIO_NOCLOSE), *out = BIO_new_socket(fd, BIO_NOCLOSE);
+
+	if (!in || !out) {
+		BIO_free(in);
+		BIO_free(out);
+		return -1;
+	}
+	BIO_set_callback_arg(in, (char *)t);
+	BIO_set_callback_ex(in, tls_on_bio);
+	SSL_set_bio(t->ssl, in, out);
+	return 0;
+}
+
 int tls_new(struct tls_ctx *ctx, const char *host, struct span pins, int fd, struct tls_session *session,
 	    struct tls **ret_tls)
 {
@@ -217,13 +234,11 @@ int tls_new(struct tls_ctx *ctx, const char *host, struct span pins, int fd, str
 	t->session = session;
 	t->pins = pins;
 	t->ssl = SSL_new(ctx->ctx);
-	if (!t->ssl || !SSL_set_fd(t->ssl, fd) || !SSL_set_app_data(t->ssl, t) || !tls_set_name(t->ssl, host)) {
+	if (!t->ssl || tls_set_fd(t, fd) || !SSL_set_app_data(t->ssl, t) || !tls_set_name(t->ssl, host)) {
 		ERR_clear_error();
 		tls_free(t);
 		return err_origin(-ENOMEM);
 	}
-	BIO_set_callback_arg(SSL_get_rbio(t->ssl), (char *)t);
-	BIO_set_callback_ex(SSL_get_rbio(t->ssl), tls_on_bio);
 	if (session->session)
 		(void)SSL_set_session(t->ssl, session->session);
 	SSL_set_connect_state(t->ssl);
