@@ -228,20 +228,25 @@ static int authorize_call(struct authorize *a, const struct proto_authorize *q, 
 	return authorize_mint(a, q, lane, now, answer);
 }
 
-/* `r`: a reason or negative. Completes the answer and counts it. */
-static int authorize_conclude(struct authorize *a, int r, struct authorize_answer *answer)
+void authorize_deny(struct authorize *a, enum reason why, struct authorize_answer *answer)
 {
-	if (r < 0)
-		return r;
-	answer->reason = (enum reason)r;
-	if (answer->reason == REASON_NONE)
-		return 0;
+	answer->reason = why;
 	a->denials[answer->reason]++;
 	answer->deny.reason = answer->reason;
 	answer->deny.tenant = answer->key ? span_str(answer->key->tenant) : SPAN_NULL;
 	answer->deny.principal = answer->key ? span_str(answer->key->id) : SPAN_NULL;
 	if (answer->reason != REASON_RATE_LIMITED)
 		answer->deny.retry_after_ms = reason_row(answer->reason)->retry_ms;
+}
+
+/* `r`: a reason or negative. Completes the answer and counts it. */
+static int authorize_conclude(struct authorize *a, int r, struct authorize_answer *answer)
+{
+	if (r < 0)
+		return r;
+	answer->reason = (enum reason)r;
+	if (answer->reason != REASON_NONE)
+		authorize_deny(a, answer->reason, answer);
 	return 0;
 }
 

@@ -70,6 +70,8 @@ void authorize_seal(struct authorize *a);
 /* 0 and *ret_answer, or negative. `lane`: the router's worker number. */
 MUST_USE int authorize(struct authorize *a, const struct proto_authorize *q, unsigned lane, struct authorize_now now,
 		       struct authorize_answer *ret_answer);
+/* After an answer that permits: it is denied for a reason that others found. Counted. */
+void authorize_deny(struct authorize *a, enum reason why, struct authorize_answer *answer);
 /* The same permission for the epoch that is: `permit.grant`, and nothing else of it; or a reason. 0 or negative. */
 MUST_USE int authorize_renew(struct authorize *a, struct span stale, unsigned lane, struct authorize_now now,
 			     struct authorize_answer *ret_answer);

@@ -151,7 +151,7 @@ int receipts_handle(void *ctx, struct ipc_conn *conn, uint64_t id, const void *m
 	struct receipt_ask *ask =
 		a->n_receipts < RECEIPTS_WAITING_MAX ? receipt_new(a, conn, id, m->address, now) : NULL;
 	if (!ask) {
-		a->answer.deny.reason = REASON_OVERLOADED;
+		authorize_deny(&a->authorize, REASON_OVERLOADED, &a->answer);
 		return authd_deny(a, conn, id, m->address, now);
 	}
 	receipt_ask(ask, m->wanted);

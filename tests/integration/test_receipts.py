@@ -14,7 +14,8 @@ import threading
 
 import msgpack
 import pytest
-from gateway import AUDITOR, wait_for
+from gateway import AUDITOR, frozen, wait_for
+from ipc import Peer, reason_code
 from verify_log import FIELDS
 
 PASSED = ("content-type", "content-language", "retry-after", "retry-after-ms", "x-should-retry", "openai-", "anthropic-organization-id",
@@ -56,6 +57,9 @@ def head_of(reply):
 def leaf_of(receipt):
     extra = [line for line in receipt.decode().split("\n") if line.startswith("extra ")]
     return dict(zip(FIELDS, msgpack.unpackb(base64.b64decode(extra[0][6:]), raw=True)))
+
+
+WAITING_MAX = 256  # authd/receipts.c
 
 
 @pytest.fixture(scope="module")
@@ -336,6 +340,17 @@ def test_counts_against_the_limit(gateway):
     statuses = [receipt_of(gateway, reply.headers["x-request-id"], key) for _ in range(3)]
     assert [r.status for r in statuses].count(429) == 1
     assert statuses[0].headers["x-ratelimit-limit-requests"] == "3" and statuses[0].headers["x-ratelimit-remaining-requests"] == "1"
+
+
+def test_too_many_at_once(gateway):
+    """auditd stands still. Who asks too much is told when to come again, and that is recorded as his."""
+    key = gateway.make_key(tenant="eager", rpm=100000)["key"].encode()
+    with frozen(*gateway.pids("auditd")), Peer(gateway, "authd", "router0") as authd:
+        for ident in range(1, WAITING_MAX + 2):
+            authd.send("RECEIPT", ident, credential=key, address="127.0.0.1", request_id=f"eager-{ident}", wanted="req-1")
+        denied = authd.expect("DENY", ident=WAITING_MAX + 1)
+    assert reason_code(denied["reason"]) == "overloaded" and denied["retry_after_ms"] > 0
+    assert denied["tenant"] == "eager" and denied["principal"] and denied["subject"]
 
 
 def test_asking_is_recorded(gateway, answered):
