@@ -39,21 +39,24 @@ static bool answer_string(struct span object, const char *name, bool needed, uin
 	return true;
 }
 
-/* Seconds as a number, or as some services spell it, a string of digits. */
+/* Seconds as a number, or as some services spell it, a string of digits. What cannot be read is as if it were not said:
+ * to refuse the answer for it would lose the token, and the refresh token with which the old one was used up. */
 static bool answer_life(struct span object, uint64_t *ret_s)
 {
 	struct json_value value;
 	unsigned n = json_member_find(object, "expires_in", &value);
+	uint64_t s = 0;
+	int r = JSON_VALUE_E_KIND;
 
-	*ret_s = TOKEN_LIFE_S_ABSENT;
-	if (n == 0 || (n == 1 && value.kind == JSON_KIND_NULL))
-		return true;
-	if (value.kind == JSON_KIND_STRING && !value.escaped && value.raw.len > 0)
-		value.kind = JSON_KIND_NUMBER;
-	if (n > 1 || json_u64(&value, ret_s))
-		return false;
-	*ret_s = MIN(*ret_s, (uint64_t)TOKEN_LIFE_S_MAX);
-	return *ret_s > 0;
+	if (n == 1) {
+		if (value.kind == JSON_KIND_STRING && !value.escaped && value.raw.len > 0)
+			value.kind = JSON_KIND_NUMBER;
+		r = json_u64(&value, &s);
+	}
+	if (r == JSON_VALUE_E_RANGE)
+		s = TOKEN_LIFE_S_MAX;
+	*ret_s = s > 0 ? MIN(s, (uint64_t)TOKEN_LIFE_S_MAX) : TOKEN_LIFE_S_ABSENT;
+	return n <= 1;
 }
 
 static bool answer_is_bearer(struct span object)

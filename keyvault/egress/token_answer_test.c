@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
@@ -39,6 +40,28 @@ static void answers(void **state)
 			 TOKEN_LIFE_S_MAX);
 }
 
+/* The tokens are worth more than what is said of their life. */
+static void lives_that_are_none(void **state)
+{
+	static const char *const texts[] = {"-1",   "0",    "1.5",  "3599.0", "\"soon\"",
+					    "\"\"", "null", "true", "[1]",    "{}"};
+	char body[128];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		(void)snprintf(
+			body, sizeof(body),
+			"{\"token_type\":\"bearer\",\"access_token\":\"a\",\"refresh_token\":\"b\",\"expires_in\":%s}",
+			texts[i]);
+		struct token_answer a = good(body);
+		assert_int_equal(a.life_s, TOKEN_LIFE_S_ABSENT);
+		assert_true(span_eq_str(a.refresh, "b"));
+	}
+	assert_int_equal(
+		good("{\"token_type\":\"bearer\",\"access_token\":\"a\",\"expires_in\":99999999999999999999}").life_s,
+		TOKEN_LIFE_S_MAX);
+}
+
 static void no_answers(void **state)
 {
 	static const char *const bad[] = {
@@ -64,11 +87,7 @@ static void no_answers(void **state)
 		"{\"token_type\":\"bearer\",\"access_token\":\"a\",\"refresh_token\":\"\"}",
 		"{\"token_type\":\"bearer\",\"access_token\":\"a\",\"refresh_token\":\"b\",\"refresh_token\":\"c\"}",
 		"{\"token_type\":\"bearer\",\"access_token\":\"a\",\"refresh_token\":{}}",
-		"{\"token_type\":\"bearer\",\"access_token\":\"a\",\"expires_in\":-1}",
-		"{\"token_type\":\"bearer\",\"access_token\":\"a\",\"expires_in\":0}",
-		"{\"token_type\":\"bearer\",\"access_token\":\"a\",\"expires_in\":1.5}",
-		"{\"token_type\":\"bearer\",\"access_token\":\"a\",\"expires_in\":\"soon\"}",
-		"{\"token_type\":\"bearer\",\"access_token\":\"a\",\"expires_in\":99999999999999999999}",
+		"{\"token_type\":\"bearer\",\"access_token\":\"a\",\"expires_in\":1,\"expires_in\":2}",
 		"{\"token_type\":\"bearer\",\"access_token\":\"a\"} trailing",
 		"{\"token_type\":\"bearer\",\"access_token\":\"a\"",
 		"<html>bearer</html>",
@@ -125,9 +144,8 @@ static void errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(answers),
-		cmocka_unit_test(no_answers),
-		cmocka_unit_test(bounds),
+		cmocka_unit_test(answers),    cmocka_unit_test(lives_that_are_none),
+		cmocka_unit_test(no_answers), cmocka_unit_test(bounds),
 		cmocka_unit_test(errors),
 	};
 
