@@ -16,13 +16,13 @@ AGAIN := @+$(MAKE) --no-print-directory
 
 demo: deps ## the whole gateway with a provider stand-in: a streamed chat, a key search, a proof; Ctrl-C ends it
 	@printf 'Building; the first time that takes some minutes (V=1 shows each step) '
-	$(AGAIN) DOTS=1 WERROR= all
+	$(AGAIN) -j2 DOTS=1 WERROR= all
 	@echo
 	@$(PYTHON) tests/support/demo.py
 
 run: deps ## the gateway with ./bulkhead.yaml (made if absent), for a real provider
 	@printf 'Building; the first time that takes some minutes (V=1 shows each step) '
-	$(AGAIN) DOTS=1 WERROR= all
+	$(AGAIN) -j2 DOTS=1 WERROR= all
 	@echo
 	@test -e bulkhead.yaml || $(O)/bin/bulkhead config show --example >bulkhead.yaml
 	@printf '%s\n' 'In another terminal, once (YOUR-KEY.txt holds the key of the provider named in bulkhead.yaml):' \
