@@ -342,8 +342,9 @@ def test_counts_against_the_limit(gateway):
     assert statuses[0].headers["x-ratelimit-limit-requests"] == "3" and statuses[0].headers["x-ratelimit-remaining-requests"] == "1"
 
 
-def test_too_many_at_once(gateway):
+def test_too_many_at_once(gateway, answered):
     """auditd stands still. Who asks too much is told when to come again, and that is recorded as his."""
+    reply, _ = answered
     key = gateway.make_key(tenant="eager", rpm=100000)["key"].encode()
     with frozen(*gateway.pids("auditd")), Peer(gateway, "authd", "router0") as authd:
         for ident in range(1, WAITING_MAX + 2):
@@ -351,6 +352,8 @@ def test_too_many_at_once(gateway):
         denied = authd.expect("DENY", ident=WAITING_MAX + 1)
     assert reason_code(denied["reason"]) == "overloaded" and denied["retry_after_ms"] > 0
     assert denied["tenant"] == "eager" and denied["principal"] and denied["subject"]
+    wait_for("an end of what waits", seconds=30, condition=lambda: gateway.cli(
+        "receipt", "get", reply.headers["x-request-id"], check=False).returncode == 0)
 
 
 def test_asking_is_recorded(gateway, answered):
