@@ -62,6 +62,15 @@ static inline bool span_eq_str(struct span a, const char *s)
 	return span_eq(a, span_str(s));
 }
 
+/* ASCII alone, from `from`, a space or what comes after it, to what is printed last: fit for a head and a log. */
+static inline bool span_is_printable(struct span s, uint8_t from)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.p[i] < from || s.p[i] > 0x7e)
+			return false;
+	return true;
+}
+
 /* A call of memcpy(3), for copies whose length varies: where gcc can tell that one is short it makes it a loop of its
  * own, which takes longer than the call. */
 static inline void span_copy(void *to, struct span s)

@@ -162,22 +162,13 @@ static int core_put(struct core *c, struct ipc_conn *conn, uint64_t id, const st
 		       : 0;
 }
 
-/* All workers will write it into their heads. RFC 6749 A.12. */
-static bool core_is_token(struct span token)
-{
-	for (size_t i = 0; i < token.len; i++)
-		if (token.p[i] <= 0x20 || token.p[i] >= 0x7f)
-			return false;
-	return true;
-}
-
 int core_handle_token_put(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	const struct proto_token_put *m = msg;
 	struct core *c = ctx;
 
 	(void)fd;
-	if (!core_is_token(m->token))
+	if (!span_is_printable(m->token, '!')) /* all workers will write it into their heads: RFC 6749 A.12 */
 		return IPC_E_VIOLATION;
 	int r = core_put(c, conn, id, m);
 	core_tokens_wake(c);

@@ -27,14 +27,6 @@ enum { SEAL_BRANCH_ENCRYPT = 1, SEAL_BRANCH_COMMIT };
 
 /* ---- what may be sealed ---- */
 
-static bool seal_is_printable(struct span s, uint8_t from)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if (s.p[i] < from || s.p[i] > 0x7e)
-			return false;
-	return true;
-}
-
 static bool seal_is_of(struct span s, const char *more)
 {
 	for (size_t i = 0; i < s.len; i++) {
@@ -48,9 +40,9 @@ static bool seal_is_of(struct span s, const char *more)
 int seal_check_binding(const struct proto_binding *b)
 {
 	bool fits = span_eq_str(b->scheme, "https") && seal_is_of(b->host, "-.:") && seal_is_of(b->header, "-_") &&
-		    seal_is_printable(b->prefix, ' ') && seal_is_printable(b->path_prefix, '!') &&
-		    b->path_prefix.p[0] == '/' && seal_is_printable(b->tenant, '!') &&
-		    seal_is_printable(b->credential, '!') && seal_is_printable(b->provider, '!') &&
+		    span_is_printable(b->prefix, ' ') && span_is_printable(b->path_prefix, '!') &&
+		    b->path_prefix.p[0] == '/' && span_is_printable(b->tenant, '!') &&
+		    span_is_printable(b->credential, '!') && span_is_printable(b->provider, '!') &&
 		    b->since <= b->version && (b->not_after == 0 || b->not_after > b->not_before) && binding_auth_ok(b);
 	return fits ? 0 : SEAL_E_BINDING;
 }
@@ -58,7 +50,7 @@ int seal_check_binding(const struct proto_binding *b)
 /* Field values with anything else could end a header line; so could a key that was pasted with its newline. */
 static bool seal_is_sendable(struct span secret)
 {
-	return secret.len > 0 && secret.len <= SEAL_SECRET_BYTES_MAX && seal_is_printable(secret, '!');
+	return secret.len > 0 && secret.len <= SEAL_SECRET_BYTES_MAX && span_is_printable(secret, '!');
 }
 
 /* ---- reading ---- */

@@ -139,10 +139,7 @@ static void credential_retire(struct credential *c, enum reason why, bool core_l
 /* RFC 9110 field-content, without the bytes above ASCII that no key has. */
 static bool credential_secret_ok(struct span s)
 {
-	for (size_t i = 0; i < s.len; i++)
-		if (s.p[i] < 0x20 || s.p[i] >= 0x7f)
-			return false;
-	return s.len > 0 && s.len <= SCRUB_SECRET_BYTES_MAX;
+	return span_is_printable(s, ' ') && s.len > 0 && s.len <= SCRUB_SECRET_BYTES_MAX;
 }
 
 static enum reason credential_take_secret(struct credential *c, struct span secret)

@@ -82,14 +82,6 @@ enum reason permit_open(const struct permit_env *env, const struct proto_open *o
 	return permit_use(env, ret_grant, open);
 }
 
-static bool permit_visible(struct span s, uint8_t from)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if (s.p[i] < from || s.p[i] >= 0x7f)
-			return false;
-	return true;
-}
-
 static bool permit_host_ok(struct span host)
 {
 	for (size_t i = 0; i < host.len; i++) {
@@ -103,7 +95,7 @@ static bool permit_host_ok(struct span host)
 bool permit_binding_sane(const struct proto_binding *b)
 {
 	return span_eq_str(b->scheme, "https") && permit_host_ok(b->host) && head_path_ok(b->path_prefix) &&
-	       permit_visible(b->header, 0x21) && permit_visible(b->prefix, 0x20) && binding_auth_ok(b) &&
+	       span_is_printable(b->header, '!') && span_is_printable(b->prefix, ' ') && binding_auth_ok(b) &&
 	       (!binding_takes_token(b) || head_path_ok(b->token_path));
 }
 

@@ -96,7 +96,7 @@ static void token_end_with(struct token *t, const struct proto_token *m)
 {
 	uint64_t now_ms = ipc_now_ms(t->cache->pool_env->ipc);
 	struct credential_key *key = NULL;
-	enum reason why = token_visible(m->token)
+	enum reason why = span_is_printable(m->token, '!')
 				  ? credential_key_new(t->cache->arena, t->credential->scheme, m->token, &key)
 				  : REASON_TOKEN_INVALID;
 

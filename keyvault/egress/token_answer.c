@@ -15,15 +15,7 @@ static bool answer_object(struct span body, struct span *ret_object)
 	return true;
 }
 
-bool token_visible(struct span token)
-{
-	for (size_t i = 0; i < token.len; i++)
-		if (token.p[i] <= 0x20 || token.p[i] >= 0x7f)
-			return false;
-	return true;
-}
-
-/* A string of visible characters into `to`. Empty where there is none and none is needed. */
+/* A string of visible ASCII (RFC 6749 A.12, A.17) into `to`. Empty where there is none and none is needed. */
 static bool answer_string(struct span object, const char *name, bool needed, uint8_t *to, struct span *ret)
 {
 	struct json_value value;
@@ -33,7 +25,8 @@ static bool answer_string(struct span object, const char *name, bool needed, uin
 	*ret = SPAN_NULL;
 	if (n == 0 || (n == 1 && value.kind == JSON_KIND_NULL))
 		return !needed;
-	if (n > 1 || json_text(&value, to, TOKEN_BYTES_MAX, &len) || len == 0 || !token_visible(span_of(to, len)))
+	if (n > 1 || json_text(&value, to, TOKEN_BYTES_MAX, &len) || len == 0 ||
+	    !span_is_printable(span_of(to, len), '!'))
 		return false;
 	*ret = span_of(to, len);
 	return true;

@@ -22,8 +22,6 @@ enum token_answer_err {
 	TOKEN_ANSWER_E_INVALID = 1, /* not what the RFC describes */
 };
 
-/* Visible ASCII (RFC 6749 A.12, A.17), and so at home in a head. */
-bool token_visible(struct span token);
 /* `work` takes the decoded strings: 2 * TOKEN_BYTES_MAX bytes of the arena. 0 or TOKEN_ANSWER_E_INVALID. */
 MUST_USE int token_answer_read(struct span body, uint8_t *work, struct token_answer *ret_answer);
 /* The code of an error answer, such as invalid_grant; empty when it has none that is one. */
