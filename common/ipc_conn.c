@@ -159,20 +159,24 @@ static const char *conn_decode_and_handle(struct ipc_conn *c, struct span body)
 
 static void conn_handle_frames(struct ipc_conn *c)
 {
+	struct secret_arena *arena = c->ipc->arena;
 	struct span body;
 	size_t used;
 
+	if (arena)
+		secret_hold(arena);
 	while (c->state != IPC_CONN_CLOSING) {
 		int e = frame_next(span_of(c->rx.mem + c->rx.begin, c->rx.end - c->rx.begin), &body, &used);
 		if (e == FRAME_E_MORE)
 			break;
 		const char *why = e ? "frame length" : conn_decode_and_handle(c, body);
-		if (why) {
+		if (why)
 			ipc_drop(c, why);
-			return;
-		}
-		ipc_buf_consume(&c->rx, used);
+		else
+			ipc_buf_consume(&c->rx, used);
 	}
+	if (arena)
+		secret_release(arena);
 	if (c->n_rx_fds > 0 && c->rx.begin == c->rx.end && c->state != IPC_CONN_CLOSING)
 		ipc_drop(c, "descriptor that nobody expects");
 }

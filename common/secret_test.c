@@ -171,6 +171,70 @@ static void opens_nest(void **state)
 	secret_close(f->arena);
 }
 
+static void read_held(struct fixture *f)
+{
+	own_arena(f);
+	secret_hold(f->arena);
+	secret_open(f->arena);
+	secret_close(f->arena);
+	touch(f->secret.p);
+}
+
+static void read_released(struct fixture *f)
+{
+	own_arena(f);
+	secret_hold(f->arena);
+	secret_hold(f->arena);
+	secret_open(f->arena);
+	secret_close(f->arena);
+	secret_release(f->arena);
+	touch(f->secret.p); /* where it is stopped already, read_held() was too */
+	secret_release(f->arena);
+	touch(f->secret.p);
+}
+
+static void a_hold_puts_off_a_close_that_costs(void **state)
+{
+	struct fixture *f = *state;
+	bool pkey = has(f, "pkey");
+
+	assert_int_equal(in_child(read_held, f), pkey ? CHILD_FAULT + SEGV_PKUERR : CHILD_NOT_STOPPED);
+	assert_int_equal(in_child(read_released, f), CHILD_FAULT + (pkey ? SEGV_PKUERR : SEGV_ACCERR));
+	secret_hold(f->arena);
+	secret_open(f->arena);
+	secret_release(f->arena); /* not while it is open */
+	assert_memory_equal(f->secret.p, pattern, sizeof(pattern));
+	secret_close(f->arena);
+}
+
+static void read_last(struct fixture *f)
+{
+	own_arena(f);
+	secret_open(f->arena);
+	touch((uint8_t *)((uintptr_t)f->secret.p & ~(uintptr_t)4095) + secret_arena_size(f->arena) - 1);
+}
+
+/* Where an open costs by the page; and it grows with what is taken meanwhile. */
+static void banks_that_hold_nothing_stay_closed(void **state)
+{
+	struct fixture *f = *state;
+	struct secret piece, last;
+
+	assert_int_equal(in_child(read_last, f), has(f, "pkey") ? CHILD_NOT_STOPPED : CHILD_FAULT + SEGV_ACCERR);
+	secret_open(f->arena);
+	assert_int_equal(secret_alloc(f->arena, ARENA_BYTES / 2, &piece), 0);
+	piece.p[0] = piece.p[piece.len - 1] = 1;
+	assert_int_equal(secret_alloc(f->arena, ARENA_BYTES / 4, &last), 0);
+	last.p[0] = last.p[last.len - 1] = 1;
+	secret_free(f->arena, &piece);
+	secret_close(f->arena);
+	secret_open(f->arena);
+	assert_int_equal(last.p[0] + last.p[last.len - 1], 2);
+	secret_close(f->arena);
+	secret_free(f->arena, &last);
+	assert_int_equal(in_child(read_last, f), has(f, "pkey") ? CHILD_NOT_STOPPED : CHILD_FAULT + SEGV_ACCERR);
+}
+
 static void the_kernel_does_not_read_a_closed_arena(void **state)
 {
 	struct fixture *f = *state;
@@ -376,6 +440,8 @@ static int run(unsigned without)
 		TEST(guard_pages_fault),
 		TEST(a_forked_child_does_not_have_it),
 		TEST(opens_nest),
+		TEST(a_hold_puts_off_a_close_that_costs),
+		TEST(banks_that_hold_nothing_stay_closed),
 		TEST(the_kernel_does_not_read_a_closed_arena),
 		TEST(proc_mem_does_not_show_it),
 		TEST(a_sealed_mapping_stays),

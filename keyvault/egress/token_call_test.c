@@ -80,10 +80,11 @@ static bool lies_in_arena(struct call_world *w, const struct secret *first, cons
 static void what_was_sent_and_read_is_wiped_at_once(void **state)
 {
 	struct call_world *w = *state;
-	struct secret first;
+	struct secret first, last; /* between them the arena opens, also where nothing is any more */
 
 	assert_int_equal(secret_alloc(w->arena, 16, &first), 0);
 	call_start(w);
+	assert_int_equal(secret_alloc(w->arena, 1 << 17, &last), 0);
 	assert_true(lies_in_arena(w, &first, "bWU6aHVz")); /* else the rest proves nothing */
 	assert_false(lies_in_arena(w, &first, "hush"));
 	call_connect(w);
@@ -94,6 +95,7 @@ static void what_was_sent_and_read_is_wiped_at_once(void **state)
 	token_call_cancel(w->call);
 	assert_false(lies_in_arena(w, &first, "in-body"));
 	secret_free(w->arena, &first);
+	secret_free(w->arena, &last);
 }
 
 static void what_cannot_be_composed_is_not_begun(void **state)
