@@ -10,7 +10,7 @@
 #include "keyvault/egress/replay.h"
 #include "keyvault/egress/voids.h"
 
-#define EGRESS_READ_BYTES      32768 /* decrypted in one turn for one stream */
+#define EGRESS_READ_BYTES      32768 /* decrypted at once for one stream */
 #define EGRESS_DATA_BYTES      32768 /* in one DATA frame */
 #define EGRESS_OUT_BYTES       (EGRESS_READ_BYTES + 8 * SCRUB_SECRET_BYTES_MAX)
 #define EGRESS_FIELDS_BYTES    32768 /* values of a REPLY_HEAD together */
@@ -65,7 +65,7 @@ struct egress {
 	struct refusals refusals;
 
 	struct list states[N_EXCHANGE_STATES]; /* each in order of deadline */
-	struct list stalled;                   /* wait for the lane's queue */
+	struct list stalled, readable;         /* wait for the lane's queue; for relay_turn() */
 	size_t n_exchanges;
 	struct list spare; /* of struct exchange, by in_state: memory for the next ones */
 	size_t n_spare;
@@ -73,9 +73,10 @@ struct egress {
 	bool draining;
 	struct egress_counters count;
 
-	/* One stream at a time works in these. What a provider sent is wiped from `in` before the loop goes on. */
-	uint8_t in[EGRESS_READ_BYTES], out[EGRESS_OUT_BYTES], fields[EGRESS_FIELDS_BYTES];
-	size_t out_len, body_at, body_len; /* of `in` is body, end to end */
+	/* What the streams of a batch were sent, the last from the first half on; wiped before the loop goes on. In the
+	 * others works one stream at a time. */
+	uint8_t in[2 * EGRESS_READ_BYTES], out[EGRESS_OUT_BYTES], fields[EGRESS_FIELDS_BYTES];
+	size_t in_len, out_len, body_at, body_len; /* of `in` is body, end to end */
 };
 
 /* serve.c: the edges. 0 or negative. */
@@ -107,8 +108,7 @@ void egress_record_use(struct egress *eg, const struct exchange *x, const uint8_
 void egress_record_token(struct egress *eg, const struct credential *c, unsigned status, enum reason why,
 			 uint64_t began_us);
 void egress_record_count(struct egress *eg, const struct exchange *x);
-/* No exchange for a key of this tenant without its record. The tenant is the grant's: authd's word, not the router's.
- */
+/* No exchange for a key of this tenant without its record. The tenant is authd's word (the grant), not the router's. */
 bool egress_is_strict(const struct egress *eg, const char *tenant);
 /* Strict mode: `done` hears once whether the record of what is about to happen is durable, unless *ret_intent is told
  * with egress_forget_intent() that nobody listens any more. False: there is no log; `done` is not called. */

@@ -28,7 +28,7 @@ enum exchange_event_kind {
 	EV_CREDENTIAL,
 	EV_RECORDED,
 	EV_CONNECTED,
-	EV_READABLE,
+	EV_READ,
 	EV_WRITABLE,
 	EV_CREDIT
 };
@@ -194,7 +194,12 @@ static enum exchange_state exchange_record(struct exchange *x, const struct exch
 
 static void exchange_on_upstream(void *ctx, bool writable)
 {
-	exchange_event(ctx, &(struct exchange_event){.kind = writable ? EV_WRITABLE : EV_READABLE});
+	struct exchange *x = ctx;
+
+	if (writable)
+		exchange_event(x, &(struct exchange_event){.kind = EV_WRITABLE});
+	else if (x->state != EXCHANGE_SEND) /* an early answer waits in the socket */
+		relay_later(x);
 }
 
 static void exchange_on_connected(struct pool_waiter *w, struct upstream *u, enum reason why)
@@ -250,8 +255,6 @@ static enum exchange_state exchange_send(struct exchange *x, const struct exchan
 	enum reason why = REASON_NONE;
 	int r = 0;
 
-	if (ev->kind == EV_READABLE)
-		return EXCHANGE_SEND; /* an early answer waits in the socket */
 	secret_open(x->eg->arena);
 	if (ev->kind == EV_ENTER)
 		why = send_begin(x, &r);
@@ -291,10 +294,11 @@ static enum exchange_state exchange_head(struct exchange *x, const struct exchan
 		relay_begin(x);
 		if (upstream_watch(x->upstream, UV_READABLE))
 			return exchange_fail(x, REASON_INTERNAL);
-		if (!x->unclean && !tls_pending(x->upstream->tls))
-			return EXCHANGE_HEAD;
+		if (x->unclean || tls_pending(x->upstream->tls))
+			relay_later(x);
+		return EXCHANGE_HEAD;
 	}
-	x->why = relay_pump(x);
+	x->why = relay_take(x);
 	if (x->why != REASON_NONE || x->reply_over)
 		return EXCHANGE_OVER;
 	return x->head_sent ? EXCHANGE_BODY : EXCHANGE_HEAD;
@@ -304,7 +308,7 @@ static enum exchange_state exchange_body(struct exchange *x, const struct exchan
 {
 	if (ev->kind == EV_ENTER)
 		return EXCHANGE_BODY;
-	x->why = relay_pump(x);
+	x->why = relay_take(x);
 	exchange_enter(x, EXCHANGE_BODY); /* it lives: a new deadline */
 	return x->why != REASON_NONE || x->reply_over ? EXCHANGE_OVER : EXCHANGE_BODY;
 }
@@ -348,6 +352,7 @@ static void exchange_end(struct exchange *x)
 	list_unlink(&x->in_state);
 	list_unlink(&x->in_lane);
 	list_unlink(&x->in_stalled);
+	list_unlink(&x->in_readable);
 	x->lane->n--;
 	eg->n_exchanges--;
 	spare_keep(eg, x);
@@ -465,16 +470,12 @@ void exchange_credit(struct exchange *x, uint64_t bytes)
 {
 	x->credit = MIN(x->credit + bytes, (uint64_t)EGRESS_CREDIT_BYTES);
 	if (x->state == EXCHANGE_HEAD || x->state == EXCHANGE_BODY)
-		exchange_resume(x);
+		relay_resume(x);
 }
 
-void exchange_resume(struct exchange *x)
+void exchange_read(struct exchange *x)
 {
-	list_unlink(&x->in_stalled);
-	if (upstream_watch(x->upstream, UV_READABLE))
-		exchange_break(x, REASON_INTERNAL);
-	else if (tls_pending(x->upstream->tls))
-		exchange_event(x, &(struct exchange_event){.kind = EV_READABLE});
+	exchange_event(x, &(struct exchange_event){.kind = EV_READ});
 }
 
 void exchange_cancel(struct exchange *x)

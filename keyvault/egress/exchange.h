@@ -46,13 +46,19 @@ enum exchange_state {
 		N_EXCHANGE_STATES,
 };
 
+/* What came of a read: bytes of eg->in, and 0 or TLS_E_*. */
+struct relay_read {
+	size_t at, len;
+	int answer;
+};
+
 struct exchange {
 	struct egress *eg;
 	struct lane *lane;
 	uint64_t id;
 	enum exchange_state state;
 	bool running, cancelled;
-	struct list in_state, in_lane, in_stalled;
+	struct list in_state, in_lane, in_stalled, in_readable;
 	uint64_t deadline_ms, began_us;
 
 	struct exchange_request request;
@@ -76,6 +82,7 @@ struct exchange {
 	unsigned turns;                   /* how often its credential was replaced meanwhile */
 	bool spare, refused; /* the grant has another try; the provider answered 401, which is not passed on then */
 
+	struct relay_read read;
 	struct reply reply;
 	struct scrub_pass scrub;
 	struct sha256 digest; /* of what has left the scrubber: no byte of a secret is in it */
@@ -91,10 +98,10 @@ MUST_USE int exchange_open(struct egress *eg, struct lane *lane, uint64_t id, co
 /* The edge key has come: whoever waited for it goes on. */
 void exchange_key(struct egress *eg);
 void exchange_credit(struct exchange *x, uint64_t bytes);
+/* relay_turn() has read from its connection. */
+void exchange_read(struct exchange *x);
 /* The router is no longer interested: ends at once and says nothing. */
 void exchange_cancel(struct exchange *x);
 /* Ends it with BROKEN. */
 COLD void exchange_break(struct exchange *x, enum reason why);
 void exchange_timeout(struct exchange *x);
-/* The lane's queue is empty again. */
-void exchange_resume(struct exchange *x);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the connection to the lane: how often the scrubber is asked. */
+/* From the connection to the lane: how often the scrubber is asked, and in which order streams are served. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,32 +13,66 @@
 
 /* ---- who else there is ---- */
 
-static struct {
+/* A connection. The streams of a test have one each. */
+struct tls {
 	const char *says;
+	char name;
+};
+
+static struct {
 	unsigned feeds, heads;
-	char body[16];
+	char body[16], calls[16]; /* of the connections, by name: read in lower case, passed on in upper */
+	bool watched, paused;
+	int watch;
+	enum reason broken;
+	struct exchange *ends; /* with the next that is passed on */
 } fake;
+
+static void called(char c)
+{
+	assert_true(strlen(fake.calls) + 1 < sizeof(fake.calls));
+	fake.calls[strlen(fake.calls)] = c;
+}
 
 int tls_read(struct tls *t, uint8_t *to, size_t cap, size_t *ret_len)
 {
-	(void)t;
-	*ret_len = strlen(fake.says);
-	assert_true(*ret_len <= cap);
-	memcpy(to, fake.says, *ret_len);
-	fake.says = "";
+	called(t->name);
+	*ret_len = MIN(strlen(t->says), cap);
+	memcpy(to, t->says, *ret_len);
+	t->says += *ret_len;
 	return *ret_len > 0 ? 0 : TLS_E_READ;
 }
 
 bool tls_pending(const struct tls *t)
 {
-	(void)t;
-	return false;
+	return *t->says != '\0';
 }
 
 void upstream_pause(struct upstream *u)
 {
 	(void)u;
-	fail();
+	fake.paused = true;
+}
+
+int upstream_watch(struct upstream *u, int events)
+{
+	(void)u;
+	fake.watched = events == UV_READABLE;
+	return fake.watch;
+}
+
+void exchange_break(struct exchange *x, enum reason why)
+{
+	(void)x;
+	fake.broken = why;
+}
+
+void exchange_read(struct exchange *x)
+{
+	called((char)(x->upstream->tls->name - 'a' + 'A'));
+	if (fake.ends)
+		list_unlink(&fake.ends->in_readable);
+	x->why = relay_take(x);
 }
 
 void credential_refuse(struct credential *c, const struct credential_key *key)
@@ -97,38 +131,153 @@ size_t scrub_end(struct scrub_pass *pass, uint8_t *out)
 
 /* ---- the relay ---- */
 
+struct stream {
+	struct exchange x;
+	struct upstream upstream;
+	struct tls tls;
+};
+
+struct world {
+	struct egress eg;
+	struct lane lane;
+	struct credential_key key;
+	struct stream a, b;
+};
+
+static void stream_begin(struct world *w, struct stream *s, char name)
+{
+	s->tls = (struct tls){.says = "", .name = name};
+	s->upstream.tls = &s->tls;
+	s->x = (struct exchange){.eg = &w->eg,
+				 .lane = &w->lane,
+				 .key = &w->key,
+				 .upstream = &s->upstream,
+				 .credit = EGRESS_CREDIT_BYTES,
+				 .request.method = PROTO_POST};
+	list_init(&s->x.in_readable);
+	list_init(&s->x.in_stalled);
+	relay_begin(&s->x);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	memset(&fake, 0, sizeof(fake));
+	assert_int_equal(secret_arena_new(4096, &w->eg.arena), 0);
+	w->eg.config.router.stream_bytes_max = 1 << 20;
+	w->key.scrub.len_min = 8;
+	list_init(&w->eg.readable);
+	list_init(&w->eg.stalled);
+	stream_begin(w, &w->a, 'a');
+	stream_begin(w, &w->b, 'b');
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	assert_true(list_empty(&w->eg.readable));
+	for (size_t i = 0; i < sizeof(w->eg.in); i++)
+		assert_int_equal(w->eg.in[i], 0); /* whatever was read */
+	reply_deinit(&w->a.x.reply);
+	reply_deinit(&w->b.x.reply);
+	secret_arena_free(w->eg.arena);
+	free(w);
+	return 0;
+}
+
+static void says(struct stream *s, const char *text)
+{
+	s->tls.says = text;
+	relay_later(&s->x);
+	relay_later(&s->x); /* twice is once */
+}
+
 static void a_body_in_many_chunks_is_looked_at_once(void **state)
 {
-	struct egress *eg = calloc(1, sizeof(*eg));
-	struct credential_key key = {.scrub = {.len_min = 8}};
-	struct lane lane = {.eg = eg};
-	struct upstream u = {0};
-	struct exchange x = {.eg = eg, .lane = &lane, .key = &key, .upstream = &u, .credit = EGRESS_CREDIT_BYTES};
+	struct world *w = *state;
 
-	(void)state;
-	assert_int_equal(secret_arena_new(4096, &eg->arena), 0);
-	eg->config.router.stream_bytes_max = 1 << 20;
-	x.request.method = PROTO_POST;
-	relay_begin(&x);
-	fake.says = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n2\r\ncd\r\n1";
-	assert_int_equal(relay_pump(&x), REASON_NONE);
+	says(&w->a, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n2\r\ncd\r\n1");
+	relay_turn(&w->eg);
+	assert_int_equal(w->a.x.why, REASON_NONE);
 	assert_string_equal(fake.body, "abcd");
 	assert_int_equal(fake.feeds, 1);
-	fake.says = "\r\ne\r\n1\r\nf\r\n0\r\n\r\n";
-	assert_int_equal(relay_pump(&x), REASON_NONE);
-	assert_true(x.reply_over && !x.unclean);
+	says(&w->a, "\r\ne\r\n1\r\nf\r\n0\r\n\r\n");
+	relay_turn(&w->eg);
+	assert_int_equal(w->a.x.why, REASON_NONE);
+	assert_true(w->a.x.reply_over && !w->a.x.unclean);
 	assert_string_equal(fake.body, "abcdef");
 	assert_int_equal(fake.feeds, 2);
 	assert_int_equal(fake.heads, 1);
-	assert_int_equal(x.body_bytes, 6);
-	reply_deinit(&x.reply);
-	secret_arena_free(eg->arena);
-	free(eg);
+	assert_int_equal(w->a.x.body_bytes, 6);
+}
+
+#define REPLY_OF(c) "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n" c
+
+static void all_are_read_before_any_is_passed_on(void **state)
+{
+	struct world *w = *state;
+
+	says(&w->a, REPLY_OF("1"));
+	says(&w->b, REPLY_OF("2"));
+	relay_turn(&w->eg);
+	assert_string_equal(fake.calls, "abAB");
+	assert_string_equal(fake.body, "12");
+	assert_true(w->a.x.reply_over && w->b.x.reply_over);
+}
+
+static void one_that_ends_meanwhile_is_not_passed_on(void **state)
+{
+	struct world *w = *state;
+
+	says(&w->a, REPLY_OF("1"));
+	says(&w->b, REPLY_OF("2"));
+	fake.ends = &w->b.x;
+	relay_turn(&w->eg);
+	assert_string_equal(fake.calls, "abA");
+	assert_string_equal(fake.body, "1");
+}
+
+/* What is left in OpenSSL's hands wakes nobody. */
+static void what_there_is_no_credit_for_is_not_forgotten(void **state)
+{
+	struct world *w = *state;
+
+	says(&w->a, "HTTP/1.1 200 OK\r\ncontent-length: 65536\r\n\r\n");
+	relay_turn(&w->eg);
+	w->a.x.credit = 3;
+	says(&w->a, "123567");
+	says(&w->b, REPLY_OF("4"));
+	relay_turn(&w->eg);
+	assert_string_equal(fake.calls, "aAabABA"); /* the last one finds no room, and reads nothing */
+	assert_string_equal(fake.body, "1234");
+	assert_true(fake.paused);
+	w->a.x.credit = 3;
+	relay_resume(&w->a.x);
+	assert_true(fake.watched);
+	relay_turn(&w->eg);
+	assert_string_equal(fake.body, "1234567");
+	assert_int_equal(w->a.x.credit, 0);
+	relay_resume(&w->a.x);
+	assert_true(list_empty(&w->eg.readable)); /* nothing is there */
+	fake.watch = -1;
+	relay_resume(&w->a.x);
+	assert_int_equal(fake.broken, REASON_INTERNAL);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(a_body_in_many_chunks_is_looked_at_once)};
-
+	/* clang-format off */
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_body_in_many_chunks_is_looked_at_once),
+		TEST(all_are_read_before_any_is_passed_on),
+		TEST(one_that_ends_meanwhile_is_not_passed_on),
+		TEST(what_there_is_no_credit_for_is_not_forgotten),
+	};
+	/* clang-format on */
 	return cmocka_run_group_tests_name("relay", tests, NULL, NULL);
 }

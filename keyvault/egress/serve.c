@@ -19,6 +19,7 @@
 #include "common/err.h"
 #include "common/grant.h"
 #include "keyvault/egress/egress.h"
+#include "keyvault/egress/relay.h"
 #include "keyvault/egress/token.h"
 
 /* ---- the lane ---- */
@@ -75,13 +76,14 @@ static void egress_resume_stalled(struct egress *eg)
 
 	list_move_all(&eg->stalled, &again);
 	while (!list_empty(&again))
-		exchange_resume(container_of(again.next, struct exchange, in_stalled));
+		relay_resume(container_of(again.next, struct exchange, in_stalled));
 }
 
 static void lane_on_drain(void *ctx, struct ipc_conn *conn)
 {
 	(void)conn;
 	egress_resume_stalled(ctx);
+	relay_turn(ctx); /* this turn's may be over */
 }
 
 static void egress_note_ready(struct egress *eg)
@@ -349,6 +351,7 @@ int egress_serve(struct egress *eg)
 	for (size_t i = 0; i < N_EXCHANGE_STATES; i++)
 		list_init(&eg->states[i]);
 	list_init(&eg->stalled);
+	list_init(&eg->readable);
 	list_init(&eg->spare);
 	eg->daemon.on_drain = egress_on_drain;
 	eg->daemon.metrics = egress_metrics;
@@ -365,6 +368,7 @@ int egress_serve(struct egress *eg)
 		r = ipc_serve(eg->daemon.ipc, &egress_admin_spec, eg, &eg->admin);
 	if (r)
 		return r;
+	ipc_set_before_flush(eg->daemon.ipc, relay_turn, eg);
 	eg->pool_env = (struct pool_env){
 		.loop = &eg->daemon.loop,
 		.ipc = eg->daemon.ipc,

@@ -55,5 +55,6 @@ struct exchange *spare_begin(struct egress *eg, struct lane *lane, uint64_t id, 
 	list_init(&x->in_state);
 	list_init(&x->in_lane);
 	list_init(&x->in_stalled);
+	list_init(&x->in_readable);
 	return x;
 }

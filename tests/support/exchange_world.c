@@ -205,7 +205,31 @@ void relay_begin(struct exchange *x)
 	sha256_begin(&x->digest);
 }
 
-enum reason relay_pump(struct exchange *x)
+void relay_later(struct exchange *x)
+{
+	assert_true(x->state == EXCHANGE_HEAD || x->state == EXCHANGE_BODY);
+	if (list_empty(&x->in_readable))
+		list_push(&x->eg->readable, &x->in_readable);
+}
+
+void relay_resume(struct exchange *x)
+{
+	list_unlink(&x->in_stalled);
+	fake.resumed++;
+}
+
+/* The end of a turn. */
+static void read_all(struct exchange_world *w)
+{
+	struct list *it;
+
+	while ((it = list_first(&w->eg.readable))) {
+		list_unlink(it);
+		exchange_read(container_of(it, struct exchange, in_readable));
+	}
+}
+
+enum reason relay_take(struct exchange *x)
 {
 	fake.pumped++;
 	x->head_sent |= fake.head;
@@ -318,6 +342,7 @@ int exchange_setup(void **state)
 	for (size_t i = 0; i < N_EXCHANGE_STATES; i++)
 		list_init(&w->eg.states[i]);
 	list_init(&w->eg.stalled);
+	list_init(&w->eg.readable);
 	list_init(&w->eg.spare);
 	list_init(&w->lane.streams[0]);
 	w->lane.eg = &w->eg;
@@ -340,7 +365,7 @@ static void expect_nothing_left(struct exchange_world *w)
 	assert_int_equal(fake.uses + fake.promises_forgotten, fake.ended);
 	assert_int_equal(fake.replies_over, fake.ended);
 	assert_true(fake.forgotten >= fake.ended);
-	assert_true(list_empty(&w->eg.stalled));
+	assert_true(list_empty(&w->eg.stalled) && list_empty(&w->eg.readable));
 	assert_int_equal(secret_arena_used(w->eg.arena), 0);
 	assert_null(w->upstream.on_event);
 }
@@ -365,6 +390,7 @@ struct exchange *begin(struct exchange_world *w)
 					.body = SPAN_LIT("{}")};
 
 	assert_int_equal(exchange_open(&w->eg, &w->lane, STREAM, &open, -1), 0);
+	read_all(w);
 	return lane_find(&w->lane, STREAM);
 }
 
@@ -389,6 +415,7 @@ void connection_says(struct exchange_world *w, bool writable)
 {
 	assert_non_null(w->upstream.on_event);
 	w->upstream.on_event(w->upstream.ctx, writable);
+	read_all(w);
 }
 
 void expect_broken(struct exchange_world *w, enum reason why, bool sent)

@@ -21,7 +21,7 @@ extern struct exchange_fake {
 	unsigned keeps, drops; /* connections kept; buffers of what is sent given up */
 	unsigned notes, promises_forgotten, replies_over;
 	uint8_t digest[32]; /* of the last answer, for the record */
-	unsigned intents, uses, refusals, counts, ended, dropped, woken, pumped;
+	unsigned intents, uses, refusals, counts, ended, dropped, woken, pumped, resumed;
 	void (*recorded)(struct exchange *x, bool durable);
 	/* at the next pump */
 	enum reason pump;
