@@ -33,16 +33,15 @@ ANYWHERE = {
     "epoll_pwait": "what newer versions of libuv call, and other machines have", "epoll_wait": "what older versions of libuv call",
     "getrandom": "where the vDSO cannot answer", "gettid": "an assertion of ours that fails",
     "tgkill": "an assertion of ours that fails",
+    "mprotect": "closes the arena where there are no protection keys", "pkey_free": "gives the key back where there are",
 }
 REVIEWED = {
     "router": {"setsockopt": "an answer that broke off and has no length is reset"},
     "authd": {name: "SQLite: recovery, other versions" for name in (
         "access", "faccessat", "fchown", "fstat", "fsync", "getcwd", "geteuid", "lseek", "lstat", "readlink", "readlinkat", "stat",
-        "unlink", "unlinkat")} | {"futex": "locks of SQLite", "mprotect": "closes the arena where there are no protection keys"},
-    "keyvault": {"ftruncate": "a root key that could not be written whole", "mprotect": "closes the arena where there are no protection keys",
-                 "fsync": "vault init", "pread64": "vault unseal"},
+        "unlink", "unlinkat")} | {"futex": "locks of SQLite"},
+    "keyvault": {"ftruncate": "a root key that could not be written whole", "fsync": "vault init", "pread64": "vault unseal"},
     "egress": {"fstat": "what newer versions of libc make of fstat()", "newfstatat": "what older versions of libc make of fstat()",
-               "mprotect": "closes the arena where there are no protection keys",
                "futex": "locks of OpenSSL"},
     "dialer": {"futex": "locks of c-ares", "recvfrom": "DNS; the recording has no resolver"},
     "auditd": {name: "libc's other spelling" for name in ("fstat", "newfstatat", "renameat2")}
