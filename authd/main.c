@@ -44,7 +44,7 @@ static int authd_make_arena(struct authd *a)
 		secret_arena_explain(AUTHD_ARENA_BYTES, why, sizeof(why));
 		return authd_fatal(a, "secret arena", why);
 	}
-	ipc_set_arena(a->daemon.ipc, a->arena);
+	ipc_set_arena(a->daemon.ipc, a->arena, a->arena);
 	return 0;
 }
 

@@ -53,10 +53,10 @@ enum ipc_outcome { IPC_REPLY, IPC_TIMEOUT, IPC_LOST };
 /* `desc` and `msg` are NULL unless `outcome` is IPC_REPLY; called exactly once for each accepted call. */
 typedef void ipc_reply(void *ctx, enum ipc_outcome outcome, const struct proto_desc *desc, const void *msg, int fd);
 
-/* Made by daemon_init(). `secret_arena` holds the buffers of SECRET edges in the directions that can carry secrets, and
- * must be set before such an edge is served or connected; ipc does not own it. */
+/* Made by daemon_init(). Before a SECRET edge is served or connected: `buffers` is where its messages lie in the
+ * directions that can carry secrets, `arena`, maybe the same, what their handlers find open too; ipc owns neither. */
 struct secret_arena;
-void ipc_set_arena(struct ipc *ipc, struct secret_arena *arena);
+void ipc_set_arena(struct ipc *ipc, struct secret_arena *arena, struct secret_arena *buffers);
 
 /* Serves `spec->peer` on the listeners that the launcher handed over. 0 or negative. */
 MUST_USE int ipc_serve(struct ipc *ipc, const struct ipc_edge_spec *spec, void *ctx, struct ipc_edge **ret_edge);

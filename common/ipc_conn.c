@@ -26,17 +26,23 @@
 
 static void conn_poll_update(struct ipc_conn *c);
 
-/* Opens the arena around work on a connection whose buffers may lie in it. */
-static void conn_open_arena(struct ipc_conn *c)
+/* Opens the arenas around work on a connection whose buffers may lie there. Whether it did is for arena_close(): the
+ * connection may lose its buffers meanwhile. */
+static bool arena_open(struct ipc_conn *c)
 {
-	if (c->rx.secret.p || c->tx.secret.p)
-		secret_open(c->ipc->arena);
+	if (!c->rx.secret.p && !c->tx.secret.p)
+		return false;
+	secret_open(c->ipc->arena);
+	secret_open(c->ipc->buffers);
+	return true;
 }
 
-static void conn_close_arena(struct ipc_conn *c)
+static void arena_close(struct ipc *ipc, bool opened)
 {
-	if (c->rx.secret.p || c->tx.secret.p)
-		secret_close(c->ipc->arena);
+	if (!opened)
+		return;
+	secret_close(ipc->buffers);
+	secret_close(ipc->arena);
 }
 
 /* ---- closing ---- */
@@ -47,12 +53,10 @@ static void on_closed(uv_handle_t *h)
 
 	ipc_call_lost(c);
 	ipc_edge_closed(c);
-	conn_open_arena(c);
-	struct secret_arena *opened = c->rx.secret.p || c->tx.secret.p ? c->ipc->arena : NULL;
-	ipc_buf_deinit(&c->rx, c->ipc->arena);
-	ipc_buf_deinit(&c->tx, c->ipc->arena);
-	if (opened)
-		secret_close(opened);
+	bool opened = arena_open(c);
+	ipc_buf_deinit(&c->rx, c->ipc->buffers);
+	ipc_buf_deinit(&c->tx, c->ipc->buffers);
+	arena_close(c->ipc, opened);
 	for (size_t i = 0; i < c->n_rx_fds; i++)
 		(void)close(c->rx_fds[i]);
 	for (size_t i = 0; i < c->n_tx_fds; i++)
@@ -231,15 +235,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		ipc_drop(c, NULL);
 		return;
 	}
-	conn_open_arena(c);
-	bool opened = c->rx.secret.p || c->tx.secret.p;
+	bool opened = arena_open(c);
 	if (events & UV_WRITABLE)
 		ipc_conn_flush(c);
 	if (events & (UV_READABLE | UV_DISCONNECT))
 		for (int i = 0; i < IPC_READS_PER_TURN && c->state != IPC_CONN_CLOSING && conn_receive(c); i++)
 			;
-	if (opened)
-		secret_close(c->ipc->arena);
+	arena_close(c->ipc, opened);
 }
 
 /* ---- sending ---- */
@@ -286,8 +288,7 @@ void ipc_conn_flush(struct ipc_conn *c)
 	bool was_blocked = c->blocked;
 
 	list_unlink(&c->in_dirty);
-	conn_open_arena(c);
-	bool opened = c->rx.secret.p || c->tx.secret.p;
+	bool opened = arena_open(c);
 	while (c->tx.begin < c->tx.end && c->state != IPC_CONN_CLOSING) {
 		ssize_t n = conn_write_some(c);
 		if (n < 0 && errno == EINTR)
@@ -301,8 +302,7 @@ void ipc_conn_flush(struct ipc_conn *c)
 		c->tx_pos += (uint64_t)n;
 		ipc_buf_consume(&c->tx, (size_t)n);
 	}
-	if (opened)
-		secret_close(c->ipc->arena);
+	arena_close(c->ipc, opened);
 	c->blocked = c->tx.begin < c->tx.end;
 	if (c->blocked != was_blocked)
 		conn_poll_update(c);
@@ -368,9 +368,9 @@ static int conn_send(struct ipc_conn *c, enum proto_type type, uint64_t id, cons
 	if (c && c->state != IPC_CONN_CLOSING) {
 		uint64_t pos = c->tx_pos + (c->tx.end - c->tx.begin);
 		assert(desc && (desc->from & BIT(c->ipc->d->role)) && (desc->to & BIT(c->peer)));
-		conn_open_arena(c);
+		bool opened = arena_open(c);
 		r = fd >= 0 && c->n_tx_fds == IPC_FDS_MAX ? IPC_E_FULL : conn_put_frame(c, desc, id, msg);
-		conn_close_arena(c);
+		arena_close(c->ipc, opened);
 		if (!r) {
 			c->tx.dirty |= desc->secret;
 			conn_mark_dirty(c, later);
@@ -408,9 +408,9 @@ int ipc_send_packed(struct ipc_conn *c, enum proto_type type, struct span packed
 	if (!c || c->state == IPC_CONN_CLOSING)
 		return IPC_E_DOWN;
 	assert(desc && !desc->secret && (desc->from & BIT(c->ipc->d->role)) && (desc->to & BIT(c->peer)));
-	conn_open_arena(c);
+	bool opened = arena_open(c);
 	int r = conn_put_packed(c, packed);
-	conn_close_arena(c);
+	arena_close(c->ipc, opened);
 	if (!r)
 		conn_mark_dirty(c, later);
 	return r;
@@ -442,11 +442,11 @@ static int conn_buffers(struct ipc_conn *c)
 	bool secret = row && row->secrecy == EDGE_SECRET;
 	size_t tx_max = c->edge && c->edge->spec->tx_bytes_max ? c->edge->spec->tx_bytes_max : IPC_TX_BYTES_DEFAULT;
 
-	assert(!secret || c->ipc->arena);
-	int r = ipc_buf_init(&c->rx, secret && direction_is_secret(c->peer, me) ? c->ipc->arena : NULL, IPC_RX_BYTES,
+	assert(!secret || c->ipc->buffers);
+	int r = ipc_buf_init(&c->rx, secret && direction_is_secret(c->peer, me) ? c->ipc->buffers : NULL, IPC_RX_BYTES,
 			     IPC_RX_BYTES);
 	if (!r)
-		r = ipc_buf_init(&c->tx, secret && direction_is_secret(me, c->peer) ? c->ipc->arena : NULL, 16384,
+		r = ipc_buf_init(&c->tx, secret && direction_is_secret(me, c->peer) ? c->ipc->buffers : NULL, 16384,
 				 tx_max);
 	return r;
 }
@@ -467,8 +467,8 @@ int ipc_conn_new(struct ipc *ipc, struct ipc_edge *edge, enum role peer, unsigne
 		r = uv_poll_init(&ipc->d->loop, &c->poll, fd);
 	if (r) {
 		if (c) {
-			ipc_buf_deinit(&c->rx, ipc->arena);
-			ipc_buf_deinit(&c->tx, ipc->arena);
+			ipc_buf_deinit(&c->rx, ipc->buffers);
+			ipc_buf_deinit(&c->tx, ipc->buffers);
 		}
 		free(c);
 		(void)close(fd);

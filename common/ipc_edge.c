@@ -28,9 +28,10 @@ void ipc_fatal(struct ipc *ipc, int r)
 	exit(EXIT_FAILURE);
 }
 
-void ipc_set_arena(struct ipc *ipc, struct secret_arena *arena)
+void ipc_set_arena(struct ipc *ipc, struct secret_arena *arena, struct secret_arena *buffers)
 {
 	ipc->arena = arena;
+	ipc->buffers = buffers;
 }
 
 struct ipc_conn *ipc_edge_conn(struct ipc_edge *edge)

@@ -90,7 +90,7 @@ struct ipc_edge {
 
 struct ipc {
 	struct daemon *d;
-	struct secret_arena *arena;
+	struct secret_arena *arena, *buffers;
 	struct list edges, dirty, later; /* connections with bytes to write: before this sleep, or soon */
 	struct ipc_conn *control;
 	uv_prepare_t flush;

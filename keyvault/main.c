@@ -49,7 +49,7 @@ static int core_make_arenas(struct core *c)
 		secret_arena_explain(bytes + token_bytes, why, sizeof(why));
 		return core_fatal(c, "keyvault.arena_bytes", why);
 	}
-	ipc_set_arena(c->daemon.ipc, c->arena);
+	ipc_set_arena(c->daemon.ipc, c->arena, c->arena);
 	return 0;
 }
 

@@ -17,9 +17,10 @@
 #define EGRESS_CREDIT_BYTES    65536
 #define EGRESS_LANE_BYTES_HIGH (1u << 20) /* queued towards the router: streams pause above it */
 #define EGRESS_LANE_BYTES_MAX  (64u << 20)
-/* The arena: a record, buffers towards the core, room to make forms in; then a secret of a few hundred bytes with its
- * forms for each provider. */
-#define EGRESS_ARENA_BYTES_FIXED        ((size_t)112 << 10)
+/* Two arenas: of buffers, each wiped after use (so it is held open where a close is dear): a record, work of schemes,
+ * messages of the core; and of secrets: room to make forms in, a few hundred bytes with its forms for each provider. */
+#define EGRESS_BUFFERS_BYTES            ((size_t)100 << 10)
+#define EGRESS_ARENA_BYTES_FIXED        (EGRESS_BUFFERS_BYTES + 12288)
 #define EGRESS_ARENA_BYTES_PER_PROVIDER ((size_t)16 << 10)
 #define EGRESS_ARENA_BYTES_PER_TOKEN    ((size_t)96 << 10) /* a call under way, and tokens before and after it */
 #define EGRESS_SPARE_MAX                256
@@ -44,7 +45,7 @@ struct egress_counters {
 struct egress {
 	struct daemon daemon;
 	struct config config;
-	struct secret_arena *arena;
+	struct secret_arena *arena, *buffers;
 	struct audit_client *audit;
 	struct ipc_edge *router, *keyvault, *dialer, *admin;
 	struct pool_env pool_env;
@@ -54,11 +55,10 @@ struct egress {
 	struct config_url *origins,
 		*token_origins; /* one a provider; a token service's host is "" where there is none */
 
-	struct secret record;   /* where requests are composed, one at a time */
-	struct secret auth;     /* where schemes work */
-	struct secret edge_key; /* null: no grant can be checked */
-	bool sealed;            /* so said the core: none will come */
-	uint64_t epoch;         /* of the key, or of the last one that was; 0: there was none */
+	struct secret record, auth; /* of `buffers`: where requests are composed, one at a time; where schemes work */
+	struct secret edge_key;     /* null: no grant can be checked */
+	bool sealed;                /* so said the core: none will come */
+	uint64_t epoch;             /* of the key, or of the last one that was; 0: there was none */
 	struct replay replay;
 	struct voids voids;
 	uint64_t permitted; /* uses of grants */

@@ -76,13 +76,15 @@ static int egress_make_arena(struct egress *eg)
 			       eg->config.n_providers, needed);
 		return egress_fatal(eg, "egress.arena_bytes", why);
 	}
-	if (secret_arena_new(bytes, &eg->arena)) {
+	if (secret_arena_new(EGRESS_BUFFERS_BYTES, &eg->buffers) ||
+	    secret_arena_new(bytes - EGRESS_BUFFERS_BYTES, &eg->arena)) {
 		secret_arena_explain(bytes, why, sizeof(why));
 		return egress_fatal(eg, "egress.arena_bytes", why);
 	}
-	ipc_set_arena(eg->daemon.ipc, eg->arena);
-	return secret_alloc(eg->arena, SEND_RECORD_BYTES, &eg->record) ||
-			       secret_alloc(eg->arena, AUTH_WORK_BYTES, &eg->auth)
+	secret_hold(eg->buffers);
+	ipc_set_arena(eg->daemon.ipc, eg->arena, eg->buffers);
+	return secret_alloc(eg->buffers, SEND_RECORD_BYTES, &eg->record) ||
+			       secret_alloc(eg->buffers, AUTH_WORK_BYTES, &eg->auth)
 		       ? err_origin(-ENOMEM)
 		       : 0;
 }
@@ -136,6 +138,7 @@ int main(int argc, char **argv)
 		eg->trust[i] = tls_ctx_free(eg->trust[i]);
 	eg->trust_system = tls_ctx_free(eg->trust_system);
 	eg->arena = secret_arena_free(eg->arena);
+	eg->buffers = secret_arena_free(eg->buffers);
 	config_deinit(&eg->config);
 	free(eg->origins);
 	free(eg->token_origins);

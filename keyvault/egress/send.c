@@ -77,8 +77,9 @@ int send_write(struct exchange *x)
 enum reason send_begin(struct exchange *x, int *ret_answer)
 {
 	struct egress *eg = x->eg;
-	enum reason why = send_compose(x);
 
+	secret_open(eg->buffers);
+	enum reason why = send_compose(x);
 	if (why == REASON_NONE) {
 		*ret_answer = send_write(x);
 		if (*ret_answer == TLS_E_WRITE && x->sent < x->first_len) {
@@ -89,6 +90,7 @@ enum reason send_begin(struct exchange *x, int *ret_answer)
 		}
 	}
 	secret_wipe(eg->record.p, why == REASON_NONE ? x->first_len : eg->record.len);
+	secret_close(eg->buffers);
 	return why;
 }
 

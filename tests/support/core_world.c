@@ -199,7 +199,7 @@ int world_setup(void **state)
 	assert_int_equal(ipc_new(&c->daemon, &c->daemon.ipc), 0);
 	assert_int_equal(secret_arena_new(1 << 18, &c->arena), 0);
 	assert_int_equal(secret_arena_new(1 << 16, &c->token_arena), 0);
-	ipc_set_arena(c->daemon.ipc, c->arena);
+	ipc_set_arena(c->daemon.ipc, c->arena, c->arena);
 	c->audit = &w->log;
 	c->config.bulkhead.state_dir = w->dir;
 	c->config.keyvault.unseal = CONFIG_UNSEAL_KEY_FILE;
