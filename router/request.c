@@ -58,8 +58,6 @@ static enum request_state await(struct request *r, const struct event *ev)
 		return REQUEST_READ_HEAD;
 	case EV_SENT:
 		return REQUEST_AWAIT;
-	case EV_SHUTDOWN:
-		return REQUEST_CLOSED;
 	case EV_OVERLOAD:
 		return refuse(r, REASON_OVERLOADED);
 	default:
@@ -373,6 +371,13 @@ static enum request_state timed_out(struct request *r)
 	return r->state == REQUEST_RELAY ? cut(r, late) : refuse(r, late);
 }
 
+static enum request_state shut_down(struct request *r)
+{
+	if (r->state == REQUEST_AWAIT)
+		return REQUEST_CLOSED;
+	return r->state == REQUEST_RELAY ? cut(r, REASON_SHUTTING_DOWN) : refuse(r, REASON_SHUTTING_DOWN);
+}
+
 /* Puts a request at the end of its state's list, with the whole limit before it. */
 static void wait_from_now(struct request *r)
 {
@@ -400,6 +405,8 @@ void request_event(struct request *r, const struct event *ev)
 		next = timed_out(r);
 	else if (ev->kind == EV_GONE)
 		next = gone(r);
+	else if (ev->kind == EV_SHUTDOWN)
+		next = shut_down(r);
 	else
 		next = steps[r->state](r, ev);
 	if (next == r->state && (next == REQUEST_RELAY || next == REQUEST_FLUSH))

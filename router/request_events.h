@@ -40,7 +40,7 @@ enum event_kind {
 	EV_SENT,     /* the client took bytes */
 	EV_GONE,     /* the client is no longer there */
 	EV_TIMEOUT,  /* the state's limit is over */
-	EV_SHUTDOWN, /* the worker drains: no new request */
+	EV_SHUTDOWN, /* the worker ends: nothing new, and later nothing more of what is under way */
 	EV_OVERLOAD, /* the connection is one too many */
 	EV_PERMIT,   /* authd's answers */
 	EV_DENY,

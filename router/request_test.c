@@ -195,6 +195,26 @@ static void client_end(struct client *c)
 	requests_deinit(&sim.all);
 }
 
+/* Whoever is still waiting when an end waits no longer is told; what was said already still leaves. */
+static void test_an_end_refuses_what_is_under_way(void **state)
+{
+	(void)state;
+	world_init(7);
+	struct client *c = client_in_open();
+	requests_shutdown(&sim.all);
+	assert_int_equal(c->request.state, REQUEST_OPEN);
+	requests_end(&sim.all);
+	assert_int_equal(c->request.state, REQUEST_FLUSH);
+	requests_end(&sim.all);
+	while (c->dirty)
+		client_take(c);
+	c->out[c->out_len] = '\0';
+	assert_memory_equal(c->out, "HTTP/1.1 503 ", 13);
+	assert_non_null(strstr((char *)c->out, "\"code\":\"shutting_down\""));
+	assert_int_equal(c->request.state, REQUEST_LINGER);
+	client_end(c);
+}
+
 /* What was said of an answer that never left does not make the refusal in its place one without a body. */
 static void test_refused_after_a_head_without_body(void **state)
 {
@@ -275,6 +295,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_many_requests),
 		cmocka_unit_test(test_draining_ends_idle_connections),
+		cmocka_unit_test(test_an_end_refuses_what_is_under_way),
 		cmocka_unit_test(test_refused_after_a_head_without_body),
 		cmocka_unit_test(test_no_room_for_a_body),
 		cmocka_unit_test(test_a_proxys_field_counts),

@@ -123,6 +123,13 @@ void requests_shutdown(struct requests *all)
 		request_event(container_of(l, struct request, in_state), &(struct event){.kind = EV_SHUTDOWN});
 }
 
+void requests_end(struct requests *all)
+{
+	for (unsigned i = REQUEST_AWAIT; i < REQUEST_FLUSH; i++)
+		list_for_each_safe (l, &all->in_state[i])
+			request_event(container_of(l, struct request, in_state), &(struct event){.kind = EV_SHUTDOWN});
+}
+
 void requests_revoke(struct requests *all, struct span principal)
 {
 	static const enum request_state in_flight[] = {REQUEST_SCAN, REQUEST_OPEN, REQUEST_RENEW, REQUEST_RELAY};

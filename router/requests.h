@@ -50,8 +50,10 @@ void requests_expire(struct requests *all);
 uint64_t requests_next_ms(const struct requests *all);
 /* What keeps this worker from serving: AUTHD_GONE, VAULT_SEALED, EGRESS_GONE, or NONE. */
 enum reason requests_unready(const struct requests *all);
-/* Refuses what comes from now on, and ends idle connections. */
+/* Takes no more from now on, and ends idle connections. */
 void requests_shutdown(struct requests *all);
+/* Has waited long enough after that: what is under way is refused, or cut. What was said already may still leave. */
+void requests_end(struct requests *all);
 /* authd says that a key was revoked: cuts what it has in flight. */
 void requests_revoke(struct requests *all, struct span principal);
 /* Prometheus text, appended. */

@@ -17,7 +17,10 @@
 #define WORKER_AUTHORIZE_MS     2000
 #define WORKER_SCAN_MS          2000
 #define WORKER_LINGER_MS        5000
-#define WORKER_DRAIN_MS         30000
+/* For what is under way to end by itself; then for its clients to hear that it will not. The launcher kills whoever is
+ * left after 30 s (cli/launch_watch.c), the log with them: the rest of that time is for those who stop after us. */
+#define WORKER_DRAIN_MS    20000
+#define WORKER_FAREWELL_MS 5000
 /* Descriptors for everything that is not a client: edges, listeners, bodies on their way. */
 #define WORKER_FDS_RESERVED 128
 
@@ -114,6 +117,17 @@ int worker_open_door(struct worker *w)
 	return r;
 }
 
+static void worker_drain_on(struct worker *w)
+{
+	if (w->ending) {
+		door_drop_all(w->door);
+		return;
+	}
+	w->ending = true;
+	w->drain_ms += WORKER_FAREWELL_MS;
+	requests_end(&w->all);
+}
+
 static void on_clock(uv_timer_t *clock)
 {
 	struct worker *w = clock->data;
@@ -122,7 +136,7 @@ static void on_clock(uv_timer_t *clock)
 	worker_now(w);
 	requests_expire(&w->all);
 	if (w->drain_ms && w->all.now_us / 1000 >= w->drain_ms)
-		door_drop_all(w->door);
+		worker_drain_on(w);
 }
 
 static void worker_set_clock(struct worker *w)

@@ -15,7 +15,8 @@ struct worker {
 	struct requests all;
 	struct door *door;
 	uv_timer_t clock;
-	uint64_t clock_ms, drain_ms; /* when the clock rings; when draining ends. 0: not */
+	uint64_t clock_ms, drain_ms; /* when the clock rings; when the stage of draining ends. 0: not */
+	bool ending;                 /* in the second stage of draining: clients were told */
 };
 
 /* The parts of the start sequence, in order. 0 or negative. */

@@ -172,3 +172,26 @@ def accepts(gateway):
         return gateway.request("GET", "/healthz", key="", timeout=2).status == 200
     except (OSError, http.client.HTTPException):
         return False
+
+
+def test_what_has_no_end_does_not_cost_an_orderly_one(new_gateway):
+    """The launcher kills whoever is left after 30 s. Before that clients are told, and everybody stops as ever."""
+    gateway = new_gateway(workers=1)
+    stream, waiting = gateway.stream("test:slow:100:10000"), gateway.connect(60)
+    request_id = stream.response.headers["x-request-id"]
+    waiting.request("POST", "/v1/chat/completions", gateway.chat_body("test:hang"), gateway.headers())
+    events, last = stream.events(), None
+    next(events)
+    gateway.process.send_signal(signal.SIGTERM)
+    with pytest.raises(http.client.IncompleteRead):
+        for last in events:
+            pass
+    reply = waiting.getresponse()
+    assert json.loads(last)["error"]["code"] == json.loads(reply.read())["error"]["code"] == "shutting_down" and reply.status == 503
+    stream.close()
+    waiting.close()
+    assert gateway.process.wait(30) == 0 and "drain_timeout" not in gateway.log()
+    gateway.stop()
+    gateway.start()  # the log outlived the request that it tells of
+    assert [(e["event"], e["reason"]) for e in gateway.audit(request_id=request_id) if e["event"].startswith("request")] == \
+        [("request.cut", "shutting_down")]
