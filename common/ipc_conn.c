@@ -357,19 +357,25 @@ static void conn_mark_dirty(struct ipc_conn *c, bool later)
 		ipc_arm_later(c->ipc);
 }
 
+static int conn_put(struct ipc_conn *c, const struct proto_desc *desc, uint64_t id, const void *msg, int fd)
+{
+	return fd >= 0 && c->n_tx_fds == IPC_FDS_MAX ? IPC_E_FULL : conn_put_frame(c, desc, id, msg);
+}
+
 static int conn_send(struct ipc_conn *c, enum proto_type type, uint64_t id, const void *msg, int fd, bool later)
 {
 	const struct proto_desc *desc = proto_desc_of(type);
 	int r = IPC_E_DOWN;
 
-	/* A burst of descriptors in one turn: what waits leaves now, to make room. */
-	if (c && fd >= 0 && c->n_tx_fds == IPC_FDS_MAX && c->state == IPC_CONN_OPEN && !c->blocked)
-		ipc_conn_flush(c);
 	if (c && c->state != IPC_CONN_CLOSING) {
 		uint64_t pos = c->tx_pos + (c->tx.end - c->tx.begin);
 		assert(desc && (desc->from & BIT(c->ipc->d->role)) && (desc->to & BIT(c->peer)));
 		bool opened = arena_open(c);
-		r = fd >= 0 && c->n_tx_fds == IPC_FDS_MAX ? IPC_E_FULL : conn_put_frame(c, desc, id, msg);
+		r = conn_put(c, desc, id, msg, fd);
+		if (r == IPC_E_FULL && !c->blocked) { /* a burst in one turn: what waits leaves now, to make room */
+			ipc_conn_flush(c);
+			r = c->state == IPC_CONN_CLOSING ? IPC_E_DOWN : conn_put(c, desc, id, msg, fd);
+		}
 		arena_close(c->ipc, opened);
 		if (!r) {
 			c->tx.dirty |= desc->secret;

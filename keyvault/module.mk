@@ -32,6 +32,7 @@ $(eval $(call unit,keyvault/rotate,vault_fixture rows keyvault authd common prot
 $(eval $(call library,core_world,tests/support/core_world.c))
 $(eval $(call unit,keyvault/dispatch,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/dispatch_tokens,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
+$(eval $(call unit,keyvault/dispatch_burst,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/retire,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/dispatch_source,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/dispatch_backup,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
