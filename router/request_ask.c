@@ -222,9 +222,9 @@ static enum reason ask_json(struct request *r)
 	const struct json_value *model = &json.fields[JSON_FIELD_MODEL];
 	if (model->kind != JSON_KIND_STRING)
 		return json.value.kind != JSON_KIND_OBJECT ? REASON_BAD_JSON : REASON_NO_MODEL;
-	if (json_text(model, (uint8_t *)r->record.model, sizeof(r->record.model) - 1, &len))
-		return REASON_BAD_MODEL;
-	if (!ask_model_is_good(span_of(r->record.model, len))) {
+	/* one that is too long has been decoded as far as there was room */
+	if (json_text(model, (uint8_t *)r->record.model, sizeof(r->record.model) - 1, &len) ||
+	    !ask_model_is_good(span_of(r->record.model, len))) {
 		r->record.model[0] = '\0';
 		return REASON_BAD_MODEL;
 	}

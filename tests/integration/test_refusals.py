@@ -84,6 +84,16 @@ def test_bad_model(gateway, body, code):
     assert reply.status == 400 and reply.json()["error"]["code"] in (code, "model_required", "invalid_model_name")
 
 
+def test_a_bad_model_is_not_in_the_log(gateway):
+    """What is no model's name is a client's text, and may be anybody's address."""
+    for name in ("mail to anna@example.org ", "\\u006dail to anna@example.org "):
+        for repeat in (1, 20):
+            reply = gateway.request("POST", "/v1/chat/completions", '{"model":"%s"}' % (name * repeat))
+            assert_error(reply, 400, "invalid_model_name")
+            event, = wait_for("its record", lambda r=reply: gateway.audit(request_id=r.headers["x-request-id"]))
+            assert "model" not in event, event
+
+
 def test_model_that_the_key_may_not_use(gateway, provider):
     key = gateway.make_key(models="gpt-*,o1")["key"]
     assert gateway.chat("gpt-4", key=key).status == 200
