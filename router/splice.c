@@ -21,6 +21,12 @@ static enum guard_action splice_action(uint64_t guard, uint64_t classes)
 	return strictest;
 }
 
+/* Is there a class whose findings must not pass? */
+static bool splice_must_know(uint64_t guard)
+{
+	return splice_action(guard, BIT(N_CLASSES) - 1) > GUARD_FLAG;
+}
+
 static struct span splice_label(const struct proto_finding *f)
 {
 	return span_str(f->number ? quoted[f->class] : class_row((enum class)f->class)->label);
@@ -35,8 +41,8 @@ int splice_plan(const struct proto_verdict *verdict, uint64_t guard, struct span
 	struct proto_finding f;
 
 	s->n = 0;
-	s->flagged = false;
-	if (verdict->total > findings.count)
+	s->flagged = verdict->total > findings.count;
+	if (s->flagged && splice_must_know(guard))
 		return SPLICE_E_BLOCKED;
 	while (proto_finding_next(&findings, &f)) {
 		if (f.class >= N_CLASSES || f.classes >= BIT(N_CLASSES) || !(f.classes & BIT(f.class)) ||
