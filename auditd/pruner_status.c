@@ -81,6 +81,13 @@ void pruner_answer(struct auditd *a)
 			pruner_tell(a, &p->asks[i]);
 }
 
+/* Removing, which may be tried again in a minute; or the vault is closed, and whoever asked first has been told. */
+static bool pruner_takes_long(const struct pruner *p)
+{
+	return p->doing == PRUNER_REMOVING ||
+	       (p->doing == PRUNER_SIGNING && !uv_is_active((const uv_handle_t *)&p->timer));
+}
+
 int pruner_handle_operator(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	const struct proto_audit_retention *m = msg;
@@ -101,7 +108,7 @@ int pruner_handle_operator(void *ctx, struct ipc_conn *conn, uint64_t id, const 
 		p->asks[i] = (struct pruner_ask){.conn = conn, .id = id, .now = m->now};
 		p->wanted = true;
 		p->act |= m->now != 0;
-		p->answer |= p->doing == PRUNER_REMOVING; /* which may take long, or be tried again in a minute */
+		p->answer |= pruner_takes_long(p);
 		writer_poke(&a->writer);
 		return 0;
 	}

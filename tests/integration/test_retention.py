@@ -360,6 +360,9 @@ def test_nothing_goes_unsigned(old):
                                 timeout=60, check=False)
         said = json.loads(asking.stdout)
         assert said["first"] == before and "waits to be signed" in said["doing"]
+        again = gateway.cli("audit", "retention", "--json", check=False)
+        assert "waits to be signed" in json.loads(again.stdout)["doing"], "whoever asks later is told the same"
+        assert gateway.cli("audit", "search", "--limit", "1").returncode == 0
     wait_for("the removal", lambda: retention(gateway)["first"] > before, 20)
 
 
