@@ -28,17 +28,22 @@ static const char *pruner_words(const struct auditd *a)
 	return words[p->doing];
 }
 
-/* Which records go next, and when; *ret_end 0: those of the segment that is being written. */
-static void pruner_next(const struct pruner *p, uint64_t *ret_end, uint64_t *ret_ns)
+/* Which records go next, and when; *ret_end 0: those of the segment that is being written. What the last look found to
+ * be over may be gone since. */
+static void pruner_next(const struct pruner *p, uint64_t first, uint64_t *ret_end, uint64_t *ret_ns)
 {
 	const struct prune_look *l = &p->look;
+	uint64_t newest_ns = l->newest_before_ns;
+	size_t i = 0;
 
 	*ret_end = *ret_ns = 0;
 	if (p->keep_ns == 0 || p->hold)
 		return;
-	if (p->n_firsts > 1 && l->n_known > 0 && l->known[0].first == p->firsts[0]) {
-		*ret_end = p->firsts[1];
-		*ret_ns = retention_newest(&l->known[0].times, 1, l->newest_before_ns) + p->keep_ns;
+	for (; i < l->n_known && i + 1 < p->n_firsts && p->firsts[i] < first; i++)
+		newest_ns = retention_newest(&l->known[i].times, 1, newest_ns);
+	if (i < l->n_known && i + 1 < p->n_firsts && l->known[i].first == p->firsts[i]) {
+		*ret_end = p->firsts[i + 1];
+		*ret_ns = retention_newest(&l->known[i].times, 1, newest_ns) + p->keep_ns;
 	} else if (l->active_ns > 0) {
 		*ret_ns = l->active_ns + pruner_slice_ns(p) + p->keep_ns;
 	}
@@ -66,7 +71,7 @@ static void pruner_tell(struct auditd *a, struct pruner_ask *ask)
 		rep.pruned_ns = last->time_ns;
 		rep.pruned_keep = span_str(last->keep);
 	}
-	pruner_next(p, &rep.next_end, &rep.next_ns);
+	pruner_next(p, rep.first, &rep.next_end, &rep.next_ns);
 	if (ipc_send(conn, PROTO_AUDIT_RETENTION_REP, ask->id, &rep))
 		ipc_drop(conn, "it does not read its answers");
 }

@@ -366,6 +366,20 @@ def test_nothing_goes_unsigned(old):
     wait_for("the removal", lambda: retention(gateway)["first"] > before, 20)
 
 
+def test_what_goes_next_is_still_there(old):
+    """Whoever has something removed is not told that what has just gone goes next."""
+    gateway, aging = old
+    for _ in range(3):
+        busy(gateway, 200)
+        aging.passes(2 * HOUR)
+        removed(gateway)
+    before = retention(gateway)["first"]
+    aging.passes(25 * HOUR)
+    said = json.loads(gateway.cli("audit", "retention", "--now", "--json").stdout)
+    assert said["first"] > before
+    assert said["next"] is None or said["next"]["first"] <= said["next"]["last"], said
+
+
 def test_legal_hold(new_gateway):
     with scratch() as folder:
         gateway, aging = aged(new_gateway, folder, legal_hold=True)
