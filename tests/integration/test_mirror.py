@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """L-05: the log's mirror in Postgres. What is signed comes there once, whatever dies in between; who may not, cannot."""
 import os
+import subprocess
 
 import pytest
 
@@ -77,6 +78,21 @@ def test_verify_mirror(gateway, db):
     settled(gateway, db)
     done = check(gateway, db)
     assert done.returncode == 0 and done.stdout.startswith(b"good: "), done.stdout + done.stderr
+
+
+def test_verify_mirror_of_a_log_that_grows(gateway, db):
+    """What came to the log and its mirror after it was begun is no difference."""
+    settled(gateway, db)
+    with db.locked("bulkhead.logs"):  # which it asks first, and the shipper when it connects
+        checking = subprocess.Popen([gateway.program, "audit", "verify-mirror", "--postgres", db.conninfo("auditor"), "--password-file",
+                                     os.path.join(db.folder, "auditor.pw"), "-c", gateway.config], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_for("its question", lambda: db.locks("bulkhead.logs", granted=False))
+        before = mirrored(db)
+        gateway.chat("gpt-x")
+        wait_for("more", lambda: mirrored(db) > before)
+        settled(gateway, db)
+    out, err = checking.communicate(timeout=60)
+    assert checking.returncode == 0 and out.startswith(b"good: "), out + err
 
 
 # ---- who may do what ----

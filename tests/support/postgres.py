@@ -99,6 +99,23 @@ class Postgres:
             raise SqlError(done.stderr.decode())
         return [line.split("\x1f") for line in done.stdout.decode().split("\n")[:-1]] if check else None
 
+    @contextlib.contextmanager
+    def locked(self, table):
+        """Nobody else can so much as read it."""
+        with subprocess.Popen([os.path.join(BIN, "psql"), "-Xq", "-h", "127.0.0.1", "-p", str(self.port), "-U", "owner", "-d", DATABASE],
+                              stdin=subprocess.PIPE, env={"PGPASSWORD": self.passwords["owner"]}) as session:
+            try:
+                session.stdin.write(f"BEGIN; LOCK TABLE {table};\n".encode())
+                session.stdin.flush()
+                wait_for("the lock", lambda: self.locks(table, granted=True))
+                yield
+            finally:
+                session.stdin.close()  # it ends, and its transaction with it
+
+    def locks(self, table, granted):
+        """How many hold a lock on it, or wait for one."""
+        return int(self.sql(f"SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND granted = {granted}")[0][0])
+
     def role(self, name, *groups):
         """A role that logs in, in these groups; returns the file with its password."""
         self.passwords[name] = f"password of {name}"
