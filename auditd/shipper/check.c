@@ -289,9 +289,9 @@ static int check_log(struct check *c, const char *path, const char *vkey)
 	if (r)
 		return check_fail(path, strerrordesc_np(-r));
 	r = folder_refresh(&c->folder);
-	if (r)
+	if (r > 0)
 		return check_fail(path, r == FOLDER_E_NONE ? "nothing is signed there" : c->folder.why);
-	return 0;
+	return r;
 }
 
 static int check_connect(struct check *c, const char *conninfo, const char *password_file)
@@ -334,6 +334,8 @@ int check_main(int argc, char **argv)
 		r = check_connect(c, argv[3], argc > 4 ? argv[4] : "");
 	if (!r)
 		r = check_all(c);
+	if (r < 0) /* of the log's folder, but for want of memory; what Postgres says has been told */
+		r = check_fail(argv[1], strerrordesc_np(-r));
 	PQfinish(c->conn);
 	folder_rows_free(&c->rows);
 	folder_close(&c->folder);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """L-05: the log's mirror in Postgres. What is signed comes there once, whatever dies in between; who may not, cannot."""
+import glob
 import os
 import subprocess
 
@@ -7,6 +8,7 @@ import pytest
 
 import postgres
 from gateway import scratch, wait_for
+from log_copy import copy_log
 from postgres import Postgres, SqlError
 
 pytestmark = pytest.mark.skipif(postgres.MISSING, reason="needs Debian's postgresql")
@@ -93,6 +95,19 @@ def test_verify_mirror_of_a_log_that_grows(gateway, db):
         settled(gateway, db)
     out, err = checking.communicate(timeout=60)
     assert checking.returncode == 0 and out.startswith(b"good: "), out + err
+
+
+@pytest.mark.parametrize("names", ["checkpoint", "tile/entries/000*/*"])
+def test_verify_says_what_it_cannot_read(gateway, db, tmp_path, names):
+    """A link is not followed; a file that this user may not read comes the same way."""
+    settled(gateway, db)
+    copy_log(gateway, tmp_path)
+    for path in (p for pattern in (names, "tile/entries/000") for p in glob.glob(os.path.join(tmp_path, pattern))):
+        if os.path.isfile(path):
+            os.rename(path, path + ".away")
+            os.symlink(path + ".away", path)
+    done = check(gateway, db, "--log", str(tmp_path))
+    assert done.returncode == 1 and f"bulkhead: {tmp_path}: Too many levels of symbolic links" in done.stderr.decode(), done.stdout + done.stderr
 
 
 # ---- who may do what ----
