@@ -39,6 +39,7 @@ int ipc_buf_grow(struct ipc_buf *b)
 
 	if (b->begin > 0) {
 		memmove(b->mem, b->mem + b->begin, held);
+		secret_wipe(b->mem + held, b->end - held); /* what is not decoded yet may be secret too */
 		b->begin = 0;
 		b->end = held;
 		return 0;

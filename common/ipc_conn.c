@@ -325,6 +325,8 @@ static int conn_put_frame(struct ipc_conn *c, const struct proto_desc *desc, uin
 			c->tx.end += FRAME_HEAD_BYTES + len;
 			return 0;
 		}
+		if (desc->secret)
+			secret_wipe(c->tx.mem + c->tx.end, room); /* what did fit */
 		if (e != PROTO_E_SPACE || room > PROTO_FRAME_BYTES_MAX + FRAME_HEAD_BYTES)
 			return err_origin(-EBADMSG); /* our own message breaks its bounds */
 		e = ipc_buf_grow(&c->tx);

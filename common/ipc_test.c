@@ -366,9 +366,48 @@ static void test_the_time_of_a_turn_is_not_before_what_it_brings(void **state)
 	assert_true(ipc_unix_ns_after(&ipc, UINT64_MAX) >= now); /* it knows no better */
 }
 
+static void expect_wiped(const uint8_t *from, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(from[i], 0);
+}
+
+/* What comes last in a buffer may be the beginning of a message with a secret in it. */
+static void test_no_copy_stays_where_bytes_were_moved_from(void **state)
+{
+	struct ipc_buf b;
+
+	(void)state;
+	assert_int_equal(ipc_buf_init(&b, NULL, 1024, 1024), 0);
+	memset(b.mem, 's', b.end = b.cap);
+	ipc_buf_consume(&b, 900);
+	assert_int_equal(ipc_buf_grow(&b), 0);
+	assert_int_equal(b.end - b.begin, 124);
+	assert_int_equal(b.mem[b.begin] + b.mem[b.end - 1], 2 * 's');
+	expect_wiped(b.mem + b.end, b.cap - b.end);
+	ipc_buf_deinit(&b, NULL);
+}
+
+static void test_a_secret_that_does_not_fit_leaves_nothing(void **state)
+{
+	struct world *w = *state;
+	struct ipc_conn *c = ipc_edge_conn(w->link);
+
+	c->blocked = true; /* as if the peer did not read */
+	c->tx.max = c->tx.cap;
+	memset(c->tx.mem, 0, c->tx.cap);
+	while (ipc_send(c, PROTO_AUTHORIZE, 1, &question) == 0)
+		;
+	assert_true(c->tx.cap - c->tx.end > FRAME_HEAD_BYTES + question.credential.len);
+	expect_wiped(c->tx.mem + c->tx.end, c->tx.cap - c->tx.end);
+	ipc_drop(c, "test");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_no_copy_stays_where_bytes_were_moved_from),
+		cmocka_unit_test_setup_teardown(test_a_secret_that_does_not_fit_leaves_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_calls_are_answered, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_the_hook_sends_leaves_in_the_same_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silence_becomes_a_timeout_and_the_late_answer_is_dropped, setup,
