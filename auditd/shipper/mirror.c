@@ -150,7 +150,7 @@ static void mirror_judge(struct mirror *m)
 	m->judged = true;
 	if (forked)
 		return;
-	if (m->doing > MIRROR_OPENING) /* whatever was wrong with the folder is mended */
+	if (m->doing > MIRROR_OPENING || m->off) /* whatever was wrong with the folder is mended */
 		m->why[0] = 0;
 	m->halted = false;
 	m->last_size = m->folder->size;

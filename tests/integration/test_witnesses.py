@@ -182,6 +182,22 @@ def test_a_log_that_was_set_back_is_not_cosigned(gateway, witnesses):
     assert witnessed(gateway)[1] == before, "two of three did not"
 
 
+def test_what_was_wrong_with_the_log_is_past(gateway):
+    """Without a mirror, too, the shipper is ready again when the log is what it was."""
+    def shipper():
+        return next(d for d in gateway.status_anyway() if d["name"] == "shipper")
+
+    path, before = os.path.join(gateway.state, "auditd", "checkpoint"), checkpoint(gateway)
+    gateway.chat("gpt-x")
+    wait_for("the next", lambda: checkpoint(gateway) != before)
+    pathlib.Path(path + ".old").write_text(before)
+    wait_for("a look at it", lambda: shipper()["ready"])
+    os.rename(path + ".old", path)
+    wait_for("status to say so", lambda: "set back" in shipper()["detail"])
+    gateway.chat("gpt-x")
+    wait_for("readiness", lambda: shipper()["ready"], seconds=15)
+
+
 def test_a_policy_that_is_none(gateway):
     gateway.policy.write_text("witness\n")
     victim = gateway.pids("shipper")[0]
