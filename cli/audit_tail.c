@@ -38,7 +38,8 @@ static int audit_print(struct cli *cli, const struct proto_audit_read_rep *rep, 
 			r = audit_record_print(cli, &record);
 		++*from;
 	}
-	fflush(cli->out);
+	if ((fflush(cli->out) || ferror(cli->out)) && !r)
+		r = cli_fail(cli, "standard output: %m");
 	return r;
 }
 

@@ -95,7 +95,8 @@ def test_detail_is_what_a_narrow_terminal_shows_of_status(gateway):
     assert all(row.index("seccomp") == rows[0].index("CONFINEMENT") for row in rows[1:])
 
 
-@pytest.mark.parametrize("words", [["key", "create"], ["key", "create", "--json"], ["audit", "tail"], ["vault", "status"]])
+@pytest.mark.parametrize("words", [["key", "create"], ["key", "create", "--json"], ["audit", "tail"], ["audit", "tail", "-f"],
+                                   ["vault", "status"]])
 def test_what_could_not_be_written_is_no_success(gateway, words):
     """A key that is shown once, to a full disk."""
     with open("/dev/full", "wb") as full:
