@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #define WATCH_LIFE_MS    10000
 #define WATCH_BACKOFF_MS 100
@@ -65,6 +66,14 @@ static void on_deadline(uv_timer_t *timer)
 	watch_signal(l, UINT64_MAX, SIGKILL);
 }
 
+/* Once the routers have closed theirs, who comes is refused, and not left to wait for the end of the last stream. */
+static void watch_shut_http(struct launcher *l)
+{
+	if (l->http_fd >= 0)
+		close(l->http_fd);
+	l->http_fd = -1;
+}
+
 void launch_drain(struct launcher *l, int exit_code)
 {
 	if (l->phase == LAUNCH_DRAINING) {
@@ -73,6 +82,7 @@ void launch_drain(struct launcher *l, int exit_code)
 	}
 	l->phase = LAUNCH_DRAINING;
 	launch_sources_stop(l);
+	watch_shut_http(l);
 	l->exit_code = exit_code;
 	for (size_t i = 0; i < l->n_children; i++)
 		uv_timer_stop(&l->children[i].restart);

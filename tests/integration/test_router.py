@@ -158,20 +158,22 @@ def test_the_front_knows_of_a_seal_without_being_asked(small):
 
 def test_a_stream_in_flight_is_finished_at_the_end(new_gateway):
     gateway = new_gateway()
-    stream = gateway.stream("test:slow:20:50")
+    stream = gateway.stream("test:slow:30:100")
     events = stream.events()
     next(events)
     gateway.process.send_signal(signal.SIGTERM)
-    wait_for("the listener closed", lambda: not accepts(gateway))
+    wait_for("the port closed", lambda: is_refused(gateway))
+    assert gateway.pids("router")  # not only when the last stream is over
     assert list(events)[-1] == "[DONE]"
     gateway.stop()
 
 
-def accepts(gateway):
+def is_refused(gateway):
     try:
-        return gateway.request("GET", "/healthz", key="", timeout=2).status == 200
-    except (OSError, http.client.HTTPException):
-        return False
+        socket.create_connection((gateway.host, gateway.port), timeout=2).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_what_has_no_end_does_not_cost_an_orderly_one(new_gateway):
