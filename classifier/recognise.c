@@ -183,12 +183,11 @@ static size_t card_begin(struct span text, size_t end)
 	return begin;
 }
 
-/* What stands before is a decimal number's beginning, such as "3." or "12,". */
+/* What stands before is a decimal number's beginning, such as "3."; a comma after digits is a column's end more often.
+ */
 static bool card_is_fraction(struct span text, size_t begin)
 {
-	uint8_t before = recognise_byte(text, begin - 1);
-
-	return (before == '.' || before == ',') && recognise_digit(recognise_byte(text, begin - 2));
+	return recognise_byte(text, begin - 1) == '.' && recognise_digit(recognise_byte(text, begin - 2));
 }
 
 bool recognise_card(struct span text, size_t end, struct range *ret_range)
