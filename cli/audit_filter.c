@@ -69,9 +69,12 @@ bool audit_time_parse(const char *text, uint64_t now_s, bool end_of_day, uint64_
 		struct tm tm = {0};
 		const char *end = text[0] >= '0' && text[0] <= '9' ? strptime(text, forms[i], &tm) : NULL;
 		bool day = i + 1 == ARRAY_LEN(forms);
-		if (!end || (strcmp(end, "") != 0 && (day || strcmp(end, "Z") != 0)) || timegm(&tm) < 0)
+		int named = tm.tm_mday;
+		time_t at = timegm(&tm); /* which makes the 2nd of March of a 30th of February */
+		if (!end || (strcmp(end, "") != 0 && (day || strcmp(end, "Z") != 0)) || at < 0 || tm.tm_mday != named)
 			continue;
-		*ret_ns = ((uint64_t)timegm(&tm) + (day && end_of_day ? 86400 : 0)) * FILTER_NS;
+		uint64_t seconds = (uint64_t)at + (day && end_of_day ? 86400 : 0);
+		*ret_ns = seconds > UINT64_MAX / FILTER_NS ? UINT64_MAX : seconds * FILTER_NS;
 		return true;
 	}
 	return false;

@@ -82,6 +82,8 @@ static void test_times(void **state)
 					  "2026-01-01 12:00",
 					  " 1h",
 					  "1969-12-31",
+					  "2026-02-30",
+					  "2026-04-31T12:00",
 					  "100000001s",
 					  "99999999999999999999999h"};
 	uint64_t ns;
@@ -96,6 +98,17 @@ static void test_times(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		if (audit_time_parse(bad[i], NOW, false, &ns))
 			fail_msg("accepted: '%s'", bad[i]);
+}
+
+static void test_what_is_far_ahead_stays_ahead(void **state)
+{
+	uint64_t ns;
+
+	(void)state;
+	assert_true(audit_time_parse("2600-01-01", NOW, false, &ns)); /* more nanoseconds than can be counted */
+	assert_int_equal(ns, UINT64_MAX);
+	assert_true(audit_time_parse("9999-12-31", NOW, true, &ns));
+	assert_int_equal(ns, UINT64_MAX);
 }
 
 static void test_statuses(void **state)
@@ -207,8 +220,12 @@ static void test_quantiles(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_globs),   cmocka_unit_test(test_times),     cmocka_unit_test(test_statuses),
-		cmocka_unit_test(test_records), cmocka_unit_test(test_quantiles),
+		cmocka_unit_test(test_globs),
+		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_what_is_far_ahead_stays_ahead),
+		cmocka_unit_test(test_statuses),
+		cmocka_unit_test(test_records),
+		cmocka_unit_test(test_quantiles),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
