@@ -334,8 +334,8 @@ int check_main(int argc, char **argv)
 		r = check_connect(c, argv[3], argc > 4 ? argv[4] : "");
 	if (!r)
 		r = check_all(c);
-	if (r < 0) /* of the log's folder, but for want of memory; what Postgres says has been told */
-		r = check_fail(argv[1], strerrordesc_np(-r));
+	if (r < 0) /* for want of memory: all else has been told */
+		r = check_fail("audit-shipper verify", strerrordesc_np(-r));
 	PQfinish(c->conn);
 	folder_rows_free(&c->rows);
 	folder_close(&c->folder);

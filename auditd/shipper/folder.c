@@ -35,16 +35,26 @@ void folder_close(struct folder *f)
 	f->dir = -1;
 }
 
-/* A file that is missing is not there yet; one that cannot be read is told as such, since an operator can mend it. */
+/* What cannot be read is told as such, since an operator can mend it; all else ends the process. */
+static int folder_unreadable(struct folder *f, const char *what, int r)
+{
+	if (r == -ENOMEM)
+		return r;
+	if (r == -EACCES || r == -EPERM)
+		return folder_bad(f, "%s cannot be read: the log's folder is not open to the shipper's group", what);
+	return folder_bad(f, "%s cannot be read: %s", what, strerrordesc_np(-r));
+}
+
+/* A file that is missing is not there yet. */
 static int folder_slurp(struct folder *f, const char *name, size_t max, uint8_t **ret_bytes, size_t *ret_len)
 {
 	int r = tile_slurp(f->dir, name, max, ret_bytes, ret_len);
 
 	if (r == TILE_E_MISSING)
 		return FOLDER_E_NONE;
-	if (r == -EACCES || r == -EPERM)
-		return folder_bad(f, "%s cannot be read: the log's folder is not open to the shipper's group", name);
-	return r > 0 ? folder_bad(f, "%s is longer than it can be", name) : r;
+	if (r < 0)
+		return folder_unreadable(f, name, r);
+	return r > 0 ? folder_bad(f, "%s is longer than it can be", name) : 0;
 }
 
 /* ---- checkpoints ---- */
@@ -104,7 +114,9 @@ int folder_refresh(struct folder *f)
 /* What a source of tiles says, as our answer. */
 static int folder_tiles(struct folder *f, int r)
 {
-	return r > 0 ? folder_bad(f, "a tile in tile/ is missing or damaged") : r;
+	if (r < 0)
+		return folder_unreadable(f, "a tile in tile/", r);
+	return r > 0 ? folder_bad(f, "a tile in tile/ is missing or damaged") : 0;
 }
 
 int folder_grew(struct folder *f, uint64_t old_size, const struct merkle_hash *old_root)

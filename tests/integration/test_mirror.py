@@ -107,7 +107,7 @@ def test_verify_says_what_it_cannot_read(gateway, db, tmp_path, names):
             os.rename(path, path + ".away")
             os.symlink(path + ".away", path)
     done = check(gateway, db, "--log", str(tmp_path))
-    assert done.returncode == 1 and f"bulkhead: {tmp_path}: Too many levels of symbolic links" in done.stderr.decode(), done.stdout + done.stderr
+    assert done.returncode == 1 and b" cannot be read: Too many levels of symbolic links" in done.stderr, done.stdout + done.stderr
 
 
 # ---- who may do what ----

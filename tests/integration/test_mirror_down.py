@@ -129,6 +129,21 @@ def test_rows_that_somebody_removed_from_the_end_come_back(gateway, db):
     whole(gateway, db)
 
 
+def test_what_the_shipper_may_not_read(gateway, db):
+    """A folder of an earlier build, or one that was brought back: status says what to do, until it is done."""
+    whole(gateway, db)
+    path, shipper = os.path.join(gateway.state, "auditd", "tile"), gateway.pids("shipper")
+    mode = os.stat(path).st_mode
+    os.chmod(path, 0o700)
+    try:
+        assert gateway.chat("gpt-x").status == 200
+        says(gateway, "not ready", "not open to the shipper's group")
+    finally:
+        os.chmod(path, mode)
+    whole(gateway, db)
+    assert gateway.pids("shipper") == shipper
+
+
 def test_a_mirror_that_remembers_another_log(gateway, db):
     """The third memory: it says so, keeps the checkpoint as evidence, and adds no row until the right log is back."""
     whole(gateway, db)
