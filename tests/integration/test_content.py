@@ -39,6 +39,12 @@ def test_card_is_blocked(gateway, provider):
     assert not provider.journal() and CARD not in reply.body.decode()
 
 
+def test_what_is_blocked_was_admitted(gateway):
+    """It counts against the limit, as docs/keys.md says."""
+    key = gateway.make_key(rpm=2)["key"]
+    assert [gateway.chat("gpt-x", text=CARD, key=key).status for _ in range(3)] == [400, 400, 429]
+
+
 def test_a_number_that_is_no_card_passes(gateway, provider):
     assert gateway.chat("gpt-x", text=f"order {NOT_A_CARD}").status == 200
 
