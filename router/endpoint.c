@@ -102,6 +102,18 @@ enum reason endpoint_match(const struct http_head *head, struct endpoint_match *
 	return reason;
 }
 
+const char *endpoint_methods(struct span path)
+{
+	struct span id;
+
+	for (size_t i = 0; i < ARRAY_LEN(endpoints); i++)
+		if (endpoint_is(&endpoints[i], path, &id))
+			return endpoint_takes(&endpoints[i], HTTP_METHOD_HEAD) ? "GET, HEAD"
+			       : endpoints[i].method == POST                   ? "POST"
+									       : "GET";
+	return "";
+}
+
 const char *endpoint_path(const struct endpoint_match *match)
 {
 	for (size_t i = 0; i < ARRAY_LEN(endpoints); i++)

@@ -25,6 +25,8 @@ bool endpoint_id_valid(struct span id);
 
 /* REASON_NONE, NOT_FOUND, METHOD_NOT_ALLOWED or KEY_IN_QUERY. */
 MUST_USE enum reason endpoint_match(const struct http_head *head, struct endpoint_match *ret_match);
+/* What a 405 for this path says in its field Allow. */
+const char *endpoint_methods(struct span path);
 /* The path of a row, for records: never what the client wrote. */
 const char *endpoint_path(const struct endpoint_match *match);
 /*

@@ -27,6 +27,7 @@ struct request_ask {
 	size_t n_fields, fields_bytes;      /* packed, at the front of `words`; the credential follows */
 	size_t model_at, model_bytes;       /* the model's raw text in the body */
 	char id[ENDPOINT_ID_BYTES_MAX + 1]; /* of the request that this one is about */
+	const char *methods;                /* that its path takes, when it is none of them; else NULL */
 };
 
 /* What authd said. */

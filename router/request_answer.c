@@ -46,6 +46,10 @@ void answer_refusal(struct request *r)
 	answer_begin(r, row->status, &w);
 	http_write_field(&w, "content-type", SPAN_LIT("application/json"));
 	http_write_retry(&w, retry_ms);
+	if (r->ask.methods)
+		http_write_field(&w, "allow", span_str(r->ask.methods));
+	if (row->status == 401)
+		http_write_field(&w, "www-authenticate", SPAN_LIT("Bearer"));
 	if (!w.r)
 		w.r = http_write_error(&r->reply.body, r->record.reason);
 	answer_end(r, w.r);

@@ -149,6 +149,8 @@ static enum reason ask_check_head(struct request *r, const struct http_head *h)
 	r->ask.bodiless = h->method == HTTP_METHOD_HEAD;
 	r->ask.expect_continue = h->expect_continue;
 	enum reason reason = endpoint_match(h, &r->ask.endpoint);
+	if (reason == REASON_METHOD_NOT_ALLOWED)
+		r->ask.methods = endpoint_methods(h->path);
 	if (reason)
 		return reason;
 	r->ask.has_endpoint = true;

@@ -20,7 +20,9 @@ def assert_error(reply, status, code, retry=False):
 
 
 def test_no_key(gateway):
-    assert_error(gateway.chat("gpt-x", key=""), 401, "missing_api_key")
+    reply = gateway.chat("gpt-x", key="")
+    assert_error(reply, 401, "missing_api_key")
+    assert reply.headers["www-authenticate"] == "Bearer"  # some clients give no answer to who asked without it
 
 
 @pytest.mark.parametrize("key", ["wrong", "sk-proj-something", "bh_sk_" + "a" * 40, "bh_sk_"])
@@ -46,9 +48,12 @@ def test_unknown_path(gateway, path):
 
 
 def test_wrong_method(gateway):
-    assert_error(gateway.request("POST", "/", "{}"), 405, "method_not_allowed")
-    assert_error(gateway.request("GET", "/v1/chat/completions"), 405, "method_not_allowed")
-    assert_error(gateway.request("POST", "/v1/models", "{}"), 405, "method_not_allowed")
+    for method, path, allow in (("POST", "/", "GET, HEAD"), ("GET", "/v1/chat/completions", "POST"), ("POST", "/models", "GET"),
+                                ("DELETE", "/v1/receipts/a-1", "GET")):
+        reply = gateway.request(method, path, "{}" if method == "POST" else None)
+        assert_error(reply, 405, "method_not_allowed")
+        assert reply.headers["allow"] == allow
+    assert "allow" not in gateway.request("GET", "/nowhere").headers
 
 
 BAD_JSON = {
