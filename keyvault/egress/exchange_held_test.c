@@ -102,6 +102,18 @@ static void a_body_in_a_descriptor(void **state)
 	assert_int_equal(fake.broken.reason, REASON_SHUTTING_DOWN);
 }
 
+/* Between the end of its connection's silence and the end of the turn, when it would be read. */
+static void who_is_about_to_be_read_can_end(void **state)
+{
+	struct exchange_world *w = *state;
+	struct exchange *x = begin_in(w, EXCHANGE_BODY);
+
+	w->upstream.on_event(w->upstream.ctx, false);
+	assert_false(list_empty(&w->eg.readable));
+	exchange_cancel(x);
+	assert_true(list_empty(&w->eg.readable));
+}
+
 int main(void)
 {
 	/* clang-format off */
@@ -109,6 +121,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_an_exchange_holds_is_given_back),
 		TEST(a_body_in_a_descriptor),
+		TEST(who_is_about_to_be_read_can_end),
 	};
 	/* clang-format on */
 	return cmocka_run_group_tests_name("exchange_held", tests, NULL, NULL);

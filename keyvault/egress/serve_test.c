@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tick. */
+/* Who stalls. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +14,8 @@
 
 /* ---- who else there is ---- */
 
-static unsigned resumed, turns;
+static unsigned resumed, turns, hooks;
+static const struct ipc_edge_spec *lane_edge;
 
 void relay_turn(void *ctx)
 {
@@ -121,8 +122,9 @@ void spare_free(struct egress *eg)
 int ipc_serve(struct ipc *ipc, const struct ipc_edge_spec *spec, void *ctx, struct ipc_edge **ret_edge)
 {
 	(void)ipc;
-	(void)spec;
 	(void)ctx;
+	if (spec->peer == ROLE_ROUTER)
+		lane_edge = spec;
 	*ret_edge = NULL;
 	return 0;
 }
@@ -163,6 +165,7 @@ void ipc_set_before_flush(struct ipc *ipc, void (*before)(void *ctx), void *ctx)
 	(void)ipc;
 	(void)ctx;
 	assert_ptr_equal(before, relay_turn);
+	hooks++;
 }
 
 void ipc_drop(struct ipc_conn *conn, const char *why)
@@ -183,7 +186,7 @@ void daemon_stop(struct daemon *d)
 	(void)d;
 }
 
-/* ---- the tick ---- */
+/* ---- the tick, and the end of a queue ---- */
 
 /* Of a queue that was high for less than a turn no drain is told. */
 static void who_stalls_goes_on_without_a_drain(void **state)
@@ -200,6 +203,12 @@ static void who_stalls_goes_on_without_a_drain(void **state)
 	egress_wake(eg);
 	(void)uv_run(&eg->daemon.loop, UV_RUN_DEFAULT); /* one tick: nothing else is there */
 	assert_int_equal(resumed, 1);
+	assert_int_equal(turns, 0);
+	assert_int_equal(hooks, 1); /* at the end of each turn */
+	list_push(&eg->stalled, &x->in_stalled);
+	lane_edge->on_drain(eg, NULL);
+	assert_int_equal(resumed, 2);
+	assert_int_equal(turns, 1);
 	egress_close(eg);
 	(void)uv_run(&eg->daemon.loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&eg->daemon.loop), 0);
