@@ -357,7 +357,7 @@ void mirror_looked(struct mirror *m, int said)
 		m->unreadable = true;
 		mirror_fail(m, m->folder->why);
 	} else if (m->unreadable) {
-		m->unreadable = false;
+		m->unreadable = m->judged = false; /* what it was before is said again if it still is */
 		m->why[0] = 0;
 	}
 	if (said == 0) {

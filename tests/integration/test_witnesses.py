@@ -194,6 +194,11 @@ def test_what_was_wrong_with_the_log_is_past(gateway):
     wait_for("a look at it", lambda: shipper()["ready"])
     os.rename(path + ".old", path)
     wait_for("status to say so", lambda: "set back" in shipper()["detail"])
+    for text, said in (("?\n", "not signed"), (before, "set back")):  # what was seen is not forgotten over what cannot be read
+        pathlib.Path(path + ".new").write_text(text)
+        os.rename(path + ".new", path)
+        wait_for("status to say " + said, lambda said=said: said in shipper()["detail"], seconds=15)
+        assert not shipper()["ready"]
     gateway.chat("gpt-x")
     wait_for("readiness", lambda: shipper()["ready"], seconds=15)
 
