@@ -133,15 +133,20 @@ static void nothing_half_written_counts(void **state)
 	assert_int_equal(vault_init(&f->vault, span_str(phrase)), 0);
 }
 
-/* A vault whose first key table looks like this: as long as `bytes`, with zeros from `from` to `to`. */
+/* A vault whose first key table looks like this: as long as `bytes`, with zeros from `from` to `to`; a single
+ * byte that is zero becomes one. */
 static void cut_keys(struct vault_fixture *f, off_t bytes, off_t from, off_t to)
 {
-	static const uint8_t zeros[512];
+	uint8_t put[512] = {0};
 	char path[128];
 
 	(void)snprintf(path, sizeof(path), "%s/keyvault/keys", f->dir);
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(pwrite(fd, zeros, (size_t)(to - from), KEYS_HALF_EVERY + from), to - from);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	if (to - from == 1) {
+		assert_int_equal(pread(fd, put, 1, KEYS_HALF_EVERY + from), 1);
+		put[0] = put[0] == 0;
+	}
+	assert_int_equal(pwrite(fd, put, (size_t)(to - from), KEYS_HALF_EVERY + from), to - from);
 	assert_int_equal(ftruncate(fd, KEYS_HALF_EVERY + bytes), 0);
 	assert_int_equal(close(fd), 0);
 }
