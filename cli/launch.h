@@ -73,7 +73,7 @@ struct launcher {
 	uv_signal_t on_child, on_int, on_term, on_hup;
 	uv_timer_t deadline; /* of draining */
 	unsigned stage, n_locks;
-	bool vault_open; /* as the core said last */
+	bool vault_open, late; /* as the core said last; draining has taken all its time */
 	struct launch_sources *sources;
 	int exit_code;
 };

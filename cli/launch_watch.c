@@ -7,8 +7,8 @@
  * cannot start, and we give up. Later nothing that happens to one is a reason to end the others.
  *
  * Draining goes in stages, because a request in flight needs everybody behind the router: routers first, then what
- * serves them, then the log, and last the core, which signs the log's final checkpoint. Whoever is left at the deadline
- * is killed.
+ * serves them, then the log, and last the core, which signs the log's final checkpoint. Whoever of a stage is left at
+ * the deadline is killed, and only they: the stages behind it still end in order, though in a shorter time.
  */
 #include "cli/launch_files.h"
 #include "cli/launch_tally.h"
@@ -23,6 +23,7 @@
 #define WATCH_BACKOFF_MS 100
 #define WATCH_DEATHS_MAX 5
 #define WATCH_DRAIN_MS   30000
+#define WATCH_LATE_MS    2500 /* for each stage after that: all within the 40 s of bulkhead.service */
 
 static const uint64_t stages[] = {
 	BIT(ROLE_ROUTER),
@@ -52,18 +53,26 @@ static bool watch_any(const struct launcher *l, uint64_t roles)
 static void watch_advance(struct launcher *l)
 {
 	while (l->stage < ARRAY_LEN(stages) && !watch_any(l, stages[l->stage]))
-		if (++l->stage < ARRAY_LEN(stages))
+		if (++l->stage < ARRAY_LEN(stages)) {
 			watch_signal(l, stages[l->stage], SIGTERM);
+			if (l->late)
+				(void)uv_timer_again(&l->deadline);
+		}
 	if (l->stage == ARRAY_LEN(stages))
 		uv_stop(&l->loop);
 }
 
+/* Again for each stage behind the one that was late: the timer repeats. */
 static void on_deadline(uv_timer_t *timer)
 {
 	struct launcher *l = timer->data;
 
-	log_event(&l->log, LOG_LAUNCH_DRAIN_TIMEOUT);
-	watch_signal(l, UINT64_MAX, SIGKILL);
+	if (l->stage == ARRAY_LEN(stages))
+		return; /* all are gone since the loop polled */
+	if (!l->late)
+		log_event(&l->log, LOG_LAUNCH_DRAIN_TIMEOUT);
+	l->late = true;
+	watch_signal(l, stages[l->stage], SIGKILL);
 }
 
 /* Once the routers have closed theirs, who comes is refused, and not left to wait for the end of the last stream. */
@@ -86,7 +95,7 @@ void launch_drain(struct launcher *l, int exit_code)
 	l->exit_code = exit_code;
 	for (size_t i = 0; i < l->n_children; i++)
 		uv_timer_stop(&l->children[i].restart);
-	uv_timer_start(&l->deadline, on_deadline, WATCH_DRAIN_MS, 0);
+	uv_timer_start(&l->deadline, on_deadline, WATCH_DRAIN_MS, WATCH_LATE_MS);
 	watch_signal(l, stages[0], SIGTERM);
 	watch_advance(l);
 }

@@ -18,7 +18,7 @@
 #define WORKER_SCAN_MS          2000
 #define WORKER_LINGER_MS        5000
 /* For what is under way to end by itself; then for its clients to hear that it will not. The launcher kills whoever is
- * left after 30 s (cli/launch_watch.c), the log with them: the rest of that time is for those who stop after us. */
+ * left after 30 s (cli/launch_watch.c): the rest of that time is for those who stop after us. */
 #define WORKER_DRAIN_MS    20000
 #define WORKER_FAREWELL_MS 5000
 /* Descriptors for everything that is not a client: edges, listeners, bodies on their way. */

@@ -154,6 +154,18 @@ def test_drains_what_is_under_way(new_gateway):
     assert gateway.verify().returncode == 0
 
 
+def test_who_does_not_end_does_not_take_the_log_along(new_gateway):
+    """Killed at the end of its time, alone: those behind it end in order."""
+    gateway = new_gateway(workers=1)
+    os.kill(gateway.pids("router")[0], signal.SIGSTOP)
+    gateway.process.send_signal(signal.SIGTERM)
+    assert gateway.process.wait(45) == 0 and "drain_timeout" in gateway.log()
+    gateway.stop()
+    gateway.start()
+    stopped = {e["actor"] for e in gateway.audit(event="daemon.stop")}
+    assert stopped >= {"authd", "egress"} and gateway.verify().returncode == 0
+
+
 def test_second_signal_does_not_wait(new_gateway):
     gateway = new_gateway()
     stream = gateway.stream("test:slow:50:4000")
