@@ -199,7 +199,7 @@ static int finder_build(const struct finder *f, uint64_t block, uint64_t **ret_r
 	return 0;
 }
 
-/* Where nothing can be written, the next question costs as much as this one. */
+/* Where nothing can be written, the next question costs as much as this one; who asks the same again goes on. */
 static void finder_keep(const struct finder *f, uint64_t block, uint64_t *rows, size_t n)
 {
 	char name[FINDER_NAME_BYTES];
@@ -301,6 +301,25 @@ static int finder_in_block(const struct finder *f, struct finder_question *q, ui
 	return r;
 }
 
+/* What is wanted, all of it, in a few bytes. */
+static void finder_digest(const struct finder_wanted *wanted, uint8_t to[SHA256_BYTES])
+{
+	const uint8_t lengths[2] = {(uint8_t)wanted->request_id.len, (uint8_t)wanted->tenant.len};
+	const struct span all[] = {span_of(lengths, sizeof(lengths)), wanted->request_id, wanted->tenant,
+				   wanted->actor};
+
+	sha256(all, ARRAY_LEN(all), to);
+}
+
+/* Where the older blocks begin that this question was not answered from yet. */
+static uint64_t finder_begin(const struct finder *f, const uint8_t question[SHA256_BYTES], uint64_t newest)
+{
+	bool again = f->left.newest == newest &&
+		     span_eq(span_of(f->left.question, SHA256_BYTES), span_of(question, SHA256_BYTES));
+
+	return again ? f->left.block : newest;
+}
+
 int finder_find(struct finder *f, uint64_t size, const struct finder_wanted *wanted, uint64_t *ret_index)
 {
 	struct finder_question q = {
@@ -310,10 +329,18 @@ int finder_find(struct finder *f, uint64_t size, const struct finder_wanted *wan
 		.builds = FINDER_BUILDS_MAX,
 		.looks = FINDER_LOOKS_MAX,
 	};
+	uint8_t question[SHA256_BYTES];
 	int r = finder_in_newest(f, &q);
 
-	for (uint64_t block = size / FINDER_BLOCK; block > 0 && r == FINDER_E_NONE; block--)
+	finder_digest(wanted, question);
+	uint64_t block = finder_begin(f, question, size / FINDER_BLOCK);
+	while (block > 0 && r == FINDER_E_NONE) {
 		r = finder_in_block(f, &q, block - 1);
+		block -= r != FINDER_E_LATER;
+	}
+	f->left.newest = r == FINDER_E_LATER ? size / FINDER_BLOCK : 0;
+	f->left.block = block;
+	memcpy(f->left.question, question, sizeof(question));
 	if (r)
 		return r == FINDER_E_GONE ? FINDER_E_NONE : r; /* what was pruned, and so was all before it */
 	*ret_index = q.index;

@@ -26,6 +26,11 @@ struct finder {
 	uint64_t next;  /* the first record that `rows` does not know of; its block is theirs */
 	uint64_t *rows; /* of the newest block, in order of place; room for FINDER_BLOCK */
 	size_t n;
+	/* What is to be asked again goes on there: where no file can be written, it would never come to an end. */
+	struct {
+		uint8_t question[32];   /* a digest of what was wanted */
+		uint64_t newest, block; /* while that is the newest block, all from `block` on was looked at; 0: none */
+	} left;
 };
 
 #define FINDER_NULL ((struct finder){.dir = -1, .files = -1})

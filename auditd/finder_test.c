@@ -208,6 +208,35 @@ static void test_without_index(void **state)
 	finder_deinit(&fi);
 }
 
+/* More blocks than are made for one question: where nothing is kept of them, the next one goes on all the same. */
+static void test_without_index_of_a_long_log(void **state)
+{
+	const uint64_t size = (FINDER_BUILDS_MAX + 2) * FINDER_BLOCK;
+	const struct finder_wanted first = {SPAN_LIT("first"), SPAN_LIT("acme"), SPAN_LIT("key_1")};
+	const struct finder_wanted twice = {SPAN_LIT("twice"), SPAN_LIT("acme"), SPAN_LIT("key_1")};
+	struct fixture *f = *state;
+	uint64_t index;
+	struct finder fi;
+
+	fill(f, size);
+	sign(f);
+	int fd = openat(f->l->dir, FINDER_FOLDER, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_true(fd >= 0);
+	(void)close(fd);
+	assert_int_equal(finder_init(&fi, f->l->dir), 0);
+	assert_int_equal(finder_find(&fi, size, &first, &index), FINDER_E_LATER);
+	assert_int_equal(finder_find(&fi, size, &first, &index), 0);
+	assert_int_equal(index, 0);
+	/* nobody goes on where another stopped, nor where more came meanwhile */
+	assert_int_equal(finder_find(&fi, size, &twice, &index), FINDER_E_LATER);
+	assert_int_equal(finder_find(&fi, size, &first, &index), FINDER_E_LATER);
+	assert_int_equal(finder_find(&fi, size - 1, &first, &index), FINDER_E_LATER);
+	assert_int_equal(finder_find(&fi, size - 1, &first, &index), 0);
+	assert_int_equal(finder_find(&fi, size - 1, &twice, &index), 0);
+	assert_int_equal(index, 70000);
+	finder_deinit(&fi);
+}
+
 static void remove_bundles(const struct fixture *f, uint64_t from, uint64_t to)
 {
 	char path[TILE_PATH_MAX];
@@ -245,6 +274,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_finds, big_log, teardown),
 		cmocka_unit_test_setup_teardown(test_grows, big_log, teardown),
 		cmocka_unit_test_setup_teardown(test_without_index, big_log, teardown),
+		cmocka_unit_test_setup_teardown(test_without_index_of_a_long_log, big_log, teardown),
 		cmocka_unit_test_setup_teardown(test_pruned, big_log, teardown),
 	};
 
