@@ -10,8 +10,10 @@
  * all dirty connections just before the loop would sleep. A descriptor must travel with the first byte of its frame:
  * tx_fds remembers stream positions, and a write never crosses one.
  *
- * Closing. ipc_drop() may be called from anywhere, also from within a handler of the same connection: it only marks and
- * asks libuv to close; the memory goes in the close callback, after on_close.
+ * Closing. A peer that dies has often said something that lies in the socket: it is read before the connection is
+ * dropped, also where a write or the socket's error told of the end first. ipc_drop() may be called from anywhere, also
+ * from within a handler of the same connection: it only marks and asks libuv to close; the memory goes in the close
+ * callback, after on_close.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -231,17 +233,15 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct ipc_conn *c = poll->data;
 
-	if (status < 0) {
-		ipc_drop(c, NULL);
-		return;
-	}
 	bool opened = arena_open(c);
 	if (events & UV_WRITABLE)
 		ipc_conn_flush(c);
-	if (events & (UV_READABLE | UV_DISCONNECT))
+	if (status < 0 ? c->state == IPC_CONN_OPEN : events & (UV_READABLE | UV_DISCONNECT))
 		for (int i = 0; i < IPC_READS_PER_TURN && c->state != IPC_CONN_CLOSING && conn_receive(c); i++)
 			;
 	arena_close(c->ipc, opened);
+	if (status < 0 || c->cut)
+		ipc_drop(c, NULL);
 }
 
 /* ---- sending ---- */
@@ -293,7 +293,9 @@ void ipc_conn_flush(struct ipc_conn *c)
 		ssize_t n = conn_write_some(c);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && errno == EPIPE && c->state == IPC_CONN_OPEN)
+			c->cut = true; /* on_poll() is called at once */
+		if (n < 0 && (errno == EAGAIN || c->cut))
 			break;
 		if (n < 0) {
 			ipc_drop(c, NULL);

@@ -49,6 +49,7 @@ struct ipc_conn {
 	uv_poll_t poll;
 	bool opened;  /* HELLO was heard: on_open ran, on_close is owed */
 	bool blocked; /* the kernel's buffer is full: waiting for UV_WRITABLE */
+	bool cut;     /* the peer reads no more: what it has said is heard yet */
 	struct ipc_buf rx, tx;
 	struct {
 		uint64_t pos; /* stream position of the frame that it travels with */

@@ -326,6 +326,52 @@ static void test_violations_drop_the_peer_and_nobody_else(void **state)
 	assert_int_equal(w->closed, 0);
 }
 
+static void say(int to, enum proto_type type, const void *msg)
+{
+	uint8_t wire[512];
+	size_t len;
+
+	assert_int_equal(proto_pack(proto_desc_of(type), 0, msg, wire + 4, sizeof wire - 4, &len), 0);
+	frame_put_head(wire, len);
+	assert_int_equal(send(to, wire, len + 4, 0), (ssize_t)len + 4);
+}
+
+static void tell_it(void *arg, struct ipc_conn *c)
+{
+	if (c->edge == ((struct world *)arg)->serves)
+		assert_int_equal(ipc_send(c, PROTO_VAULT_STATE, 0, &(struct proto_vault_state){.open = 1}), 0);
+}
+
+/* Its end may reach us as an error of the socket (it had not read what we said), or of a write, before what it had
+ * said. */
+static void test_what_a_peer_said_before_it_died_is_heard(void **state)
+{
+	struct world *w = *state;
+	uint8_t boot[16] = {0}, got[256];
+	const struct proto_hello hello = {.role = ROLE_ROUTER,
+					  .worker = 3,
+					  .boot = span_of(boot, sizeof boot),
+					  .build = SPAN_LIT("test"),
+					  .schema = proto_schema_hash()};
+
+	w->mute = true;
+	for (unsigned i = 0; i < 2; i++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+		assert_int_equal(connect(fd, (struct sockaddr *)&w->at, w->at_len), 0);
+		say(fd, PROTO_HELLO, &hello);
+		run_until(w, &w->opened, 3 + i);
+		if (i == 1) {
+			assert_true(recv(fd, got, sizeof got, 0) > 0);
+			ipc_edge_each(w->serves, tell_it, w);
+		}
+		say(fd, PROTO_AUTHORIZE, &question);
+		close(fd);
+		run_until(w, &w->closed, i + 1);
+		assert_int_equal(w->calls, i + 1);
+	}
+}
+
 /* Who is not known yet may send anything: what comes along is closed with the connection, not kept. */
 static void test_a_descriptor_before_hello_is_closed(void **state)
 {
@@ -417,6 +463,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_violations_drop_the_peer_and_nobody_else, setup, teardown),
 		cmocka_unit_test(test_the_time_of_a_turn_is_not_before_what_it_brings),
 		cmocka_unit_test_setup_teardown(test_a_descriptor_before_hello_is_closed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_a_peer_said_before_it_died_is_heard, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("ipc", tests, NULL, NULL);
