@@ -86,6 +86,11 @@ void client_read(struct client *c, bool wanted)
 		client_watch(c, client_events(c, UV_READABLE));
 }
 
+bool client_has_more(const struct client *c)
+{
+	return !(c->watched & UV_READABLE);
+}
+
 void client_flush(struct client *c)
 {
 	if (!c->closing && !c->blocked && list_empty(&c->in_dirty))

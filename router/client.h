@@ -16,6 +16,9 @@ struct requests;
 
 /* ---- for the request of a connection; none of these calls back ---- */
 void client_read(struct client *c, bool wanted);
+/* Bytes have come that nobody has wanted yet: to close now would be a reset, which takes along what is on its way out.
+ */
+bool client_has_more(const struct client *c);
 /* There is something to write: it leaves at the end of the loop turn. */
 void client_flush(struct client *c);
 /* No more will be written; the other side may still be sending. */

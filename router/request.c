@@ -51,7 +51,7 @@ static enum request_state await(struct request *r, const struct event *ev)
 	case EV_ENTER:
 		ask_reset(r);
 		if (r->all->draining)
-			return REQUEST_CLOSED;
+			return client_has_more(r->client) ? REQUEST_LINGER : REQUEST_CLOSED;
 		client_read(r->client, true);
 		return ask_input(r).len > 0 ? REQUEST_READ_HEAD : REQUEST_AWAIT;
 	case EV_INPUT:

@@ -11,7 +11,7 @@
  */
 /* clang-format off */
 #define REQUEST_STATES(S) \
-	S(AWAIT,     idle_ms,      NONE,             TO(READ_HEAD) | TO(REFUSE) | TO(CLOSED)) \
+	S(AWAIT,     idle_ms,      NONE,             TO(READ_HEAD) | TO(REFUSE) | TO(LINGER) | TO(CLOSED)) \
 	S(READ_HEAD, head_ms,      TIMEOUT_REQUEST,  TO(READ_BODY) | TO(REFUSE) | TO(CLOSED)) \
 	S(READ_BODY, body_ms,      TIMEOUT_REQUEST,  TO(AUTHORIZE) | TO(ANSWER) | TO(REFUSE) | TO(SETTLE)) \
 	S(AUTHORIZE, authorize_ms, AUTHD_GONE,       TO(SCAN) | TO(OPEN) | TO(ANSWER) | TO(REFUSE) | TO(SETTLE)) \

@@ -168,6 +168,31 @@ def test_a_stream_in_flight_is_finished_at_the_end(new_gateway):
     gateway.stop()
 
 
+def test_the_last_answer_reaches_who_has_asked_again(new_gateway):
+    """A request that the end comes before is dropped; it must not take the tail of the answer before it along, as a reset would."""
+    gateway = new_gateway(workers=1)
+
+    def ask(model):
+        body = gateway.chat_body(model)
+        head = "".join(f"{n}: {v}\r\n" for n, v in gateway.headers().items())
+        return f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.settimeout(20)
+        s.connect((gateway.host, gateway.port))
+        s.sendall(ask("test:huge:3000000"))
+        got = s.recv(1000)
+        s.sendall(ask("gpt-x"))
+        gateway.process.send_signal(signal.SIGTERM)
+        wait_for("the port closed", lambda: is_refused(gateway))
+        while piece := s.recv(4096):
+            got += piece
+    assert len(got) > 3000000 and got.endswith(b"\r\n0\r\n\r\n")
+    assert gateway.process.wait(30) == 0
+    gateway.stop()
+
+
 def is_refused(gateway):
     try:
         socket.create_connection((gateway.host, gateway.port), timeout=2).close()

@@ -28,6 +28,11 @@ void client_read(struct client *c, bool wanted)
 	c->wants = wanted;
 }
 
+bool client_has_more(const struct client *c)
+{
+	return c->in_at < c->in_len;
+}
+
 void client_flush(struct client *c)
 {
 	c->dirty = true;
