@@ -59,8 +59,8 @@ static int gaps_found(struct gaps *g, const struct audit_record *record)
 	g->lost += lost;
 	if (g->cli->json) {
 		json_t *doc = audit_record_json(record, false);
-		if (!doc || json_object_set_new(doc, "lost", json_integer((json_int_t)lost)) ||
-		    json_object_set_new(doc, "last_seq", json_integer((json_int_t)leaf->last_seq)))
+		if (!doc || json_object_set_new(doc, "lost", json_integer(json_count(lost))) ||
+		    json_object_set_new(doc, "last_seq", json_integer(json_count(leaf->last_seq))))
 			return cli_fail(g->cli, "out of memory");
 		return gaps_append(g, g->list, doc);
 	}
@@ -81,7 +81,7 @@ static int gaps_open_end(struct gaps *g, const struct source *before, const stru
 		audit_value(record, AUDIT_SOURCE, scratch, &v);
 		return gaps_append(g, g->open_list,
 				   json_pack("{s:s%,s:I,s:I}", "source", v.text.p, v.text.len, "after_seq",
-					     (json_int_t)before->last_seq, "noticed_at", (json_int_t)record->index));
+					     json_count(before->last_seq), "noticed_at", (json_int_t)record->index));
 	}
 	gaps_line(g, record, before->last_seq + 1, "?", SPAN_LIT("ends without a word"), "?");
 	return CLI_DONE;
@@ -131,7 +131,7 @@ static int gaps_report(struct gaps *g)
 {
 	if (g->cli->json)
 		return cli_print_json(g->cli, json_pack("{s:I,s:I,s:I,s:O,s:O}", "first", (json_int_t)g->first, "gaps",
-							(json_int_t)g->n, "lost", (json_int_t)g->lost, "records",
+							(json_int_t)g->n, "lost", json_count(g->lost), "records",
 							g->list, "ends_without_a_word", g->open_list));
 	if (g->n + g->n_open > 0)
 		table_print(&g->table, g->cli->out);

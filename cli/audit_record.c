@@ -153,8 +153,8 @@ json_t *audit_record_json(const struct audit_record *record, bool redact)
 		if (!audit_is_shown(c, &v))
 			continue;
 		json_t *item = redact && audit_column_private(c) ? json_string(AUDIT_REDACTED)
-			       : v.number ? json_integer((json_int_t)MIN(v.n, (uint64_t)INT64_MAX))
-					  : json_span(v.text);
+			       : v.number                        ? json_integer(json_count(v.n))
+								 : json_span(v.text);
 		r = json_object_set_new_nocheck(doc, audit_rows[c].name, item);
 	}
 	if (!r)

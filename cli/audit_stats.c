@@ -76,7 +76,8 @@ static void stats_count(struct stats_row *row, const struct proto_leaf *leaf, bo
 		return;
 	row->tokens_in += leaf->tokens_in;
 	row->tokens_out += leaf->tokens_out;
-	row->cost_nano += leaf->cost_nano;
+	if (__builtin_add_overflow(row->cost_nano, leaf->cost_nano, &row->cost_nano))
+		row->cost_nano = UINT64_MAX; /* what a captured router claims does not wrap */
 }
 
 static int on_stats_record(void *ctx, const struct audit_record *record)
@@ -120,7 +121,7 @@ static json_t *stats_row_json(const char *name, const char *key, const struct st
 {
 	return json_pack("{s:o,s:I,s:I,s:I,s:I}", name, json_span(span_str(key)), "count", (json_int_t)row->count,
 			 "tokens_in", (json_int_t)row->tokens_in, "tokens_out", (json_int_t)row->tokens_out,
-			 "cost_nano", (json_int_t)row->cost_nano);
+			 "cost_nano", json_count(row->cost_nano));
 }
 
 static json_t *stats_group_json(const struct stats_group *g, const char *name)
@@ -146,10 +147,10 @@ static int stats_print_json(const struct stats *s)
 				last, "first", (json_int_t)s->first, "records", (json_int_t)s->records, "requests",
 				(json_int_t)s->requests, "errors", (json_int_t)s->errors, "tokens_in",
 				(json_int_t)s->total.tokens_in, "tokens_out", (json_int_t)s->total.tokens_out,
-				"cost_nano", (json_int_t)s->total.cost_nano, "latency_us", "count",
-				(json_int_t)s->latency.n, "p50", (json_int_t)histogram_quantile(&s->latency, 500),
-				"p90", (json_int_t)histogram_quantile(&s->latency, 900), "p99",
-				(json_int_t)histogram_quantile(&s->latency, 990), "max", (json_int_t)s->latency.max);
+				"cost_nano", json_count(s->total.cost_nano), "latency_us", "count",
+				(json_int_t)s->latency.n, "p50", json_count(histogram_quantile(&s->latency, 500)),
+				"p90", json_count(histogram_quantile(&s->latency, 900)), "p99",
+				json_count(histogram_quantile(&s->latency, 990)), "max", json_count(s->latency.max));
 	for (size_t i = 0; i < STATS_N_KINDS && doc; i++) {
 		char name[32];
 		(void)snprintf(name, sizeof(name), "by_%s", stats_names[i]);

@@ -66,7 +66,7 @@ static int verify_print_json(struct cli *cli, const struct verify_report *report
 			       "why", json_span(span_str(report->why)), "first", (json_int_t)report->first, "entries",
 			       (json_int_t)report->entries, "signed", (json_int_t)report->signed_size, "segments",
 			       (json_int_t)report->segments, "gaps", (json_int_t)report->gaps, "lost",
-			       (json_int_t)report->lost, "root", root, "vkey", json_span(span_str(vkey)), "pinned",
+			       json_count(report->lost), "root", root, "vkey", json_span(span_str(vkey)), "pinned",
 			       trust->pinned, "cosigned", (json_int_t)report->cosigned, "witnesses",
 			       (json_int_t)report->witnesses, "pruned", pruned, "uncovered", uncovered));
 	return r ? r : verify_status(report);

@@ -25,6 +25,12 @@ void table_cell_u64(struct table *t, uint64_t n);
 void table_cell_time(struct table *t, uint64_t unix_seconds);
 void table_print(const struct table *t, FILE *to);
 
+/* A count as JSON's integers can say it; what a captured producer claims may be more. */
+static inline json_int_t json_count(uint64_t n)
+{
+	return (json_int_t)MIN(n, (uint64_t)INT64_MAX);
+}
+
 /* A JSON string of bytes that may not be UTF-8 (then every byte above 0x7f is '?'). */
 json_t *json_span(struct span s);
 /* Prints the document on one line and drops the reference. CLI_DONE or CLI_FAILED. */

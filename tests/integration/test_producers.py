@@ -77,3 +77,18 @@ def test_the_log_is_good_after_all_this(gateway):
     wait_for("the router's own records to come through again", lambda: gateway.audit(request_id=request))
     done = gateway.verify()
     assert done.returncode == 0, done.stderr
+
+
+def test_no_count_is_less_than_nothing(new_gateway):
+    """What a captured router claims, as what programs are told of it."""
+    gateway = new_gateway(workers=1)
+    with in_place_of(gateway, "auditd", "router0") as peer:
+        peer.expect("RESUME")
+        peer.send("EVENT", 0, **{**event(1, "most"), "latency_us": 2**64 - 1, "cost_nano": 2**64 - 1})
+        peer.send("GAP", 0, first_seq=2, last_seq=2**64 - 1, cause=0)
+        recorded(peer, 2**64 - 1)
+    gaps = gateway.cli_json("audit", "gaps")
+    stats = gateway.cli_json("audit", "stats")
+    said = {"lost": gaps["lost"], **{k: gaps["records"][-1][k] for k in ("lost", "last_seq")}, "verified": gateway.cli_json("audit", "verify")["lost"],
+            "cost": stats["cost_nano"], **stats["latency_us"]}
+    assert all(n > 0 for n in said.values()) and said["cost"] == 2**63 - 1, said
