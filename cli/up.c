@@ -142,6 +142,11 @@ static int up_prepare(struct launcher *l)
 
 static void up_leave(struct launcher *l)
 {
+	sigset_t all;
+
+	/* It is over: one more Ctrl-C must not change the exit status, nor leave half of this undone. */
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_BLOCK, &all, NULL);
 	launch_unlisten(l);
 	if (l->made_run_dir)
 		(void)rmdir(cli_value(l->cli, "bulkhead.run_dir"));

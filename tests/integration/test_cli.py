@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from gateway import BUILD, wait_for
+from gateway import BUILD, INSTRUMENTED, wait_for
 
 BULKHEAD = os.path.join(BUILD, "bin", "bulkhead")
 
@@ -88,6 +88,7 @@ def test_no_configuration(tmp_path):
     assert "there is no nix.yaml; name one with -c FILE" in says("-c", "nix.yaml", "status")
 
 
+@pytest.mark.skipif(INSTRUMENTED, reason="instrumented builds have no sandbox")
 def test_detail_is_what_a_narrow_terminal_shows_of_status(gateway):
     wait_for("service", lambda: gateway.cli("status", check=False).returncode == 0)
     rows = gateway.cli("status").stdout.decode().splitlines()
