@@ -2,8 +2,8 @@
 /*
  * A provider's key in a file that somebody else keeps: Kubernetes, the External Secrets Operator, a Vault agent. The
  * launcher sees that it changed and passes the descriptor; only here is it read. A key that is in force already, for
- * the same destination, is not sealed again, so that a restart makes no new version. One that is no key is refused and
- * recorded, and what was in force stays.
+ * the same destination, is not sealed again, so that a restart makes no new version; so until authd has said what there
+ * is, nobody can say what is in force. One that is no key is refused and recorded, and what was in force stays.
  */
 #include <unistd.h>
 
@@ -72,6 +72,8 @@ static int source_take(struct core *c, struct ipc_conn *conn, uint64_t id, struc
 		return core_refuse_vault(conn, id, c->vault.files.initialised ? VAULT_E_SEALED : VAULT_E_UNINITIALISED);
 	if (source_is_in_force(c, binding, key))
 		return core_send(conn, PROTO_VAULT_SOURCED, id, &(struct proto_vault_sourced){.blob = SPAN_NULL});
+	if (!c->complete)
+		return core_refuse(conn, id, "loading", "authd has not said yet what there is; it is to be tried again");
 	int r = core_answer_new(conn, id, PROTO_VAULT_SOURCED, &a);
 	if (r)
 		return r;

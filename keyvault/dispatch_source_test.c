@@ -65,11 +65,20 @@ static void expect_in_force(struct world *w, struct peers *p)
 	assert_int_equal(p->admin->msg.vault_sourced.blob.len, 0);
 }
 
+static void say_complete(struct world *w, struct peers *p)
+{
+	peer_say(p->authd, PROTO_CREDENTIALS_SENT, 0, &(struct proto_credentials_sent){});
+	for (int i = 0; i < TURNS_MAX && !w->core.complete; i++)
+		world_turn(w);
+	assert_true(w->core.complete);
+}
+
 static struct peers begin(struct world *w)
 {
 	struct peers p = {peer_meet(w, ADMIN), peer_meet(w, AUTHD)};
 
 	admin_init(w, p.admin);
+	say_complete(w, &p);
 	return p;
 }
 
@@ -113,6 +122,27 @@ static void what_is_in_force_makes_no_version(void **state)
 	expect_taken(w, &p, "sk-onf");
 	say_text(&p, 4, "sk-onfe"); /* longer by one */
 	expect_taken(w, &p, "sk-onfe");
+	end(w, &p);
+}
+
+/* After a restart the core is there before authd has sent it anything. */
+static void what_may_be_in_force_makes_no_version(void **state)
+{
+	struct world *w = *state;
+	struct peers p = {peer_meet(w, ADMIN), peer_meet(w, AUTHD)};
+
+	admin_init(w, p.admin);
+	say_text(&p, 2, "sk-one");
+	peer_expect_refused(w, p.admin, "loading");
+	admin_add(w, p.admin, p.authd, "openai", 1, "sk-one"); /* what authd sends */
+	say_text(&p, 2, "sk-one");
+	expect_in_force(w, &p);
+	say_text(&p, 2, "sk-two"); /* the version after it may be still to come */
+	peer_expect_refused(w, p.admin, "loading");
+	assert_int_equal(w->log.count[EVENT_VAULT_SEAL_CREDENTIAL], 1);
+	say_complete(w, &p);
+	say_text(&p, 2, "sk-two");
+	expect_taken(w, &p, "sk-two");
 	end(w, &p);
 }
 
@@ -161,6 +191,7 @@ static void a_vault_that_is_not_open_takes_none(void **state)
 	say_text(&p, 1, "sk-one");
 	peer_expect_refused(w, p.admin, "sealed");
 	admin_unseal(w, p.admin);
+	say_complete(w, &p);
 	w->log.mode = LOG_DOWN; /* and none without its record */
 	say_text(&p, 1, "sk-one");
 	peer_expect_refused(w, p.admin, "audit_unavailable");
@@ -180,6 +211,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_key_is_taken_without_its_line_end),
 		TEST(what_is_in_force_makes_no_version),
+		TEST(what_may_be_in_force_makes_no_version),
 		TEST(what_is_no_key_changes_nothing),
 		TEST(a_vault_that_is_not_open_takes_none),
 	};
