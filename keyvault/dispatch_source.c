@@ -73,7 +73,8 @@ static int source_take(struct core *c, struct ipc_conn *conn, uint64_t id, struc
 	if (source_is_in_force(c, binding, key))
 		return core_send(conn, PROTO_VAULT_SOURCED, id, &(struct proto_vault_sourced){.blob = SPAN_NULL});
 	if (!c->complete)
-		return core_refuse(conn, id, "loading", "authd has not said yet what there is; it is to be tried again");
+		return core_refuse(conn, id, "loading",
+				   "authd has not said yet what there is; it is to be tried again");
 	int r = core_answer_new(conn, id, PROTO_VAULT_SOURCED, &a);
 	if (r)
 		return r;

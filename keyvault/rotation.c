@@ -23,7 +23,8 @@
 #define ROTATION_AUDIT_MS 5000
 #define ROTATION_AUTHD_MS 30000
 #define ROTATION_RETRY_MS 500
-#define ROTATION_TICK_MS  100 /* of the rate limit */
+#define ROTATION_TICK_MS  100   /* of the rate limit */
+#define ROTATION_ROOM_MS  10000 /* what has no room is told and recorded each time */
 
 #define ROTATION_SWAP_BYTES 12288
 #define ROTATION_ITEM_BYTES 120 /* of a swap, besides its part */
@@ -176,16 +177,20 @@ static void on_replayed(void *ctx, enum ipc_outcome outcome, const struct proto_
 	}
 	(void)store_drop_unseen(&c->vault.store); /* rows that are gone */
 	c->rotation.at = 0;
-	c->rotation.replayed = rotate_left(&c->vault) == 0;
-	if (!c->rotation.replayed && rotate_step(&c->vault) != ROTATE_IDLE)
+	bool left = rotate_left(&c->vault) > 0;
+	if (left && rotate_step(&c->vault) != ROTATE_IDLE)
 		rotate_reopen(&c->vault);
-	rotation_later(c, c->rotation.replayed ? 0 : ROTATION_TICK_MS);
+	c->rotation.replayed = !left && !c->rotation.missed;
+	if (c->rotation.missed)
+		c->rotation.waits = "storage";
+	rotation_later(c, c->rotation.missed ? ROTATION_ROOM_MS : left ? ROTATION_TICK_MS : 0);
 }
 
 /* Nothing that authd has may be under an old key: it is asked for everything, not for what it thinks. */
 static void rotation_replay(struct core *c)
 {
 	store_unsee(&c->vault.store);
+	c->rotation.missed = false;
 	c->rotation.busy = true;
 	if (ipc_call(core_authd(c), PROTO_CREDENTIAL_REPLAY, &(struct proto_credential_replay){}, -1, ROTATION_AUTHD_MS,
 		     on_replayed, c, NULL)) {

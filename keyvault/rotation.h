@@ -16,6 +16,7 @@ struct core_rotation {
 	uv_timer_t timer;
 	bool busy;         /* an answer is outstanding: of the log, or of authd */
 	bool replayed;     /* everything came again, and nothing was left */
+	bool missed;       /* something came again that there was no room for: it may be what is left */
 	const char *waits; /* "" or for what */
 	size_t at;         /* in the store */
 	uint64_t done, finished;

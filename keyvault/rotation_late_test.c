@@ -6,6 +6,8 @@
 #include "tests/support/core_world.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 static size_t open_files(void)
 {
@@ -147,6 +149,45 @@ static void a_row_that_comes_while_retired_is_recorded(void **state)
 	late_for(*state, ROTATE_RETIRED);
 }
 
+/* A row that authd has and the core could not take, as the disk is full, goes with the old key if that is wiped. */
+static void a_row_that_has_no_room_keeps_the_old_key(void **state)
+{
+	struct world *w = *state;
+	struct marks *marks = &w->core.vault.marks;
+	struct peer *admin, *authd;
+	uint8_t blob[SEAL_BYTES_MAX];
+	int marks_fd = marks->fd;
+
+	begin(w, &admin, &authd);
+	size_t len = admin->msg.vault_added.blob.len;
+	memcpy(blob, admin->msg.vault_added.blob.p, len);
+	const struct proto_credential_load late = {.credential = SPAN_LIT("late"), .blob = span_of(blob, len)};
+	admin_do(w, admin, PROTO_VAULT_ROTATE, &(struct proto_vault_rotate){.what = ROTATE_TENANT});
+	while (!w->core.rotation.busy)
+		fire(w);
+	expect_swap(w, authd, "early");
+	marks->fd = open("/dev/full", O_RDWR | O_CLOEXEC);
+	peer_expect(w, authd, PROTO_CREDENTIAL_REPLAY);
+	peer_say(authd, PROTO_CREDENTIAL_LOAD, 0, &late);
+	peer_say(authd, PROTO_CREDENTIAL_REPLAYED, authd->id, &(struct proto_credential_replayed){});
+	for (int i = 0; i < TURNS_MAX && w->core.rotation.busy; i++)
+		world_turn(w);
+	assert_int_equal(rotate_step(&w->core.vault), ROTATE_REWRAPPED);
+	assert_string_equal(w->log.reason, "storage");
+	assert_string_equal(w->core.rotation.waits, "storage");
+	(void)close(marks->fd);
+	marks->fd = marks_fd;
+	fire(w);
+	peer_expect(w, authd, PROTO_CREDENTIAL_REPLAY);
+	peer_say(authd, PROTO_CREDENTIAL_LOAD, 0, &late);
+	peer_say(authd, PROTO_CREDENTIAL_REPLAYED, authd->id, &(struct proto_credential_replayed){});
+	for (int i = 0; i < TURNS_MAX && w->core.rotation.busy; i++)
+		world_turn(w);
+	expect_swap(w, authd, "late");
+	peer_leave(w, authd);
+	peer_leave(w, admin);
+}
+
 /* The descriptor of a key that is not needed: of tenant keys, of what is refused, of what is under way. */
 static void a_key_file_that_is_not_needed_is_closed(void **state)
 {
@@ -177,6 +218,7 @@ int main(void)
 		TEST(a_row_that_comes_while_rewrapped_is_recorded),
 		TEST(a_row_that_comes_while_verified_is_recorded),
 		TEST(a_row_that_comes_while_retired_is_recorded),
+		TEST(a_row_that_has_no_room_keeps_the_old_key),
 		TEST(a_sealed_vault_does_not_say_that_there_is_none),
 		TEST(a_key_file_that_is_not_needed_is_closed),
 	};

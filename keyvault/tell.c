@@ -221,6 +221,7 @@ int core_opened(struct core *c, const char *actor)
 	int why;
 
 	tokens_open(&c->tokens, ipc_now_ms(c->daemon.ipc));
+	c->rotation.missed = true; /* what came again to a sealed vault was not looked at, and may find no room now */
 	for (size_t at = 0; vault_next_rejected(&c->vault, &at, id, &why);)
 		core_reject(c, actor, span_str(id), why);
 	int r = core_tell(c, c->egress, core_mint, 0);
