@@ -323,6 +323,18 @@ static void on_begin_recorded(void *ctx, bool durable)
 	rotation_request_free(q);
 }
 
+/* The operator's new one, which came as bytes. */
+static int rotation_parse_root(struct rotation_request *q, struct span file)
+{
+	struct files *f = &q->core->vault.files;
+	int e = root_parse_file(q->core->arena, file, &q->root);
+
+	if (!e || e == ROOT_E_FULL)
+		return e ? VAULT_E_FULL : 0;
+	(void)snprintf(f->why, sizeof(f->why), "the new root key: %s", root_err_text(e));
+	return VAULT_E_KEY_FILE;
+}
+
 /* The two root keys: the operator proves the one, the other is made or given. */
 static int rotation_take_root(struct rotation_request *q, const struct proto_vault_rotate *m, int key_fd,
 			      uint64_t now_ms)
@@ -335,7 +347,7 @@ static int rotation_take_root(struct rotation_request *q, const struct proto_vau
 	if (r)
 		return r;
 	if (v->files.configured_key)
-		r = root_parse_file(c->arena, m->root, &q->root) ? VAULT_E_KEY_FILE : 0;
+		r = rotation_parse_root(q, m->root);
 	else
 		r = root_generate(c->arena, &q->root) ? VAULT_E_FULL : 0;
 	if (!r && v->files.by_passphrase)
@@ -344,7 +356,7 @@ static int rotation_take_root(struct rotation_request *q, const struct proto_vau
 		return r;
 	keys_root_id(c->arena, &q->by, old_id);
 	keys_root_id(c->arena, &q->root, new_id);
-	return memcmp(old_id, new_id, sizeof(old_id)) == 0 ? VAULT_E_NOTHING : 0;
+	return memcmp(old_id, new_id, sizeof(old_id)) == 0 ? VAULT_E_SAME : 0;
 }
 
 static int rotation_prepare(struct rotation_request *q, const struct proto_vault_rotate *m, int key_fd, uint64_t now_ms)

@@ -139,7 +139,7 @@ static void a_root_key_takes_the_proof_of_the_old(void **state)
 }
 
 /* Where the file is the operator's, so is the new key: the one that there is is none. */
-static void the_same_root_key_again_is_nothing(void **state)
+static void the_same_root_key_again_is_none(void **state)
 {
 	struct world *w = *state;
 	struct peer *admin = begin(w);
@@ -152,13 +152,30 @@ static void the_same_root_key_again_is_nothing(void **state)
 	(void)close(fd);
 	assert_int_equal(m.root.len, ROOT_KEY_BYTES);
 	peer_say_fd(admin, PROTO_VAULT_ROTATE, 9, &m, world_key(w));
-	peer_expect_refused(w, admin, "nothing");
+	peer_expect_refused(w, admin, "same_key");
 	assert_int_equal(rotate_step(&w->core.vault), ROTATE_IDLE);
 	assert_int_equal(w->log.count[EVENT_VAULT_ROTATE], 0);
 	key[0] ^= 1;
 	peer_say_fd(admin, PROTO_VAULT_ROTATE, 9, &m, world_key(w));
 	peer_expect(w, admin, PROTO_DONE);
 	assert_int_not_equal(rotate_step(&w->core.vault), ROTATE_IDLE);
+	peer_leave(w, admin);
+}
+
+/* The refusal sends the operator to the core's log, which must not speak of another file, or of nothing. */
+static void what_is_wrong_with_a_new_root_key_is_said(void **state)
+{
+	struct world *w = *state;
+	struct peer *admin = begin(w);
+	const struct proto_vault_rotate m = {.what = ROTATE_ROOT, .key_file = 1, .root = SPAN_LIT("0123456789abcdef")};
+
+	w->core.vault.files.configured_key = true;
+	(void)snprintf(w->core.vault.files.why, sizeof(w->core.vault.files.why), "what was wrong before");
+	peer_say_fd(admin, PROTO_VAULT_ROTATE, 9, &m, world_key(w));
+	peer_expect_refused(w, admin, "key_file");
+	assert_string_equal(w->core.vault.files.why,
+			    "the new root key: too short: 32 bytes are needed, raw, in hex or in base64");
+	assert_int_equal(rotate_step(&w->core.vault), ROTATE_IDLE);
 	peer_leave(w, admin);
 }
 
@@ -171,7 +188,8 @@ int main(void)
 		TEST(a_rate_makes_no_batch_larger),
 		TEST(large_ones_come_in_pairs),
 		TEST(a_root_key_takes_the_proof_of_the_old),
-		TEST(the_same_root_key_again_is_nothing),
+		TEST(the_same_root_key_again_is_none),
+		TEST(what_is_wrong_with_a_new_root_key_is_said),
 	};
 	/* clang-format on */
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests_name("rotation_batch", tests, NULL, NULL);

@@ -56,6 +56,7 @@ const struct vault_refusal *vault_refusal(int e)
 		[VAULT_E_NOTHING] = {"nothing", "there is no such key to rotate"},
 		[VAULT_E_ROTATED] = {"rotated",
 				     "the vault's keys were replaced just now; nothing was stored, do it again"},
+		[VAULT_E_SAME] = {"same_key", "the new root key is the one that there is; nothing was done"},
 		[VAULT_E_TORN] = {"keys_torn", "`vault init` was cut off while it wrote keyvault/keys, so nothing "
 					       "hangs on that file: stop the gateway, remove it, start and unseal"},
 	};

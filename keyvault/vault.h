@@ -72,6 +72,7 @@ enum vault_err {
 	VAULT_E_NOTHING, /* nothing to rotate */
 	VAULT_E_ROTATED, /* sealed under keys that are being replaced */
 	VAULT_E_TORN,    /* the key table was never written to its end */
+	VAULT_E_SAME,    /* the new root key is the one that there is */
 	N_VAULT_ERRS,
 };
 
