@@ -27,7 +27,9 @@ int files_drop_next(struct files *f)
 
 int files_write_next(struct files *f, struct span bytes)
 {
-	if (pwrite(f->next_fd, bytes.p, bytes.len, 0) == (ssize_t)bytes.len && fsync(f->next_fd) == 0)
+	/* Behind it may be what could not be dropped: all that is in the file becomes the root file. */
+	if (pwrite(f->next_fd, bytes.p, bytes.len, 0) == (ssize_t)bytes.len &&
+	    ftruncate(f->next_fd, (off_t)bytes.len) == 0 && fsync(f->next_fd) == 0)
 		return 0;
 	if (files_drop_next(f))
 		(void)err_origin(-EIO);
