@@ -155,6 +155,8 @@ int audit_filter_init(struct cli *cli, uint64_t now_s, struct audit_filter *ret)
 	int r = filter_time(cli, "--since", now_s, false, &f.since_ns);
 	if (!r)
 		r = filter_time(cli, "--until", now_s, true, &f.until_ns);
+	if (!r && cli_option(cli, "--until") && f.since_ns >= f.until_ns)
+		r = cli_misuse(cli, "--since is not before --until: nothing can be found between them");
 	if (!r && status && !audit_status_parse(status, &f.status_min, &f.status_max))
 		r = cli_misuse(cli, "--status is a number such as 429, or 4xx, or 400-499");
 	if (!r)

@@ -185,6 +185,35 @@ static void test_records(void **state)
 	(void)fclose(sink);
 }
 
+static void test_a_time_that_ends_before_it_begins(void **state)
+{
+	static const struct {
+		const char *since, *until;
+		int want;
+	} cases[] = {
+		{"2026-01-02", "2026-01-01", CLI_USAGE},
+		{"2026-01-01", "2026-01-01", CLI_DONE}, /* all of that day */
+		{"1h", "2h", CLI_USAGE},
+		{"2h", "1h", CLI_DONE},
+		{"2600-01-01", "9999-12-31", CLI_USAGE}, /* which no record can be of */
+	};
+	FILE *sink = fopen("/dev/null", "we");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char words[5][32] = {"bulkhead", "audit", "search", "--since", "--until"}, since[32], until[32];
+		char *argv[] = {words[0], words[1], words[2], words[3], since, words[4], until};
+		struct cli cli = {.out = sink, .err = sink};
+		static struct audit_filter f;
+		bool help;
+		(void)snprintf(since, sizeof(since), "%s", cases[i].since);
+		(void)snprintf(until, sizeof(until), "%s", cases[i].until);
+		assert_int_equal(args_parse(&cli, ARRAY_LEN(argv), argv, &help), CLI_DONE);
+		assert_int_equal(audit_filter_init(&cli, NOW, &f), cases[i].want);
+	}
+	(void)fclose(sink);
+}
+
 static int compare(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -225,6 +254,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_far_ahead_stays_ahead),
 		cmocka_unit_test(test_statuses),
 		cmocka_unit_test(test_records),
+		cmocka_unit_test(test_a_time_that_ends_before_it_begins),
 		cmocka_unit_test(test_quantiles),
 	};
 

@@ -5,8 +5,8 @@
  *
  * Batches. What has become readable in a turn of the loop is read at its end, one stream after the other into the same
  * buffer, and then scrubbed and passed on, one stream after the other. So the code of either half stays in the
- * processor's cache, and where it costs a system call to open the arena, one opening does for the batch; none of it is
- * open while OpenSSL reads what a provider wrote.
+ * processor's cache, and where it costs a system call to open the arena, one opening does for the batch, and it is
+ * closed while OpenSSL reads for it what providers wrote.
  *
  * Pauses. A stream that has used its credit stops reading its socket until CREDIT comes. All streams pause while the
  * lane's queue is above its mark. Nobody is read for longer than his credit lasts, 64 KiB, so one burst delays the
