@@ -41,7 +41,8 @@ static void help_completion(FILE *to)
 		fputs("\" ;;\n", to);
 	}
 	for (size_t i = 0; i < cli_n_commands; i++) {
-		fprintf(to, "\t\"%s\"*) words=\"--json", cli_commands[i].words);
+		/* itself, or itself and more: `audit verify` also begins `audit verify-mirror` */
+		fprintf(to, "\t\"%s\"|\"%s \"*) words=\"--json", cli_commands[i].words, cli_commands[i].words);
 		for (size_t o = 0; o < CLI_OPTIONS_MAX && cli_commands[i].options[o].name; o++)
 			fprintf(to, " %s", strstr(cli_commands[i].options[o].name, "--"));
 		fputs("\" ;;\n", to);
@@ -93,7 +94,9 @@ static void help_man(FILE *to)
 	      "or one a line where things "
 	      "are listed as they come. Proofs, receipts, exports and SQL keep the form that they have.\n"
 	      ".TP\n\\fB\\-\\-version\\fR\nAs `bulkhead version`.\n"
-	      ".SH EXIT STATUS\n0 done; 1 refused or failed, with one line that says what to do; 2 usage.\n"
+	      ".SH EXIT STATUS\n0 done; 1 refused or failed, with one line that says what to do; 2 usage; 3, of `audit "
+	      "verify` "
+	      "alone: what was signed is good, and something behind it is torn.\n"
 	      ".SH FILES\n.TP\nbulkhead.yaml\nOne file for all daemons; `bulkhead config show \\-\\-example` prints "
 	      "one.\n"
 	      ".SH ENVIRONMENT\nBULKHEAD_<SECTION>_<KEY> overrides a key of bulkhead.yaml, such as "

@@ -24,3 +24,18 @@ def test_what_is_shown_is_a_configuration(tmp_path):
 
 def test_completion_is_bash():
     subprocess.run(["bash", "-n", os.path.join(ROOT, "packaging/bulkhead.bash")], check=True)
+
+
+def completed(*words):
+    """What bash would offer behind these words."""
+    script = 'source "$1"; shift; COMP_WORDS=("$@" ""); COMP_CWORD=$#; _bulkhead; printf "%s\\n" "${COMPREPLY[@]}"'
+    return subprocess.run(["bash", "-c", script, "bash", os.path.join(ROOT, "packaging/bulkhead.bash"), *words],
+                          check=True, capture_output=True, text=True).stdout.split()
+
+
+def test_completion_tells_a_command_from_one_whose_name_it_begins():
+    assert "--policy" in completed("bulkhead", "audit", "verify") and "--postgres" not in completed("bulkhead", "audit", "verify")
+    assert "--postgres" in completed("bulkhead", "audit", "verify-mirror")
+    assert "--keys-file" in completed("bulkhead", "vault", "rotate-fernet")
+    assert "--overlap" in completed("bulkhead", "vault", "add", "openai")
+    assert "import-fernet" in completed("bulkhead", "vault")
