@@ -276,11 +276,24 @@ const char *cli_option(const struct cli *cli, const char *name)
 	abort(); /* not an option of the command's row: a defect of ours */
 }
 
-int cli_option_time(const struct cli *cli, const char *name, uint64_t *ret)
+/* The begin of a day, which there must be in the calendar. */
+static bool args_day(const char *text, uint64_t *ret)
+{
+	struct tm tm = {0};
+	const char *end = strptime(text, "%Y-%m-%d", &tm);
+	int named = tm.tm_mday;
+	time_t at = timegm(&tm); /* which makes the 2nd of March of a 30th of February */
+
+	if (!end || *end || at <= 0 || tm.tm_mday != named)
+		return false;
+	*ret = (uint64_t)at;
+	return true;
+}
+
+int cli_option_time(const struct cli *cli, const char *name, enum cli_day day, uint64_t *ret)
 {
 	const char *text = cli_option(cli, name);
-	struct tm tm = {0};
-	uint64_t at = 0;
+	uint64_t at = 0, over = 0;
 	char *end;
 
 	if (text) {
@@ -288,12 +301,14 @@ int cli_option_time(const struct cli *cli, const char *name, uint64_t *ret)
 		uint64_t now = (uint64_t)time(NULL);
 
 		if (text[0] >= '0' && text[0] <= '9' && n > 0 && n <= 36500 && strcmp(end, "d") == 0)
-			at = now + n * 86400;
+			at = over = now + n * 86400;
 		else if (text[0] >= '0' && text[0] <= '9' && n > 0 && n <= 876000 && strcmp(end, "h") == 0)
-			at = now + n * 3600;
-		else if ((end = strptime(text, "%Y-%m-%d", &tm)) && *end == 0 && timegm(&tm) > 0)
-			at = (uint64_t)timegm(&tm) + 86400;
-		if (at <= now || at > UINT32_MAX)
+			at = over = now + n * 3600;
+		else if (args_day(text, &at)) {
+			over = at + 86400;
+			at = day == CLI_DAY_ENDS ? over : at;
+		}
+		if (over <= now || over > UINT32_MAX)
 			return cli_misuse(cli, "%s must be a time to come, such as 90d, 12h or 2027-01-31", name);
 	}
 	*ret = at;

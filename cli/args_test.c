@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <time.h>
 
 #define WORDS_MAX 12
 
@@ -65,6 +66,43 @@ static void test_numbers(void **state)
 	assert_int_equal(n, 5);
 	assert_int_equal(parse((char[]){"key create --rpm -1"}, &cli, &help), CLI_DONE);
 	assert_int_equal(cli_option_u64(&cli, "--rpm", 1, 1000, 5, &n), CLI_USAGE);
+}
+
+/* What `line` says of its option: Unix seconds, 0 when it is refused. */
+static uint64_t time_of(const char *option, enum cli_day day, const char *value)
+{
+	char line[64];
+	struct cli cli;
+	uint64_t at = 0;
+	bool help;
+
+	(void)snprintf(line, sizeof(line), "vault add openai %s %s", option, value);
+	assert_int_equal(parse(line, &cli, &help), CLI_DONE);
+	return cli_option_time(&cli, option, day, &at) ? 0 : at;
+}
+
+static void test_a_day_is_valid_from_its_begin_and_until_its_end(void **state)
+{
+	uint64_t now = (uint64_t)time(NULL);
+	char today[16];
+
+	(void)state;
+	assert_int_equal(time_of("--valid-from", CLI_DAY_BEGINS, "2100-03-01"), 4107542400);
+	assert_int_equal(time_of("--valid-until", CLI_DAY_ENDS, "2100-03-01"), 4107542400 + 86400);
+	assert_in_range(time_of("--valid-until", CLI_DAY_ENDS, "12h"), now + 12 * 3600, now + 12 * 3600 + 60);
+	(void)strftime(today, sizeof(today), "%Y-%m-%d", gmtime(&(time_t){(time_t)now}));
+	assert_in_range(time_of("--valid-from", CLI_DAY_BEGINS, today), 1, now);
+	assert_int_equal(time_of("--valid-from", CLI_DAY_BEGINS, "2020-01-01"), 0);
+	assert_int_equal(time_of("--valid-until", CLI_DAY_ENDS, "2020-01-01"), 0);
+}
+
+static void test_a_day_that_is_none(void **state)
+{
+	(void)state;
+	assert_int_equal(time_of("--valid-until", CLI_DAY_ENDS, "2099-02-30"), 0);
+	assert_int_equal(time_of("--valid-until", CLI_DAY_ENDS, "2099-02-29"), 0);
+	assert_int_not_equal(time_of("--valid-until", CLI_DAY_ENDS, "2096-02-29"), 0);
+	assert_int_equal(time_of("--valid-until", CLI_DAY_ENDS, "2099-01-31x"), 0);
 }
 
 static void test_misuse(void **state)
@@ -152,6 +190,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_a_day_is_valid_from_its_begin_and_until_its_end),
+		cmocka_unit_test(test_a_day_that_is_none),
 		cmocka_unit_test(test_misuse),
 		cmocka_unit_test(test_help),
 		cmocka_unit_test(test_help_is_in_columns),

@@ -54,14 +54,14 @@ struct cli {
 	FILE *out, *err;
 };
 
-/* Value of the option whose long name this is, "" for a flag that was given, NULL when absent. `name` must be one of
- * the row's. */
+/* Of the option of the command's row with this long name: its value, "" for a flag that was given, NULL when absent. */
 const char *cli_option(const struct cli *cli, const char *name);
 /* A number option within bounds, `absent` when it is not there. CLI_DONE or CLI_USAGE. */
 MUST_USE int cli_option_u64(const struct cli *cli, const char *name, uint64_t min, uint64_t max, uint64_t absent,
 			    uint64_t *ret_value);
-/* A time to come: "90d", "12h", "2027-01-31" (its end, UTC) as Unix seconds; 0 when absent. CLI_DONE or CLI_USAGE. */
-MUST_USE int cli_option_time(const struct cli *cli, const char *name, uint64_t *ret);
+enum cli_day { CLI_DAY_BEGINS, CLI_DAY_ENDS }; /* what a day alone means; one that has begun is still to come */
+/* A time to come: "90d", "12h", "2027-01-31" (UTC) as Unix seconds; 0 when absent. CLI_DONE or CLI_USAGE. */
+MUST_USE int cli_option_time(const struct cli *cli, const char *name, enum cli_day day, uint64_t *ret);
 /* A number among the arguments. CLI_DONE or CLI_USAGE. */
 MUST_USE int cli_arg_u64(const struct cli *cli, size_t which, const char *name, uint64_t *ret_value);
 /* "bulkhead: ..." on standard error. Return CLI_FAILED and CLI_USAGE. */

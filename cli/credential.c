@@ -133,9 +133,11 @@ static int credential_options(struct cli *cli, struct admin *authd, char id[CRED
 	int r = credential_id(cli, cli->args[0], tenant, id);
 
 	if (!r)
-		r = cli_option_time(cli, "--valid-from", &binding->not_before);
+		r = cli_option_time(cli, "--valid-from", CLI_DAY_BEGINS, &binding->not_before);
 	if (!r)
-		r = cli_option_time(cli, "--valid-until", &binding->not_after);
+		r = cli_option_time(cli, "--valid-until", CLI_DAY_ENDS, &binding->not_after);
+	if (!r && binding->not_after && binding->not_after <= binding->not_before)
+		r = cli_misuse(cli, "--valid-until is no later than --valid-from: the key could never be used");
 	if (!r)
 		r = credential_version(authd, id, &versions);
 	if (r)

@@ -41,7 +41,7 @@ int cmd_key_create(struct cli *cli)
 	int r = cli_option_u64(cli, "--rpm", 1, KEY_RPM_MAX, 0, &msg.rpm);
 
 	if (!r)
-		r = cli_option_time(cli, "--expires", &msg.expires);
+		r = cli_option_time(cli, "--expires", CLI_DAY_ENDS, &msg.expires);
 	if (!r)
 		r = admin_open(cli, ROLE_AUTHD, 0, &a);
 	if (!r)
