@@ -41,17 +41,19 @@ static int backup_put_age(struct cli *cli, struct span file)
 
 	if (!plain_is_text(file))
 		return cli_fail(cli, "keyvault gave what is no age file");
+	int r = out ? backup_write(cli, out, file) : CLI_DONE;
+	if (r)
+		return r;
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:o}", "age", json_span(file)));
-	if (!out) {
+		return cli_print_json(cli, out ? json_pack("{s:o}", "file", json_span(span_str(out)))
+					       : json_pack("{s:o}", "age", json_span(file)));
+	if (out)
+		plain_line(cli->out,
+			   "The root key is in %s, for %zu recipient%s. Try it: age -d -i KEY %s | wc -c  (65)", out,
+			   cli->n_repeats, cli->n_repeats == 1 ? "" : "s", out);
+	else
 		fprintf(cli->out, "%.*s", SPAN_ARG(file));
-		return CLI_DONE;
-	}
-	int r = backup_write(cli, out, file);
-	if (!r)
-		fprintf(cli->out, "The root key is in %s, for %zu recipients. Try it: age -d %s | wc -c  (65)\n", out,
-			cli->n_repeats, out);
-	return r;
+	return CLI_DONE;
 }
 
 /* "bhshare1 qpzr y9x8 ...", in locked memory: the spaces do not count when it is typed. */

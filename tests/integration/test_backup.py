@@ -68,6 +68,15 @@ def test_age_file(guarded, tmp_path):
     assert event["reason"] == "age recipients: 2" and event["actor"].startswith("uid:")
     assert guarded.cli("vault", "backup", "--to", to_us, "--out", path, stdin=PASSPHRASE, check=False).returncode == 1  # is there
 
+    # With --json it is written just the same. And what it says to try is something that can be done.
+    beside = os.path.join(tmp_path, "beside.age")
+    assert guarded.cli_json("vault", "backup", "--to", to_us, "--out", beside, stdin=PASSPHRASE) == {"file": beside}
+    said = guarded.cli("vault", "backup", "--to", to_us, "--out", beside + "2", stdin=PASSPHRASE).stdout.decode()
+    assert said.startswith(f"The root key is in {beside}2, for 1 recipient.")
+    tried, = re.findall(r"Try it: (.*)  \(65\)", said)
+    for trial in (tried, tried.replace(beside + "2", beside)):
+        assert subprocess.run(trial.replace("KEY", ours), shell=True, capture_output=True, check=True).stdout.strip() == b"65"
+
     # To standard output: the same, another file every time.
     again = guarded.cli("vault", "backup", "--to", to_us, stdin=PASSPHRASE).stdout
     assert again.startswith(b"-----BEGIN AGE ENCRYPTED FILE-----\n") and again != open(path, "rb").read()
