@@ -59,7 +59,10 @@ static void key_row_table(struct table *t, const struct proto_key_info *k)
 	table_cell(t, k->tenant);
 	table_cell(t, k->name);
 	table_cell(t, k->models);
-	table_cell_u64(t, k->rpm);
+	if (k->rpm)
+		table_cell_u64(t, k->rpm);
+	else
+		table_cell(t, SPAN_LIT("default")); /* authd's, whatever it is when a request comes */
 	table_cell_time(t, k->created);
 	table_cell_time(t, k->expires);
 	table_cell_time(t, k->revoked);

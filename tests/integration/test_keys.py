@@ -41,6 +41,14 @@ def test_every_key_is_listed_once(gateway):
     assert len(ids) == len(set(ids)) and [i for i in ids if i in made] == made
 
 
+def test_a_key_without_a_limit_of_its_own_has_the_default_and_not_none(gateway):
+    made = gateway.cli_json("key", "create", "--name", "no-limit")
+    row, = [line for line in gateway.cli("key", "list").stdout.decode().splitlines() if line.startswith(made["id"])]
+    assert row.split()[5] == "default"
+    same, = [k for k in gateway.cli_json("key", "list") if k["id"] == made["id"]]
+    assert same["rpm"] == 0
+
+
 @pytest.mark.parametrize("options", [("--models", "a b"), ("--models", "gpt-*,"), ("--models", "*-mini"), ("--tenant", "*"),
                                      ("--tenant", "../acme"), ("--name", "a\nb")])
 def test_what_a_key_cannot_be(gateway, options):
