@@ -137,6 +137,11 @@ static void test_wrong_files(void **state)
 		{"router: { workers: {} }", "workers must be one value"},
 		{"router: { workers: 1, workers: 2 }", "given twice"},
 		{"router: {}\nrouter: {}", "bulkhead.yaml:2: router is given twice"},
+		{"models: []\nmodels: []", "bulkhead.yaml:2: models is given twice"},
+		{"providers:\nproviders: [{ name: openai }]", "bulkhead.yaml:2: providers is given twice"},
+		{"models:\n  - match: *\n    providers: [a]",
+		 "bulkhead.yaml:2: not YAML: did not find expected alphabetic "
+		 "or numeric character (what begins with * needs quotes)"},
 		{"router: []", "router must be a mapping"},
 		{"router: { listen: localhost:8080 }", "numeric address"},
 		{"auditd: { strict_tenants: 'bank, clinic' }", "' clinic' cannot be a tenant's name"},

@@ -20,6 +20,7 @@ struct yaml_reader {
 	yaml_parser_t parser;
 	yaml_event_t event; /* the one in hand */
 	struct config_tree *tree;
+	uint64_t seen; /* sections and lists, a bit each: an empty list leaves no other trace */
 };
 
 #define YAML_CANDIDATES_MAX 40
@@ -34,11 +35,13 @@ static struct span yaml_text(const struct yaml_reader *y)
 	return span_of(y->event.data.scalar.value, y->event.data.scalar.length);
 }
 
-/* The two slips that libyaml has no plain words for. */
+/* The slips that libyaml has no plain words for. */
 static const char *yaml_hint(const yaml_parser_t *p)
 {
 	if (p->error == YAML_SCANNER_ERROR && strstr(p->problem, "cannot start any token"))
 		return " (a tab? YAML is indented with spaces)";
+	if (p->error == YAML_SCANNER_ERROR && p->context && strstr(p->context, "scanning an alias"))
+		return " (what begins with * needs quotes)";
 	return p->error == YAML_PARSER_ERROR ? " (are keys that belong together indented alike?)" : "";
 }
 
@@ -193,8 +196,9 @@ static int yaml_top_pair(struct yaml_reader *y)
 			candidates[n++] = config_section_row(i)->name;
 		return yaml_unknown(y, "", candidates);
 	}
-	if (y->tree->sections[section].n > 0)
+	if (y->seen & BIT(section))
 		return config_tree_wrong(y->tree, yaml_line(y), "%s is given twice", config_section_row(section)->name);
+	y->seen |= BIT(section);
 	r = yaml_next(y);
 	if (r)
 		return r;
