@@ -3,6 +3,8 @@
  * Copies of the root key, and back. The core does not keep the root key, so a copy takes the same proof as unsealing:
  * the passphrase, or the key file. Whoever only holds an admin connection to an open vault cannot have one.
  *
+ * While the root key is being replaced there is none: it would be of a key that is void in a moment.
+ *
  * A copy leaves when the log has its record. As an age file it is ciphertext for its recipients; shares are what the
  * operator is going to see. Both hold the key as 64 hex digits and a line end, which is a key file.
  */
@@ -124,8 +126,13 @@ int core_backup(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, 
 	struct core_answer *a;
 
 	int r = vault_current_root(&c->vault, m->passphrase, fd, ipc_now_ms(c->daemon.ipc), &root);
-	if (r)
+	/* Half way the file has the new one already, and it was the old one that opened the vault. */
+	if ((!r || r == VAULT_E_OTHER_KEY) && c->vault.keys.rotation.what == ROTATE_ROOT)
+		r = VAULT_E_BUSY;
+	if (r) {
+		secret_free(c->arena, &root);
 		return r < 0 ? r : core_refuse_proof(c, conn, id, r);
+	}
 	r = core_answer_new(conn, id, PROTO_VAULT_BACKED_UP, &a);
 	if (r) {
 		secret_free(c->arena, &root);

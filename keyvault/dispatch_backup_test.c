@@ -94,6 +94,47 @@ static void no_copy_without_proof(void **state)
 	peer_leave(w, admin);
 }
 
+static void fire_rotation(struct world *w)
+{
+	uv_timer_t *timer = &w->core.rotation.timer;
+
+	(void)uv_timer_stop(timer);
+	timer->timer_cb(timer);
+}
+
+/* It would be a copy of a key that is void as soon as the rotation is over, and nobody would know. */
+static void no_copy_of_a_root_key_that_goes(void **state)
+{
+	struct world *w = *state;
+	struct peer *admin = peer_meet(w, ADMIN);
+	const struct proto_vault_backup m = {.shares = 3, .threshold = 2};
+	const struct proto_vault_rotate rotate = {.what = ROTATE_ROOT, .key_file = 1};
+	struct copy c;
+
+	admin_init(w, admin);
+	w->log.mode = LOG_LATER;
+	peer_say_fd(admin, PROTO_VAULT_ROTATE, 9, &rotate, world_key(w));
+	for (int i = 0; i < TURNS_MAX && w->log.count[EVENT_VAULT_ROTATE] == 0; i++)
+		world_turn(w);
+	w->log.done(w->log.ctx, true);
+	peer_expect(w, admin, PROTO_DONE);
+	for (enum rotate_step step = ROTATE_PENDING; step <= ROTATE_VERIFIED; step++) {
+		assert_int_equal(rotate_step(&w->core.vault), step);
+		say_backup(w, admin, &m, false); /* the proof comes first */
+		peer_expect_refused(w, admin, "no_key_file");
+		say_backup(w, admin, &m, true);
+		peer_expect_refused(w, admin, "busy");
+		if (!w->core.rotation.busy)
+			fire_rotation(w);
+		w->log.done(w->log.ctx, true);
+	}
+	assert_int_equal(rotate_step(&w->core.vault), ROTATE_IDLE);
+	assert_int_equal(w->log.count[EVENT_VAULT_BACKUP], 0);
+	w->log.mode = LOG_YES;
+	take_shares(w, admin, 3, 2, &c);
+	peer_leave(w, admin);
+}
+
 /* A passphrase to try. How long that took. */
 static uint64_t guess(struct world *w, struct peer *admin, enum proto_type type, const void *msg, const char *refused)
 {
@@ -246,6 +287,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(no_copy_without_proof),
+		TEST(no_copy_of_a_root_key_that_goes),
 		TEST(each_wrong_passphrase_is_recorded_and_waited_for),
 		TEST(no_copy_without_its_record),
 		TEST(shares_bring_the_vault_back),
