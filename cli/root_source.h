@@ -5,8 +5,8 @@
  * core has nothing to open the vault with.
  *
  * `vault seal` also leaves a mark in run_dir, where no daemon can write or remove: a launcher that sees it starts the
- * core without the key, so that a sealed core that dies comes back sealed. The mark goes with `vault unseal` and with
- * the launcher.
+ * core without the key, so that a sealed core that dies comes back sealed. The mark goes with `vault unseal` (or
+ * what else opens the vault: `init`, `restore`) and with the launcher.
  */
 #pragma once
 

@@ -86,6 +86,15 @@ void vault_proof_wipe(struct vault_proof *p)
 	*p = VAULT_PROOF_NULL;
 }
 
+/* What was sealed before is open now. */
+static void vault_unmark(struct cli *cli)
+{
+	if (root_source_unmark(cli))
+		fprintf(cli->err,
+			"bulkhead: the mark of `vault seal` stays in %s: a core that is restarted will be sealed\n",
+			cli_value(cli, "bulkhead.run_dir"));
+}
+
 int vault_send(struct cli *cli, enum proto_type type, const void *msg, int fd, const char *done)
 {
 	const union proto_any *answer;
@@ -94,11 +103,14 @@ int vault_send(struct cli *cli, enum proto_type type, const void *msg, int fd, c
 
 	if (!r)
 		r = admin_call_fd(a, type, msg, fd, PROTO_DONE, VAULT_KDF_MS, &answer);
+	bool opened = !r && type != PROTO_VAULT_SEAL;
 	if (!r && cli->json)
 		r = cli_print_json(cli, json_pack("{s:s}", "result", done));
 	else if (!r)
 		fprintf(cli->out, "%s\n", done);
 	admin_close(a);
+	if (opened)
+		vault_unmark(cli);
 	return r;
 }
 
@@ -163,10 +175,6 @@ int cmd_vault_unseal(struct cli *cli)
 						     .key_file = proof.key_fd >= 0},
 			proof.key_fd, "The vault is open.");
 	vault_proof_wipe(&proof);
-	if (!r && root_source_unmark(cli))
-		fprintf(cli->err,
-			"bulkhead: the mark of `vault seal` stays in %s: a core that is restarted will be sealed\n",
-			cli_value(cli, "bulkhead.run_dir"));
 	return r;
 }
 

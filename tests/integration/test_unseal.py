@@ -117,6 +117,17 @@ def test_key_file(place):
         assert_serves(gateway)
 
 
+def test_a_vault_that_is_made_is_not_sealed_any_more(place):
+    """Sealed when there was none yet: it is open now, and so after a core that died."""
+    folder, provider = place
+    with Gateway(folder, provider) as gateway:
+        gateway.cli("vault", "seal")
+        gateway.open_vault()
+        prepare(gateway)
+        kill_core(gateway)
+        assert_serves(gateway)
+
+
 def test_a_restart_forgets_the_seal(place):
     folder, provider = place
     with Gateway(folder, provider) as gateway:
