@@ -115,9 +115,14 @@ static int backup_show(struct cli *cli, struct span text, unsigned index, uint64
 	return more ? CLI_DONE : cli_fail(cli, "not all shares were shown: make another backup, these do not count");
 }
 
+static void backup_path(struct cli *cli, char path[BACKUP_PATH_BYTES], unsigned index, uint64_t n)
+{
+	(void)snprintf(path, BACKUP_PATH_BYTES, "%.4000s/share-%u-of-%llu", cli_option(cli, "--out"), index,
+		       (unsigned long long)n);
+}
+
 static int backup_put_share(struct cli *cli, struct span share, unsigned index, uint64_t n, uint64_t threshold)
 {
-	const char *out = cli_option(cli, "--out");
 	struct locked text = LOCKED_NULL;
 	char path[BACKUP_PATH_BYTES];
 
@@ -127,8 +132,8 @@ static int backup_put_share(struct cli *cli, struct span share, unsigned index, 
 	if (r)
 		return r;
 	text.len = backup_group(share, text.p);
-	if (out) {
-		(void)snprintf(path, sizeof(path), "%.4000s/share-%u-of-%llu", out, index, (unsigned long long)n);
+	if (cli_option(cli, "--out")) {
+		backup_path(cli, path, index, n);
 		r = backup_write(cli, path, span_of(text.p, text.len));
 		if (!r)
 			fprintf(cli->out, "%s\n", path);
@@ -137,6 +142,18 @@ static int backup_put_share(struct cli *cli, struct span share, unsigned index, 
 	}
 	locked_wipe(&text);
 	return r;
+}
+
+/* Shares of two backups in one folder bring nothing back: what was written before one that could not be goes. */
+static int backup_take_back(struct cli *cli, unsigned written, uint64_t n)
+{
+	char path[BACKUP_PATH_BYTES];
+
+	for (unsigned i = 1; i <= written; i++) {
+		backup_path(cli, path, i, n);
+		(void)unlink(path);
+	}
+	return cli_fail(cli, "not all shares could be written, so none is: make another backup");
 }
 
 static int backup_put_shares(struct cli *cli, struct proto_list shares, uint64_t threshold)
@@ -148,7 +165,7 @@ static int backup_put_shares(struct cli *cli, struct proto_list shares, uint64_t
 
 	while (!r && proto_share_next(&shares, &item))
 		r = backup_put_share(cli, item.text, ++index, n, threshold);
-	return r;
+	return r && cli_option(cli, "--out") ? backup_take_back(cli, index - 1, n) : r;
 }
 
 /* ---- asking ---- */

@@ -181,6 +181,15 @@ def test_shares(guarded, tmp_path):
         assert_all_is_back(new)
 
 
+def test_all_shares_are_written_or_none(guarded, tmp_path):
+    """One of an earlier backup is in the way: the new ones beside it would bring nothing back."""
+    with open(tmp_path / "share-3-of-3", "wb") as f:
+        f.write(b"of another backup")
+    refused = guarded.cli("vault", "backup", "--shares", "3", "--threshold", "2", "--out", str(tmp_path), stdin=PASSPHRASE, check=False)
+    assert refused.returncode == 1 and b"share-3-of-3: File exists" in refused.stderr and b"make another backup" in refused.stderr
+    assert os.listdir(tmp_path) == ["share-3-of-3"] and (tmp_path / "share-3-of-3").read_bytes() == b"of another backup"
+
+
 class Terminal:
     """A person at `bulkhead`."""
 
