@@ -73,6 +73,8 @@ int cmd_audit_tail(struct cli *cli)
 	struct admin *a = NULL;
 	int r = cli_option_u64(cli, "--from", 0, INT64_MAX, UINT64_MAX, &from);
 
+	if (!r && cli_option(cli, "--from") && cli_option(cli, "--lines"))
+		r = cli_misuse(cli, "say either --from INDEX or --lines N, which counts from the end");
 	if (!r)
 		r = cli_option_u64(cli, "--lines", 0, INT64_MAX, AUDIT_LINES, &lines);
 	if (!r)

@@ -186,6 +186,18 @@ static int rotate_message(struct cli *cli, struct rotate_secrets *s, struct prot
 	return r;
 }
 
+/* What only a beginning takes: passed over, it would look as if something had been replaced. */
+static int rotate_only_watches(struct cli *cli)
+{
+	static const char *const begins[] = {"--tenant",          "--rate",     "--no-wait",
+					     "--passphrase-file", "--key-file", "--new-key-file"};
+
+	for (size_t i = 0; i < ARRAY_LEN(begins); i++)
+		if (cli_option(cli, begins[i]))
+			return cli_misuse(cli, "%s begins no rotation by itself: say which, by --what KIND", begins[i]);
+	return CLI_DONE;
+}
+
 int cmd_vault_rotate(struct cli *cli)
 {
 	bool begin = cli_option(cli, "--what") != NULL;
@@ -193,8 +205,10 @@ int cmd_vault_rotate(struct cli *cli)
 	struct proto_vault_rotate msg = {0};
 	const union proto_any *answer;
 	struct admin *a = NULL;
-	int r = cli_config(cli);
+	int r = begin ? CLI_DONE : rotate_only_watches(cli);
 
+	if (!r)
+		r = cli_config(cli);
 	if (!r && begin)
 		r = rotate_message(cli, &secrets, &msg);
 	if (!r)

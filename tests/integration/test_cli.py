@@ -64,6 +64,9 @@ def test_an_id_that_is_none(gateway, words):
     (["kye"], b"no command 'kye'; see `bulkhead help`\n"),
     (["vault", "add", "local", "key.txt"], b"'key.txt' is too much; see `bulkhead help vault add`\n"),
     (["audit", "erase"], b"whose? --subject sub_...;"),
+    (["vault", "rotate", "--tenant", "acme"], b"--tenant begins no rotation by itself: say which, by --what KIND\n"),
+    (["vault", "rotate", "--no-wait"], b"--no-wait begins no rotation by itself"),
+    (["audit", "tail", "--from", "3", "-n", "2"], b"say either --from INDEX or --lines N"),
     (["vault", "add", "local", "--valid-from", "90d", "--valid-until", "12h"], b"the key could never be used\n"),
 ])
 def test_what_is_no_command(gateway, words, says):
