@@ -27,6 +27,6 @@ $(eval $(call unit,cli/source_file,cli common,))
 PKG_LIBS_childless := $(foreach c,uv_spawn uv_process_kill uv_close uv_is_active uv_now uv_timer_start log_event_fields,-Wl,--wrap=$(c))
 $(eval $(call unit,cli/launch_source,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle childless))
 # A person at a terminal who is none.
-PKG_LIBS_played := $(foreach c,locked_asks locked_read cli_config vault_new_passphrase vault_open_key_file vault_send,-Wl,--wrap=$(c))
+PKG_LIBS_played := $(foreach c,locked_asks locked_read cli_config vault_new_passphrase vault_open_key_file vault_send vault_check_fresh,-Wl,--wrap=$(c))
 $(eval $(call unit,cli/restore,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle played))
 $(eval $(call unit,cli/launch_key,cli mirror auditlog common proto,libuv yaml jansson msgpack libsodium nettle))

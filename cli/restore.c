@@ -153,6 +153,9 @@ static int restore_from(struct cli *cli, struct restore *t)
 		return r;
 	if (shares + age + key_file != 1)
 		return cli_misuse(cli, "say one of --shares, --age IDENTITY FILE, --key-file KEY");
+	r = vault_check_fresh(cli); /* before keepers type their shares */
+	if (r)
+		return r;
 	return shares ? restore_shares(cli, t) : age ? restore_age(cli, t) : restore_key_file(cli, t);
 }
 

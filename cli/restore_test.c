@@ -25,6 +25,7 @@ struct world {
 	size_t n_typed;
 	char asked[1024];
 	/* the core */
+	bool has_root;
 	unsigned sent;
 	char identity[256], backup[64], shares[512], passphrase[32];
 	unsigned n_shares;
@@ -86,6 +87,12 @@ int __wrap_vault_open_key_file(struct cli *cli, int *ret_fd)
 {
 	*ret_fd = open(cli_option(cli, "--key-file"), O_RDONLY | O_CLOEXEC);
 	return *ret_fd < 0 ? cli_fail(cli, "no such key") : CLI_DONE;
+}
+
+int __wrap_vault_check_fresh(struct cli *cli);
+int __wrap_vault_check_fresh(struct cli *cli)
+{
+	return world_of(cli)->has_root ? cli_fail(cli, "there is one already") : CLI_DONE;
 }
 
 static void copy(char *to, size_t cap, struct span s)
@@ -320,6 +327,23 @@ static void what_cannot_be_a_copy(void **state)
 	expect(w, CLI_FAILED, "Is a directory");
 }
 
+/* Five keepers, one after the other, for nothing. */
+static void nobody_is_asked_where_there_is_a_root_key(void **state)
+{
+	static const char *const types[] = {"bhshare1qgrest", "another"};
+	struct world *w = *state;
+
+	w->types = types;
+	w->has_root = true;
+	expect(w, CLI_USAGE, "say one of");
+	option(w, "--shares", "");
+	expect(w, CLI_FAILED, "there is one already");
+	assert_string_equal(w->asked, "");
+	w->has_root = false;
+	expect(w, CLI_DONE, NULL);
+	assert_int_equal(w->n_shares, 2);
+}
+
 static void a_key_file_goes_as_a_descriptor(void **state)
 {
 	struct world *w = *state;
@@ -346,6 +370,7 @@ int main(void)
 		TEST(a_person_who_gives_up_sends_nothing),
 		TEST(the_last_identity_of_the_file_counts),
 		TEST(what_cannot_be_a_copy),
+		TEST(nobody_is_asked_where_there_is_a_root_key),
 		TEST(a_key_file_goes_as_a_descriptor),
 	};
 	/* clang-format on */

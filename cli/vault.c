@@ -140,14 +140,23 @@ static int vault_state_is(struct cli *cli, const char *state, bool *ret)
 	return r;
 }
 
-int cmd_vault_init(struct cli *cli)
+int vault_check_fresh(struct cli *cli)
 {
-	struct locked passphrase = LOCKED_NULL;
 	bool fresh;
 	int r = vault_state_is(cli, "uninitialised", &fresh);
 
-	if (!r && !fresh)
-		r = cli_fail(cli, "the vault has a root key already; nothing was changed");
+	if (r || fresh)
+		return r;
+	if (root_source_is_passphrase(cli) || root_source_is_made_by_us(cli))
+		return cli_fail(cli, "the vault has a root key already; nothing was changed");
+	return cli_fail(cli, "keyvault.unseal names a file of yours, which has the root key; nothing was changed");
+}
+
+int cmd_vault_init(struct cli *cli)
+{
+	struct locked passphrase = LOCKED_NULL;
+	int r = vault_check_fresh(cli);
+
 	if (!r)
 		r = vault_new_passphrase(cli, &passphrase);
 	if (!r)

@@ -23,6 +23,8 @@ void vault_proof_wipe(struct vault_proof *p);
 MUST_USE int vault_open_key_file(struct cli *cli, int *ret_fd);
 /* A passphrase for a root key to be, asked for twice; none where the vault has none. As above. */
 MUST_USE int vault_new_passphrase(struct cli *cli, struct locked *ret);
+/* That the vault waits for a root key from us; the core will look again. As above. */
+MUST_USE int vault_check_fresh(struct cli *cli);
 /* Sends to the core, awaits DONE and says `done`. What opens the vault takes away the mark of a seal. `fd` stays the
  * caller's; -1: none. */
 MUST_USE int vault_send(struct cli *cli, enum proto_type type, const void *msg, int fd, const char *done);

@@ -97,7 +97,7 @@ def test_age_file(guarded, tmp_path):
         new.cli("vault", "restore", "--age", ours, path, stdin=b"another passphrase\n")
         assert_all_is_back(new)
         again = new.cli("vault", "restore", "--age", ours, path, stdin=PASSPHRASE, check=False)
-        assert again.returncode == 1 and b"already_initialised" in again.stderr
+        assert again.returncode == 1 and b"has a root key already" in again.stderr
         new.cli("vault", "seal")
         new.cli("vault", "unseal", stdin=b"another passphrase\n")
         wait_for("service", lambda: new.chat("gpt-x").status == 200)
