@@ -80,10 +80,29 @@ static int restore_shares(struct cli *cli, struct restore *t)
 	return r;
 }
 
+/* To its end, or as much as there is room for: what comes through a pipe comes in pieces. */
+static ssize_t restore_read(int fd, uint8_t *to, size_t cap)
+{
+	size_t len = 0;
+
+	while (len < cap) {
+		ssize_t n = read(fd, to + len, cap - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	return (ssize_t)len;
+}
+
 static int restore_read_backup(struct cli *cli, struct restore *t)
 {
 	int fd = open(cli->args[0], O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, t->backup, sizeof(t->backup));
+	ssize_t n = fd < 0 ? -1 : restore_read(fd, t->backup, sizeof(t->backup));
 	int error = errno;
 
 	if (fd >= 0)
@@ -107,7 +126,7 @@ static int restore_identity(struct cli *cli, struct restore *t)
 	if (fd < 0)
 		return cli_fail(cli, "%s: %s", path, strerror(errno));
 	int r = locked_new(cli, 4096, id);
-	n = r ? 0 : read(fd, id->p, id->cap);
+	n = r ? 0 : restore_read(fd, id->p, id->cap);
 	close(fd);
 	if (r)
 		return r;

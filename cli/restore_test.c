@@ -10,7 +10,11 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ID "AGE-SECRET-KEY-1QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ"
@@ -344,6 +348,44 @@ static void nobody_is_asked_where_there_is_a_root_key(void **state)
 	assert_int_equal(w->n_shares, 2);
 }
 
+/* `vault restore --age <(...) <(...)`: a pipe gives what is in it, and the rest comes later. */
+static pid_t write_in_pieces(const char *path, const char *text)
+{
+	size_t half = strlen(text) / 2;
+	int left = 1, fd;
+
+	(void)unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	(void)alarm(60); /* where nobody reads */
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, text, half) != (ssize_t)half)
+		_exit(1);
+	while (left > 0)
+		if (ioctl(fd, FIONREAD, &left) || sched_yield())
+			_exit(1);
+	_exit(write(fd, text + half, strlen(text) - half) < 0);
+}
+
+static void what_comes_through_a_pipe_is_read_to_its_end(void **state)
+{
+	struct world *w = *state;
+
+	w->cli.args[0] = w->paths[0];
+	w->cli.n_args = 1;
+	option(w, "--age", w->paths[1]);
+	pid_t copy_by = write_in_pieces(w->paths[0], "sealed in two halves");
+	pid_t identity_by = write_in_pieces(w->paths[1], "# created by age-keygen, and then\n" ID "\n");
+	expect(w, CLI_DONE, NULL);
+	assert_string_equal(w->backup, "sealed in two halves");
+	assert_string_equal(w->identity, ID);
+	assert_int_equal(waitpid(copy_by, NULL, 0), copy_by);
+	assert_int_equal(waitpid(identity_by, NULL, 0), identity_by);
+}
+
 static void a_key_file_goes_as_a_descriptor(void **state)
 {
 	struct world *w = *state;
@@ -371,6 +413,7 @@ int main(void)
 		TEST(the_last_identity_of_the_file_counts),
 		TEST(what_cannot_be_a_copy),
 		TEST(nobody_is_asked_where_there_is_a_root_key),
+		TEST(what_comes_through_a_pipe_is_read_to_its_end),
 		TEST(a_key_file_goes_as_a_descriptor),
 	};
 	/* clang-format on */
