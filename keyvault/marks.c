@@ -183,14 +183,10 @@ uint32_t marks_get(const struct marks *m, struct span id)
 	return found ? m->marks[at].version_min : 0;
 }
 
-int marks_raise(struct marks *m, struct span id, uint32_t version_min)
+/* `at` is where marks_search() found it. */
+static int marks_put(struct marks *m, struct span id, uint32_t version_min, bool found, size_t at)
 {
-	bool found;
-	size_t at = marks_search(m, id, &found);
-
 	assert(id.len > 0 && id.len <= MARKS_ID_BYTES_MAX);
-	if (found && m->marks[at].version_min >= version_min)
-		return 0;
 	if (!found && m->places == MARKS_MAX)
 		return MARKS_E_FULL;
 	int r = marks_reserve(m); /* before it is written: what could not be kept would get a second place */
@@ -210,4 +206,20 @@ int marks_raise(struct marks *m, struct span id, uint32_t version_min)
 	}
 	m->places++;
 	return marks_insert(m, &next);
+}
+
+int marks_raise(struct marks *m, struct span id, uint32_t version_min)
+{
+	bool found;
+	size_t at = marks_search(m, id, &found);
+
+	return found && m->marks[at].version_min >= version_min ? 0 : marks_put(m, id, version_min, found, at);
+}
+
+int marks_try(struct marks *m, struct span id)
+{
+	bool found;
+	size_t at = marks_search(m, id, &found);
+
+	return marks_put(m, id, found ? m->marks[at].version_min : 0, found, at);
 }

@@ -46,3 +46,5 @@ void marks_close(struct marks *m);
 uint32_t marks_get(const struct marks *m, struct span id);
 /* Durable when it returns 0; a smaller version changes nothing. 0, MARKS_E_STORAGE or MARKS_E_FULL. */
 MUST_USE int marks_raise(struct marks *m, struct span id, uint32_t version_min);
+/* Could it be raised? It is written as it is, and so has its place from now on. As above. */
+MUST_USE int marks_try(struct marks *m, struct span id);

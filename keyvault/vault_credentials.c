@@ -50,20 +50,20 @@ static bool vault_is_newer(const struct vault *v, const struct store_version *ol
 	       memcmp(active->id, was.key_id.p, KEYS_ID_BYTES) != 0;
 }
 
+static int vault_marks_err(int e)
+{
+	return e == 0 ? 0 : e == MARKS_E_STORAGE ? VAULT_E_STORAGE : VAULT_E_FULL;
+}
+
 /* It has been authenticated: what it says about older ones is remembered, and they go. */
 static int vault_obey(struct vault *v, const struct seal_view *view)
 {
 	const struct proto_binding *b = &view->binding;
 
-	switch (marks_raise(&v->marks, b->credential, (uint32_t)b->since)) {
-	case 0:
+	int r = marks_raise(&v->marks, b->credential, (uint32_t)b->since);
+	if (!r)
 		(void)store_drop_below(&v->store, b->credential, (uint32_t)b->since);
-		return 0;
-	case MARKS_E_STORAGE:
-		return VAULT_E_STORAGE;
-	default:
-		return VAULT_E_FULL;
-	}
+	return vault_marks_err(r);
 }
 
 static uint32_t vault_current(const struct vault *v, struct span id)
@@ -118,7 +118,8 @@ int vault_check_new(struct vault *v, struct span id, struct span blob)
 	const struct keys_tenant *active = keys_active(&v->keys, view.binding.tenant);
 	if (!active || memcmp(active->id, view.key_id.p, KEYS_ID_BYTES) != 0 || view.generation < v->keys.generation)
 		return VAULT_E_ROTATED;
-	return vault_check(v, &view);
+	int r = vault_check(v, &view);
+	return r ? r : vault_marks_err(marks_try(&v->marks, id)); /* else it is stored, and cannot be loaded */
 }
 
 int vault_drop(struct vault *v, struct span id, uint32_t version, bool *ret_changed)
@@ -136,7 +137,7 @@ int vault_drop(struct vault *v, struct span id, uint32_t version, bool *ret_chan
 	if (!r)
 		(void)store_drop_below(&v->store, id, version == UINT32_MAX ? version : version + 1);
 	*ret_changed = before && vault_current(v, id) != before;
-	return r == 0 ? 0 : r == MARKS_E_STORAGE ? VAULT_E_STORAGE : VAULT_E_FULL;
+	return vault_marks_err(r);
 }
 
 bool vault_refuse(struct vault *v, struct span id, uint32_t version)

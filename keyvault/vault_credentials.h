@@ -4,11 +4,12 @@
 
 #include "keyvault/vault.h"
 
+/* May it be stored in place of another? Only what authenticates under the keys that stay: a rotation that has begun to
+ * replace them would else retire them before it is loaded; and only while its version can be remembered. 0 or
+ * VAULT_E_*. */
+MUST_USE int vault_check_new(struct vault *v, struct span id, struct span blob);
 /* A sealed credential from authd's store; checked at once when the vault is open. *ret_changed: what vault_fetch()
  * answers for this id has changed. 0, VAULT_E_FORGED, VAULT_E_OLD, VAULT_E_FULL, VAULT_E_STORAGE or negative. */
-/* May it be stored in place of another? Only what authenticates under the keys that stay: a rotation that has begun to
- * replace them would else retire them before it is loaded. 0 or VAULT_E_*. */
-MUST_USE int vault_check_new(struct vault *v, struct span id, struct span blob);
 MUST_USE int vault_load(struct vault *v, struct span id, struct span blob, bool *ret_changed);
 /* This version and those below it are void for ever, as far as they were ever seen. *ret_changed as above. 0,
  * VAULT_E_STORAGE or VAULT_E_FULL; while the vault is sealed it cannot be remembered and is only forgotten. */
