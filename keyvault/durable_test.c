@@ -232,6 +232,30 @@ static void a_key_that_cannot_be_remembered_is_not_stored(void **state)
 	peer_leave(w, admin);
 }
 
+static void what_is_removed_goes_though_it_cannot_be_remembered(void **state)
+{
+	struct world *w = *state;
+	struct peer *admin = peer_meet(w, ADMIN), *authd = peer_meet(w, AUTHD), *egress;
+	struct secret secret;
+	struct span binding;
+
+	admin_init(w, admin);
+	admin_add(w, admin, authd, "openai", 1, "sk-one");
+	egress = peer_meet(w, EGRESS0);
+	disk.armed = true;
+	disk.fault = EIO;
+	peer_say(authd, PROTO_CREDENTIAL_DROP, 0,
+		 &(struct proto_credential_drop){.credential = SPAN_LIT("openai"), .version = UINT32_MAX});
+	peer_expect(w, egress, PROTO_CREDENTIAL_DROP);
+	assert_string_equal(w->log.reason, "storage");
+	assert_int_equal(vault_fetch(&w->core.vault, SPAN_LIT("openai"), 1000, &binding, &secret), VAULT_E_UNKNOWN);
+	disk.fault = 0;
+	disk.armed = false;
+	peer_leave(w, egress);
+	peer_leave(w, authd);
+	peer_leave(w, admin);
+}
+
 int main(void)
 {
 	/* clang-format off */
@@ -240,6 +264,7 @@ int main(void)
 		TEST(what_is_signed_is_durable),
 		TEST(what_cannot_be_made_durable_is_not_signed),
 		TEST(a_key_that_cannot_be_remembered_is_not_stored),
+		TEST(what_is_removed_goes_though_it_cannot_be_remembered),
 	};
 	/* clang-format on */
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests_name("durable", tests, NULL, NULL);

@@ -134,8 +134,8 @@ int vault_drop(struct vault *v, struct span id, uint32_t version, bool *ret_chan
 	/* Bounded by what was authenticated: else one lie would void every version that is ever to come. */
 	if (newest && vault_is_open(v))
 		r = marks_raise(&v->marks, id, MIN(version, newest) + 1);
-	if (!r)
-		(void)store_drop_below(&v->store, id, version == UINT32_MAX ? version : version + 1);
+	/* Also where that cannot be remembered: nobody is to be given what was removed. */
+	(void)store_drop_below(&v->store, id, version == UINT32_MAX ? version : version + 1);
 	*ret_changed = before && vault_current(v, id) != before;
 	return vault_marks_err(r);
 }

@@ -12,7 +12,7 @@ MUST_USE int vault_check_new(struct vault *v, struct span id, struct span blob);
  * answers for this id has changed. 0, VAULT_E_FORGED, VAULT_E_OLD, VAULT_E_FULL, VAULT_E_STORAGE or negative. */
 MUST_USE int vault_load(struct vault *v, struct span id, struct span blob, bool *ret_changed);
 /* This version and those below it are void for ever, as far as they were ever seen. *ret_changed as above. 0,
- * VAULT_E_STORAGE or VAULT_E_FULL; while the vault is sealed it cannot be remembered and is only forgotten. */
+ * VAULT_E_STORAGE or VAULT_E_FULL: then, and while the vault is sealed, it is not remembered and only forgotten. */
 MUST_USE int vault_drop(struct vault *v, struct span id, uint32_t version, bool *ret_changed);
 /* The provider refuses this version: the other one is used from now on. False when there is no other. */
 bool vault_refuse(struct vault *v, struct span id, uint32_t version);
