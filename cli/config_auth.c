@@ -128,6 +128,11 @@ int config_auth_check(struct config_tree *t, size_t i)
 		r = auth_check_pins(t, i, line, "token_pins");
 	if (r)
 		return r;
+	if (strcmp(auth, "header") != 0 && strcmp(auth_get(t, i, "header"), "authorization") != 0)
+		return config_tree_wrong(t, line,
+					 "header of provider '%s' is for auth: header; auth: %s sends the key in "
+					 "authorization",
+					 name, auth);
 	if (!auth_is_text(scope, true) || !auth_is_text(auth_get(t, i, "client_id"), false))
 		return config_tree_wrong(t, line, "scope and client_id of provider '%s' must be ASCII without quotes",
 					 name);
@@ -142,7 +147,8 @@ int config_auth_check(struct config_tree *t, size_t i)
 			name, auth);
 	if (google || oauth)
 		return auth_check_token(t, i, line, oauth);
-	if (*auth_get(t, i, "token_url") || *auth_get(t, i, "client_id") || (*scope && !sigv4))
+	if (*auth_get(t, i, "token_url") || *auth_get(t, i, "client_id") || *auth_get(t, i, "token_connect_to") ||
+	    *auth_get(t, i, "token_pins") || (*scope && !sigv4))
 		return config_tree_wrong(t, line, "provider '%s' has keys of a token service, but auth: %s asks none",
 					 name, auth);
 	return 0;

@@ -43,6 +43,9 @@ static const struct {
 	{URL ", auth: bearer, " TURL, "has keys of a token service, but auth: bearer asks none"},
 	{URL ", auth: bearer, client_id: me", "has keys of a token service, but auth: bearer asks none"},
 	{URL ", auth: bearer, scope: a/b", "has keys of a token service, but auth: bearer asks none"},
+	{URL ", token_connect_to: 10.0.0.1", "has keys of a token service, but auth: bearer asks none"},
+	{URL ", header: api-key", "is for auth: header; auth: bearer sends the key in authorization"},
+	{URL ", auth: basic, header: api-key", "is for auth: header; auth: basic sends"},
 	{URL ", auth: basic, scope: a/b", "has keys of a token service, but auth: basic asks none"},
 	/* signed */
 	{URL ", auth: sigv4, scope: us-east-1/bedrock", NULL},
