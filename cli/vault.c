@@ -174,7 +174,8 @@ int cmd_vault_unseal(struct cli *cli)
 	int r = vault_state_is(cli, "uninitialised", &fresh);
 
 	if (!r && fresh)
-		r = cli_fail(cli, "there is no vault yet: `bulkhead vault init` makes it");
+		r = cli_fail(cli, "there is no root key: `bulkhead vault init` makes a new vault's, `bulkhead vault "
+				  "restore` brings back one that was there");
 	if (!r)
 		r = vault_proof(cli, &proof);
 	if (!r)

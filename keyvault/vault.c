@@ -50,7 +50,8 @@ const struct vault_refusal *vault_refusal(int e)
 		[VAULT_E_EXPIRED] = {"expired", "the provider key is bound to another time than now"},
 		[VAULT_E_ROOT] =
 			{"other_root",
-			 "keyvault/keys is missing, damaged, or of another root key; restore both from one backup"},
+			 "keyvault/keys is missing, damaged, or of another root key; restore both from one backup, "
+			 "the root key by `bulkhead vault restore`"},
 		[VAULT_E_MARKS] = {"marks_damaged", "keyvault/marks is damaged; restore it from a backup"},
 		[VAULT_E_BUSY] = {"busy", "a rotation is under way; see `bulkhead vault rotate`"},
 		[VAULT_E_NOTHING] = {"nothing", "there is no such key to rotate"},

@@ -171,6 +171,10 @@ def test_shares(guarded, tmp_path):
         text = f.read()
         g.write(text[:40] + (b"q" if text[40:41] != b"q" else b"p") + text[41:])
     with scratch() as folder, bring_back(guarded, folder, guarded.provider) as new:
+        for words in (("unseal",), ("init",)):  # what whoever has lost the root key types first
+            refused = new.cli("vault", *words, stdin=PASSPHRASE, check=False)
+            assert refused.returncode == 1 and b"`bulkhead vault restore`" in refused.stderr
+        wait_for("the hint", lambda: "vault restore" in new.log())
         for files, said in ((first[:2], b"too few"), ([first[0], first[1], second[2]], b"share 3: of another backup"),
                             ([first[0], first[1], first[1]], b"share 3: given twice"), ([first[0], first[1], mistyped], b"share 3: not a share"),
                             ([first[0], os.devnull], b"empty")):
