@@ -159,8 +159,9 @@ static int producers_accept_gap(struct auditd *a, struct producer *p, uint64_t l
 		.reason = span_str(causes[cause]),
 	};
 
-	a->gaps++;
-	return producers_accept(a, p, &leaf, false);
+	int r = producers_accept(a, p, &leaf, false);
+	a->gaps += r == 0;
+	return r;
 }
 
 /* Too much at once: the peer starts again from what is durable, when it has reconnected. */
