@@ -276,24 +276,22 @@ const char *cli_option(const struct cli *cli, const char *name)
 	abort(); /* not an option of the command's row: a defect of ours */
 }
 
-/* The begin of a day, which there must be in the calendar. */
-static bool args_day(const char *text, uint64_t *ret)
+const char *args_calendar(const char *text, const char *form, uint64_t *ret)
 {
 	struct tm tm = {0};
-	const char *end = strptime(text, "%Y-%m-%d", &tm);
+	const char *end = text[0] >= '0' && text[0] <= '9' ? strptime(text, form, &tm) : NULL;
 	int named = tm.tm_mday;
 	time_t at = timegm(&tm); /* which makes the 2nd of March of a 30th of February */
 
-	if (!end || *end || at <= 0 || tm.tm_mday != named)
-		return false;
-	*ret = (uint64_t)at;
-	return true;
+	*ret = (uint64_t)MAX(at, 0);
+	return end && at >= 0 && tm.tm_mday == named ? end : NULL;
 }
 
 int cli_option_time(const struct cli *cli, const char *name, enum cli_day day, uint64_t *ret)
 {
 	const char *text = cli_option(cli, name);
 	uint64_t at = 0, over = 0;
+	const char *behind;
 	char *end;
 
 	if (text) {
@@ -304,7 +302,7 @@ int cli_option_time(const struct cli *cli, const char *name, enum cli_day day, u
 			at = over = now + n * 86400;
 		else if (text[0] >= '0' && text[0] <= '9' && n > 0 && n <= 876000 && strcmp(end, "h") == 0)
 			at = over = now + n * 3600;
-		else if (args_day(text, &at)) {
+		else if ((behind = args_calendar(text, "%Y-%m-%d", &at)) && !*behind) {
 			over = at + 86400;
 			at = day == CLI_DAY_ENDS ? over : at;
 		}

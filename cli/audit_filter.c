@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/args.h"
 #include "cli/audit_filter.h"
 
 #include <stdlib.h>
@@ -66,14 +67,12 @@ bool audit_time_parse(const char *text, uint64_t now_s, bool end_of_day, uint64_
 	if (filter_ago(text, now_s, ret_ns))
 		return true;
 	for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-		struct tm tm = {0};
-		const char *end = text[0] >= '0' && text[0] <= '9' ? strptime(text, forms[i], &tm) : NULL;
+		uint64_t seconds;
+		const char *end = args_calendar(text, forms[i], &seconds);
 		bool day = i + 1 == ARRAY_LEN(forms);
-		int named = tm.tm_mday;
-		time_t at = timegm(&tm); /* which makes the 2nd of March of a 30th of February */
-		if (!end || (strcmp(end, "") != 0 && (day || strcmp(end, "Z") != 0)) || at < 0 || tm.tm_mday != named)
+		if (!end || (strcmp(end, "") != 0 && (day || strcmp(end, "Z") != 0)))
 			continue;
-		uint64_t seconds = (uint64_t)at + (day && end_of_day ? 86400 : 0);
+		seconds += day && end_of_day ? 86400 : 0;
 		*ret_ns = seconds > UINT64_MAX / FILTER_NS ? UINT64_MAX : seconds * FILTER_NS;
 		return true;
 	}

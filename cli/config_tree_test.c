@@ -147,6 +147,15 @@ static void test_wrong_files(void **state)
 		{"auditd: { strict_tenants: 'bank, clinic' }", "' clinic' cannot be a tenant's name"},
 		{"auditd: { strict_tenants: [bank, -x] }", "'-x' cannot be a tenant's name"},
 		{"keyvault: { unseal: magic }", "one of passphrase,key_file"},
+	};
+
+	(void)state;
+	refuse_all(wrong, ARRAY_LEN(wrong));
+}
+
+static void test_wrong_providers_and_models(void **state)
+{
+	static const struct wrong_file wrong[] = {
 		{"providers: {}", "providers must be a list"},
 		{"providers: [openai]", "provider must be a mapping"},
 		{"providers: [{ base_url: 'https://x.test' }]", "name must be given"},
@@ -172,6 +181,15 @@ static void test_wrong_files(void **state)
 		{"providers: [{ name: openai }]\nmodels: [{ match: 'a*', providers: [openai], names: ['a 4'] }]",
 		 "does not match 'a 4'"},
 		{"providers: [{ name: openai }]\nmodels: [{ match: a, providers: [openai, 'x,y'] }]", "plain texts"},
+	};
+
+	(void)state;
+	refuse_all(wrong, ARRAY_LEN(wrong));
+}
+
+static void test_what_is_no_plain_yaml(void **state)
+{
+	static const struct wrong_file wrong[] = {
 		{"a: &x 1\nb: *x", "unknown key"},
 		{"state_dir: *x", "one value"},
 		{"state_dir: a\n---\nstate_dir: b", "one document"},
@@ -257,10 +275,16 @@ static void test_nearest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_operators_file), cmocka_unit_test(test_packs),
-		cmocka_unit_test(test_wrong_files),    cmocka_unit_test(test_wrong_permissions_to_connect),
-		cmocka_unit_test(test_empty_files),    cmocka_unit_test(test_environment),
-		cmocka_unit_test(test_limits),         cmocka_unit_test(test_nearest),
+		cmocka_unit_test(test_operators_file),
+		cmocka_unit_test(test_packs),
+		cmocka_unit_test(test_wrong_files),
+		cmocka_unit_test(test_wrong_providers_and_models),
+		cmocka_unit_test(test_what_is_no_plain_yaml),
+		cmocka_unit_test(test_wrong_permissions_to_connect),
+		cmocka_unit_test(test_empty_files),
+		cmocka_unit_test(test_environment),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_nearest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,8 +41,7 @@ void locked_wipe(struct locked *l)
 	*l = LOCKED_NULL;
 }
 
-/* Reads until the end; one byte more than fits tells "too long". */
-static int locked_fill(int fd, struct locked *l)
+int locked_fill(int fd, struct locked *l)
 {
 	while (l->len < l->cap) {
 		ssize_t n = read(fd, l->p + l->len, l->cap - l->len);

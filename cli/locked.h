@@ -24,6 +24,9 @@ void locked_harden(void);
 MUST_USE int locked_new(const struct cli *cli, size_t cap, struct locked *ret_locked);
 void locked_wipe(struct locked *l);
 
+/* Reads until the end of what may be a pipe, or as far as there is room. 0 or negative. */
+MUST_USE int locked_fill(int fd, struct locked *l);
+
 /*
  * Reads a secret of 1 to `max` bytes: from `file`, else from standard input; on a terminal after `prompt`, without
  * echo. One line end is dropped; a control character, nothing at all or more than `max` is refused. As above.

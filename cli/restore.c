@@ -80,38 +80,19 @@ static int restore_shares(struct cli *cli, struct restore *t)
 	return r;
 }
 
-/* To its end, or as much as there is room for: what comes through a pipe comes in pieces. */
-static ssize_t restore_read(int fd, uint8_t *to, size_t cap)
-{
-	size_t len = 0;
-
-	while (len < cap) {
-		ssize_t n = read(fd, to + len, cap - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	return (ssize_t)len;
-}
-
 static int restore_read_backup(struct cli *cli, struct restore *t)
 {
+	struct locked backup = {.p = t->backup, .cap = sizeof(t->backup)};
 	int fd = open(cli->args[0], O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : restore_read(fd, t->backup, sizeof(t->backup));
-	int error = errno;
+	int r = fd < 0 ? -errno : locked_fill(fd, &backup);
 
 	if (fd >= 0)
 		close(fd);
-	if (n < 0)
-		return cli_fail(cli, "%s: %s", cli->args[0], strerror(error));
-	if (n == 0 || n == sizeof(t->backup))
+	if (r)
+		return cli_fail(cli, "%s: %s", cli->args[0], strerror(-r));
+	if (backup.len == 0 || backup.len == backup.cap)
 		return cli_fail(cli, "%s: not a copy of a root key", cli->args[0]);
-	t->m.backup = span_of(t->backup, (size_t)n);
+	t->m.backup = span_of(backup.p, backup.len);
 	return CLI_DONE;
 }
 
@@ -121,18 +102,18 @@ static int restore_identity(struct cli *cli, struct restore *t)
 	const char *path = cli_option(cli, "--age");
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct locked *id = &t->identity;
-	ssize_t n;
 
 	if (fd < 0)
 		return cli_fail(cli, "%s: %s", path, strerror(errno));
-	int r = locked_new(cli, 4096, id);
-	n = r ? 0 : restore_read(fd, id->p, id->cap);
+	int r = locked_new(cli, 4096, id), error = r ? 0 : locked_fill(fd, id);
 	close(fd);
 	if (r)
 		return r;
-	for (size_t at = 0; at < (size_t)MAX(n, 0);) {
-		uint8_t *end = memchr(id->p + at, '\n', (size_t)n - at);
-		size_t len = end ? (size_t)(end - id->p) - at : (size_t)n - at;
+	if (error)
+		return cli_fail(cli, "%s: %s", path, strerror(-error));
+	for (size_t at = 0; at < id->len;) {
+		uint8_t *end = memchr(id->p + at, '\n', id->len - at);
+		size_t len = end ? (size_t)(end - id->p) - at : id->len - at;
 
 		if (len > 16 && len <= 128 && id->p[at] != '#')
 			t->m.identity = span_of(id->p + at, id->p[at + len - 1] == '\r' ? len - 1 : len);

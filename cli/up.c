@@ -85,9 +85,8 @@ static void up_hint(struct launcher *l)
 		    CLI_DONE) {
 		if (span_eq_str(answer->vault_status_rep.state, "uninitialised"))
 			fprintf(l->cli->err,
-				"hint: the vault has no root key; run `bulkhead vault init%s`, then `bulkhead vault "
-				"add "
-				"PROVIDER%s`; or, where it had one, `bulkhead vault restore%s`\n",
+				"hint: the vault has no root key; run `bulkhead vault init%s`, then "
+				"`bulkhead vault add PROVIDER%s`; or, where it had one, `bulkhead vault restore%s`\n",
 				option, option, option);
 		else if (span_eq_str(answer->vault_status_rep.state, "sealed"))
 			fprintf(l->cli->err, "hint: the vault is sealed; run `bulkhead vault unseal%s`\n", option);

@@ -165,12 +165,10 @@ static const char *conn_decode_and_handle(struct ipc_conn *c, struct span body)
 
 static void conn_handle_frames(struct ipc_conn *c)
 {
-	struct secret_arena *arena = c->ipc->arena;
 	struct span body;
 	size_t used;
 
-	if (arena)
-		secret_hold(arena);
+	secret_hold(c->ipc->arena);
 	while (c->state != IPC_CONN_CLOSING) {
 		int e = frame_next(span_of(c->rx.mem + c->rx.begin, c->rx.end - c->rx.begin), &body, &used);
 		if (e == FRAME_E_MORE)
@@ -181,8 +179,7 @@ static void conn_handle_frames(struct ipc_conn *c)
 		else
 			ipc_buf_consume(&c->rx, used);
 	}
-	if (arena)
-		secret_release(arena);
+	secret_release(c->ipc->arena);
 	if (c->n_rx_fds > 0 && c->rx.begin == c->rx.end && c->state != IPC_CONN_CLOSING)
 		ipc_drop(c, "descriptor that nobody expects");
 }

@@ -252,12 +252,14 @@ static void secret_access(struct secret_arena *a, bool open)
 {
 	int r;
 
-	if (open)
-		a->open_bytes = secret_bank_end(a, a->end_granule * SECRET_GRANULE_BYTES);
-	if (a->pkey >= 0)
+	if (a->pkey >= 0) {
 		r = pkey_set(a->pkey, open ? 0 : PKEY_DISABLE_ACCESS);
-	else
+		a->open_bytes = a->data_bytes;
+	} else {
+		if (open)
+			a->open_bytes = secret_bank_end(a, a->end_granule * SECRET_GRANULE_BYTES);
 		r = mprotect(a->data, a->open_bytes, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+	}
 	if (r)
 		secret_abort("the arena could not be opened or closed");
 	if (!open)
@@ -328,11 +330,14 @@ void secret_close(struct secret_arena *a)
 
 void secret_hold(struct secret_arena *a)
 {
-	a->holds++;
+	if (a)
+		a->holds++;
 }
 
 void secret_release(struct secret_arena *a)
 {
+	if (!a)
+		return;
 	assert(a->holds > 0);
 	if (--a->holds == 0 && a->opens == 0 && a->open_bytes > 0)
 		secret_shut(a);

@@ -56,7 +56,8 @@ void secret_free(struct secret_arena *a, struct secret *s);
 void secret_open(struct secret_arena *a);
 /* The outermost close also clears the vector registers: copies leave what they moved there. */
 void secret_close(struct secret_arena *a);
-/* Around work on many pieces in a row: where a close costs a system call, it waits for the release. Nests. */
+/* Around work on many pieces in a row: where a close costs a system call, it waits for the release. Nests. NULL
+ * is fine. */
 void secret_hold(struct secret_arena *a);
 void secret_release(struct secret_arena *a);
 /* Wipes ordinary memory in a way that the compiler keeps. */

@@ -46,10 +46,11 @@ enum exchange_state {
 		N_EXCHANGE_STATES,
 };
 
-/* What came of a read: bytes of eg->in, and 0 or TLS_E_*. */
+/* What came of a read: bytes of eg->in, and 0 or TLS_E_*; `more` can be read without the socket. */
 struct relay_read {
 	size_t at, len;
 	int answer;
+	bool more;
 };
 
 struct exchange {

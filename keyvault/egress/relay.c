@@ -204,13 +204,16 @@ static void relay_read(struct exchange *x)
 	uint8_t *to = eg->in + eg->in_len;
 	size_t room = relay_room(x), n;
 
-	x->read = (struct relay_read){.at = eg->in_len};
-	while (x->read.answer == 0 && x->read.len < room && (x->read.len == 0 || tls_pending(x->upstream->tls))) {
-		x->read.answer = tls_read(x->upstream->tls, to + x->read.len, room - x->read.len, &n);
-		if (x->read.answer == 0)
-			x->read.len += n;
+	struct relay_read read = {.at = eg->in_len, .more = true};
+
+	while (read.more && read.len < room) {
+		read.answer = tls_read(x->upstream->tls, to + read.len, room - read.len, &n);
+		if (read.answer == 0)
+			read.len += n;
+		read.more = read.answer == 0 && tls_pending(x->upstream->tls);
 	}
-	eg->in_len += x->read.len;
+	eg->in_len += read.len;
+	x->read = read;
 }
 
 enum reason relay_take(struct exchange *x)
@@ -224,7 +227,7 @@ enum reason relay_take(struct exchange *x)
 		return why;
 	if (read->answer)
 		return read->answer == TLS_E_CLOSED ? relay_eof(x) : REASON_UPSTREAM_BROKEN;
-	if (read->len > 0 && tls_pending(x->upstream->tls))
+	if (read->len > 0 && read->more)
 		relay_later(x);
 	return REASON_NONE;
 }

@@ -102,6 +102,14 @@ def removed(gateway):
     return wait_for("the removal", lambda: (now := retention(gateway))["doing"] == "nothing" and now)
 
 
+def grow(gateway, aging, segments, entries):
+    """Segments of two hours each."""
+    for _ in range(segments):
+        busy(gateway, entries)
+        aging.passes(2 * HOUR)
+        removed(gateway)
+
+
 def files(gateway, kind):
     return {os.path.relpath(os.path.join(where, name), gateway.state) for where, _, names in os.walk(os.path.join(gateway.state, "auditd", kind))
             for name in names}
@@ -268,10 +276,7 @@ def test_time_without_auditd(old):
 def test_death_between_any_two_files(old, at):
     """auditd dies at the n-th file that it removes, and again soon after its next start; the third one ends it."""
     gateway, aging = old
-    for _ in range(2):
-        busy(gateway, 200)
-        aging.passes(2 * HOUR)
-        removed(gateway)
+    grow(gateway, aging, 2, 200)
     before = retention(gateway)["first"]
     aging.passes(25 * HOUR)
     victim = gateway.pids("auditd")[0]
@@ -369,10 +374,7 @@ def test_nothing_goes_unsigned(old):
 def test_what_goes_next_is_still_there(old):
     """Whoever has something removed is not told that what has just gone goes next."""
     gateway, aging = old
-    for _ in range(3):
-        busy(gateway, 200)
-        aging.passes(2 * HOUR)
-        removed(gateway)
+    grow(gateway, aging, 3, 200)
     before = retention(gateway)["first"]
     aging.passes(25 * HOUR)
     said = json.loads(gateway.cli("audit", "retention", "--now", "--json").stdout)
@@ -407,10 +409,7 @@ def test_forever(new_gateway):
 def test_verify_while_records_go(old):
     """A verifier that reads the folder while retention removes from it is not led to call it damaged."""
     gateway, aging = old
-    for _ in range(6):
-        busy(gateway, 150)
-        aging.passes(2 * HOUR)
-        removed(gateway)
+    grow(gateway, aging, 6, 150)
     aging.passes(26 * HOUR)
     before = retention(gateway)["first"]
     verifying = [subprocess.Popen([gateway.program, "audit", "verify", "-c", gateway.config], stdout=subprocess.DEVNULL,
