@@ -136,7 +136,8 @@ static int gaps_report(struct gaps *g)
 	if (g->n + g->n_open > 0)
 		table_print(&g->table, g->cli->out);
 	if (g->n > 0)
-		fprintf(g->cli->out, "%" PRIu64 " events are missing, in %" PRIu64 " gaps\n", g->lost, g->n);
+		fprintf(g->cli->out, "%" PRIu64 " gap%s, for %" PRIu64 " missing event%s\n", g->n, g->n == 1 ? "" : "s",
+			g->lost, g->lost == 1 ? "" : "s");
 	else
 		fprintf(g->cli->out, "no gaps\n");
 	if (g->n_open > 0)

@@ -95,8 +95,8 @@ static int verify_print(struct cli *cli, const char *folder, const struct verify
 	if (!report->good)
 		return cli_fail(cli, "%s: NOT good: %s", folder, report->why);
 	note_key_format(&report->key, vkey);
-	fprintf(cli->out, "good: %" PRIu64 " entries, %" PRIu64 " of them signed, %" PRIu64 " segments\n",
-		report->entries, report->signed_size, report->segments);
+	fprintf(cli->out, "good: %" PRIu64 " entries, %" PRIu64 " of them signed, in %" PRIu64 " segment%s\n",
+		report->entries, report->signed_size, report->segments, report->segments == 1 ? "" : "s");
 	if (report->first > 0) {
 		audit_format_time(report->pruned.time_ns, time);
 		plain_line(cli->out,
@@ -110,8 +110,8 @@ static int verify_print(struct cli *cli, const char *folder, const struct verify
 			" segments; no checkpoint speaks of it (was this copied while auditd wrote?)\n",
 			report->entries - 1, report->uncovered.bytes, report->uncovered.segments);
 	if (report->gaps > 0)
-		fprintf(cli->out, "gaps: %" PRIu64 " events are missing, in %" PRIu64 " recorded gaps\n", report->lost,
-			report->gaps);
+		fprintf(cli->out, "gaps: %" PRIu64 " recorded, for %" PRIu64 " missing event%s\n", report->gaps,
+			report->lost, report->lost == 1 ? "" : "s");
 	else
 		fprintf(cli->out, "gaps: none\n");
 	plain_line(cli->out, "signed by: %s", vkey);

@@ -110,7 +110,7 @@ def test_gaps(made):
     said = json.loads(auditor("gaps", "--json", log=made.folder))
     assert (said["gaps"], said["lost"]) == (made.said["gaps"], made.said["lost"]) and len(said["records"]) == said["gaps"] > 0
     assert sum(r["last_seq"] - r["seq"] + 1 for r in said["records"]) == said["lost"]
-    assert f"{said['lost']} events are missing" in auditor("gaps", log=made.folder)
+    assert f"for {said['lost']} missing events" in auditor("gaps", log=made.folder)
 
 
 def test_sequences_that_end_without_a_word(made):

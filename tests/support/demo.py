@@ -58,7 +58,7 @@ def streamed_chat(gateway):
 
 def key_search(gateway):
     title("Where is the provider's key? A search of every readable byte of every process,")
-    print("raw, base64 (three alignments), URL-encoded, JSON-escaped, hexadecimal:")
+    print("also of those that are only reserved; raw, base64 (three alignments), URL-encoded, JSON-escaped, hexadecimal:")
     processes = {**gateway.pids(), gateway.process.pid: "bulkhead up"}
     try:
         report = memscan.scan(processes, gateway.provider.key.encode())
