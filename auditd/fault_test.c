@@ -318,6 +318,33 @@ FAULT_TEST(test_big_kill, big, FAULT_KILL, 29, 0)
 FAULT_TEST(test_big_power, big, FAULT_POWER, 29, 0)
 FAULT_TEST(test_big_some_power, big, FAULT_POWER, 11, 1)
 
+/* Three segments that nobody has signed: no checkpoint says how many there must be. */
+static void test_a_log_that_cannot_be_listed(void **state)
+{
+	struct fixture *f = *state;
+	unsigned n = 0;
+
+	do {
+		empty(f);
+		assert_int_equal(reopen(f), 0);
+		for (unsigned i = 0; i < 3; i++) {
+			commit(f, 5);
+			assert_int_equal(ledger_turn(f->l), 0);
+		}
+		f->l = ledger_close(f->l);
+		pid_t child = fork();
+		if (child == 0) {
+			faults_begin(FAULT_EIO, n, &shared->met);
+			_exit(reopen(f) ? 1 : 0);
+		}
+		assert_int_equal(waitpid(child, NULL, 0), child);
+		if (reopen(f) || f->l->unwritable || ledger_size(f->l) != 15)
+			fails(&mixed, FAULT_EIO, n, "the log is not what it was");
+		n++;
+	} while (shared->met);
+	assert_true(n > 10);
+}
+
 static int setup_big(void **state)
 {
 	if (setup(state))
@@ -346,6 +373,7 @@ int main(void)
 #define BIG(fn)  cmocka_unit_test_setup_teardown(fn, setup_big, teardown_big)
 	const struct CMUnitTest tests[] = {
 		CASE(test_eio),
+		CASE(test_a_log_that_cannot_be_listed),
 		CASE(test_enospc),
 		CASE(test_eintr),
 		CASE(test_short_writes),

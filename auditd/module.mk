@@ -24,7 +24,7 @@ $(eval $(call unit,auditd/verify_copy,testlog auditd auditlog common proto,libuv
 $(eval $(call unit,auditd/entries,testlog auditd auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call fuzz,segment_recovery,auditlog common proto,libsodium nettle msgpack))
 # The system calls that these tests make fail.
-PKG_LIBS_faults := $(foreach c,fsync fdatasync syncfs fstat fstatat renameat mkdirat unlinkat ftruncate fallocate openat pwrite,-Wl,--wrap=$(c))
+PKG_LIBS_faults := $(foreach c,fsync fdatasync syncfs fstat fstatat renameat mkdirat unlinkat ftruncate fallocate openat pwrite readdir,-Wl,--wrap=$(c))
 $(eval $(call library,power,tests/support/power.c))
 $(eval $(call library,faults,tests/support/faults.c))
 $(eval $(call unit,auditd/prune,testlog faults power auditd auditlog common proto,libuv libsodium nettle msgpack faults))

@@ -52,26 +52,38 @@ static int segment_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* The next file that is a segment. 1, 0 at the end, or negative: a list that breaks off is none. */
+static int segment_list_next(DIR *dir, uint64_t *ret_first)
+{
+	const struct dirent *e;
+
+	do {
+		errno = 0;
+		e = readdir(dir);
+	} while (e && !segment_name_parse(e->d_name, ret_first));
+	return e ? 1 : -errno;
+}
+
 int segment_list(int log_dir, uint64_t **ret, size_t *ret_n)
 {
-	int fd = openat(log_dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	int fd = openat(log_dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	uint64_t *firsts = NULL, first;
+	uint64_t *firsts = NULL, first = 0;
 	size_t n = 0, cap = 0;
 
 	if (!dir)
 		return -errno;
-	for (const struct dirent *e = readdir(dir); e && !r; e = readdir(dir)) {
-		if (!segment_name_parse(e->d_name, &first))
-			continue;
+	while ((r = segment_list_next(dir, &first)) > 0) {
 		if (n == cap) {
 			cap = cap ? 2 * cap : 64;
 			uint64_t *grown = reallocarray(firsts, cap, sizeof(*grown));
-			r = grown ? 0 : -ENOMEM;
-			firsts = grown ? grown : firsts;
+			if (!grown) {
+				r = -ENOMEM;
+				break;
+			}
+			firsts = grown;
 		}
-		if (!r)
-			firsts[n++] = first;
+		firsts[n++] = first;
 	}
 	(void)closedir(dir);
 	if (n > 0)

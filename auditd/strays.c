@@ -132,12 +132,28 @@ static int strays_file(const struct strays *v)
 	return strays_compare(v, &s, width);
 }
 
+static int strays_folder(struct strays *v);
+
+/* What lies in the folder v->path, whose own path is `len` long. */
+static int strays_entry(struct strays *v, size_t len, const char *name)
+{
+	struct stat st;
+
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return 0;
+	if ((size_t)snprintf(v->path + len, sizeof(v->path) - len, "/%s", name) >= sizeof(v->path) - len)
+		return STRAYS_E_FOUND;
+	if (fstatat(v->dir, v->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : STRAYS_E_FOUND; /* retention removed it just now */
+	return S_ISDIR(st.st_mode) ? strays_folder(v) : strays_file(v);
+}
+
 static int strays_folder(struct strays *v)
 {
 	size_t len = strlen(v->path);
 	int fd = openat(v->dir, v->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), r = 0;
 	DIR *folder = fd < 0 ? NULL : fdopendir(fd);
-	struct stat st;
+	const struct dirent *e;
 
 	if (!folder) {
 		r = errno == ENOENT ? 0 : -errno;
@@ -145,18 +161,13 @@ static int strays_folder(struct strays *v)
 			(void)close(fd);
 		return r;
 	}
-	for (const struct dirent *e = readdir(folder); e && !r; e = r ? NULL : readdir(folder)) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		if ((size_t)snprintf(v->path + len, sizeof(v->path) - len, "/%s", e->d_name) >= sizeof(v->path) - len)
-			r = STRAYS_E_FOUND;
-		else if (fstatat(v->dir, v->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			r = errno == ENOENT ? 0 : STRAYS_E_FOUND; /* retention removed it just now */
-		else
-			r = S_ISDIR(st.st_mode) ? strays_folder(v) : strays_file(v);
+	do {
+		errno = 0;
+		e = readdir(folder);
+		r = e ? strays_entry(v, len, e->d_name) : -errno; /* a list that breaks off is none */
 		if (!r)
 			v->path[len] = '\0';
-	}
+	} while (e && !r);
 	(void)closedir(folder);
 	return r;
 }

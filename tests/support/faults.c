@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/support/faults.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -88,6 +89,13 @@ WRAP(int, fallocate, (int fd, int mode, off_t at, off_t len), (fd, mode, at, len
 	}
 WRAP_READ(fstat, (int fd, struct stat *st), (fd, st))
 WRAP_READ(fstatat, (int fd, const char *path, struct stat *st, int flags), (fd, path, st, flags))
+
+struct dirent *__real_readdir(DIR *folder);
+struct dirent *__wrap_readdir(DIR *folder);
+struct dirent *__wrap_readdir(DIR *folder)
+{
+	return faults.fault != FAULT_DEAD && faults_now() ? NULL : __real_readdir(folder);
+}
 
 /* As Linux has it since 5.8: what could not be written is told once to each open file, by its own syncfs(). */
 int __real_syncfs(int fd);
