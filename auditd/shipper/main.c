@@ -11,6 +11,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "auditd/shipper/check.h"
@@ -25,6 +26,14 @@
 #define SHIPPER_PATHS_MAX  (3 + PG_FILES_MAX)
 #define SHIPPER_SECTIONS   (BIT(CONFIG_BULKHEAD) | BIT(CONFIG_SHIPPER) | BIT(CONFIG_DIALER))
 
+/* A file that an operator may exchange, as it was when the sandbox was made; all zero: it was not there. */
+struct shipper_file {
+	const char *path;
+	dev_t dev;
+	ino_t ino;
+	struct timespec changed;
+};
+
 struct shipper {
 	struct daemon daemon;
 	struct config config;
@@ -35,9 +44,55 @@ struct shipper {
 	int own_dir;
 	struct resolve_server servers[RESOLVE_SERVERS_MAX];
 	size_t n_servers;
+	struct shipper_file files[1 + PG_FILES_MAX];
+	size_t n_files;
 	uv_fs_event_t watch;
 	uv_timer_t look;
 };
+
+/* ---- files that are exchanged ---- */
+
+static struct shipper_file shipper_file(const char *path)
+{
+	struct shipper_file f = {.path = path};
+	struct stat st;
+
+	if (fstatat(AT_FDCWD, path, &st, 0) == 0) {
+		f.dev = st.st_dev;
+		f.ino = st.st_ino;
+		f.changed = st.st_ctim;
+	}
+	return f;
+}
+
+static bool shipper_is_closed(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), error = errno;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return fd < 0 && error == EACCES;
+}
+
+/*
+ * The sandbox was given files, not names: one that came later, or was put in another's place as editors and Kubernetes
+ * do it, is closed to us and open to whoever starts now. Once for each change, so that a file that is truly closed does
+ * not have us start again and again.
+ */
+static void shipper_look_at_files(const struct shipper *s)
+{
+	for (size_t i = 0; i < s->n_files; i++) {
+		const struct shipper_file *was = &s->files[i], is = shipper_file(was->path);
+		bool same = is.dev == was->dev && is.ino == was->ino && is.changed.tv_sec == was->changed.tv_sec &&
+			    is.changed.tv_nsec == was->changed.tv_nsec;
+
+		if (same || !shipper_is_closed(was->path))
+			continue;
+		log_event(&s->daemon.log, LOG_STOP, LOG_STR("what", was->path),
+			  LOG_STR("why", "it was exchanged; the sandbox is made anew for it"));
+		exit(EXIT_FAILURE);
+	}
+}
 
 /* ---- following ---- */
 
@@ -45,6 +100,7 @@ static void shipper_look(struct shipper *s)
 {
 	int r = folder_refresh(&s->folder);
 
+	shipper_look_at_files(s);
 	if (r < 0)
 		log_event(&s->daemon.log, LOG_MIRROR_FAILED, LOG_STR("why", strerrordesc_np(-r)));
 	else
@@ -138,9 +194,12 @@ static int shipper_confine(struct shipper *s, const char *path, const char *own)
 		pg_reach(s->mirror.pg, &reach);
 		ports[n_ports++] = reach.port;
 	}
-	for (size_t i = 0; i < reach.n_files; i++)
+	s->files[s->n_files++] = shipper_file(paths[2].path);
+	for (size_t i = 0; i < reach.n_files; i++) {
+		s->files[s->n_files++] = shipper_file(reach.files[i]);
 		if (access(reach.files[i], R_OK) == 0) /* libpq tells of the others */
 			paths[n_paths++] = (struct sandbox_path){.path = reach.files[i]};
+	}
 	for (size_t i = 0; i < s->n_servers; i++)
 		ports[n_ports++] = s->servers[i].port;
 	return sandbox_enter_shipping(paths, n_paths, ports, n_ports, s->daemon.confinement,

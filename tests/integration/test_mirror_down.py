@@ -69,6 +69,23 @@ def test_one_mistake_after_the_other(gateway, db):
     assert gateway.chat("gpt-x").status == 200
 
 
+def test_a_password_that_comes_in_a_file_of_its_own(gateway, db):
+    """As editors and Kubernetes exchange a file: by another of the same name. One that is closed to the shipper has it start anew once."""
+    for mode in (0o644, 0o600):
+        db.sql(f"ALTER ROLE mirror PASSWORD 'another {mode}'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'mirror'")
+        says(gateway, "not ready", "Postgres refuses the role or its password")
+        path = os.path.join(db.folder, "mirror.pw")
+        os.rename(db.write("mirror.new", f"another {mode}\n", mode=mode), path)
+        if mode == 0o600:
+            says(gateway, "not ready", "set shipper.password_file")
+            shipper = gateway.pids("shipper")
+            gateway.chat("gpt-x")
+            says(gateway, "not ready", "set shipper.password_file")
+            assert gateway.pids("shipper") == shipper
+            os.chmod(path, 0o644)
+        whole(gateway, db)
+
+
 def test_postgres_killed_under_load(gateway, db):
     with Load(gateway) as load:
         for _ in range(3):
