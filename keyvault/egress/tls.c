@@ -246,11 +246,15 @@ int tls_new(struct tls_ctx *ctx, const char *host, struct span pins, int fd, str
 	return 0;
 }
 
+/* Where the handshake came to no end it may have been the session that the provider does not bear: the next one is
+ * tried without. */
 struct tls *tls_free(struct tls *t)
 {
 	if (t && t->ssl) {
 		if (SSL_is_init_finished(t->ssl))
 			(void)SSL_shutdown(t->ssl);
+		else
+			tls_session_deinit(t->session);
 		SSL_free(t->ssl);
 		ERR_clear_error();
 	}
