@@ -283,7 +283,6 @@ static int reply_gather(struct reply *r, struct span in)
 
 static int reply_execute(struct reply *r, struct span in, size_t *ret_used)
 {
-	r->body_seen = false;
 	enum llhttp_errno e = llhttp_execute(&r->parser, (const char *)in.p, in.len);
 	*ret_used = in.len;
 	if (e == HPE_PAUSED && r->state == REPLY_DONE) {
@@ -292,6 +291,15 @@ static int reply_execute(struct reply *r, struct span in, size_t *ret_used)
 	}
 	if (e != HPE_OK)
 		return r->too_large ? REPLY_E_TOO_LARGE : REPLY_E_INVALID;
+	return 0;
+}
+
+static int reply_feed_body(struct reply *r, struct span in, size_t *ret_used)
+{
+	r->body_seen = false;
+	int e = reply_execute(r, in, ret_used);
+	if (e || r->state == REPLY_DONE)
+		return e;
 	r->overhead = r->body_seen ? 0 : r->overhead + in.len;
 	return r->overhead > REPLY_OVERHEAD_MAX ? REPLY_E_INVALID : 0;
 }
@@ -328,7 +336,6 @@ static int reply_take_head(struct reply *r, struct span text)
 	r->until_close = !bodiless && !h.has_length && !h.chunked;
 	r->state = REPLY_BODY;
 	e = reply_execute(r, text, &used);
-	r->overhead = 0;
 	if (e || used != text.len || !reply_agrees(r, &h, bodiless || (h.has_length && h.length == 0)))
 		return REPLY_E_INVALID;
 	r->sink->head(r->ctx, h.status, h.passed, h.n_passed);
@@ -371,7 +378,7 @@ int reply_feed(struct reply *r, struct span in, size_t *ret_used)
 	*ret_used = 0;
 	while (*ret_used < in.len && r->state != REPLY_DONE) {
 		struct span rest = span_of(in.p + *ret_used, in.len - *ret_used);
-		int e = r->state == REPLY_HEAD ? reply_feed_head(r, rest, &used) : reply_execute(r, rest, &used);
+		int e = r->state == REPLY_HEAD ? reply_feed_head(r, rest, &used) : reply_feed_body(r, rest, &used);
 		if (e)
 			return e;
 		*ret_used += used;

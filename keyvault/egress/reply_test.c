@@ -210,7 +210,7 @@ static int run_big(const char *line, size_t times)
 	n += (size_t)snprintf(text + n, sizeof(text) - n, OK);
 	for (size_t i = 0; i < times; i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s\r\n", line);
-	n += (size_t)snprintf(text + n, sizeof(text) - n, "content-length: 0\r\n\r\n");
+	n += (size_t)snprintf(text + n, sizeof(text) - n, "content-length: 1\r\n\r\nx"); /* a body is no part of it */
 	int whole = run(&seen, PROTO_POST, span_of(text, n), 0, &rest, &keep);
 	int cut = run(&seen, PROTO_POST, span_of(text, n), n / 2, &rest, &keep);
 	assert_int_equal(whole, cut);
