@@ -6,218 +6,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
-#include "keyvault/egress/egress.h"
-#include "keyvault/egress/relay.h"
-
-/* ---- who else there is ---- */
-
-/* A connection. The streams of a test have one each. */
-struct tls {
-	const char *says;
-	char name;
-	int then; /* TLS_E_READ unless the test says otherwise */
-};
-
-static struct {
-	unsigned feeds, heads, refused;
-	char body[128 << 10], calls[16]; /* of the connections, by name: read in lower case, passed on in upper */
-	bool watched, paused;
-	int watch;
-	size_t queued; /* in the lane */
-	size_t tail;   /* let out at the end: the scrubber had held it */
-	enum reason broken;
-	struct exchange *ends; /* with the next that is passed on */
-} fake;
-
-static void called(char c)
-{
-	assert_true(strlen(fake.calls) + 1 < sizeof(fake.calls));
-	fake.calls[strlen(fake.calls)] = c;
-}
-
-int tls_read(struct tls *t, uint8_t *to, size_t cap, size_t *ret_len)
-{
-	called(t->name);
-	*ret_len = MIN(strlen(t->says), cap);
-	memcpy(to, t->says, *ret_len);
-	t->says += *ret_len;
-	return *ret_len > 0 ? 0 : t->then;
-}
-
-bool tls_pending(const struct tls *t)
-{
-	return *t->says != '\0';
-}
-
-void upstream_pause(struct upstream *u)
-{
-	(void)u;
-	fake.paused = true;
-}
-
-int upstream_watch(struct upstream *u, int events)
-{
-	(void)u;
-	fake.watched = events == UV_READABLE;
-	return fake.watch;
-}
-
-void exchange_break(struct exchange *x, enum reason why)
-{
-	(void)x;
-	fake.broken = why;
-}
-
-void exchange_read(struct exchange *x)
-{
-	called((char)(x->upstream->tls->name - 'a' + 'A'));
-	if (fake.ends)
-		list_unlink(&fake.ends->in_readable);
-	x->why = relay_take(x);
-}
-
-void credential_refuse(struct credential *c, const struct credential_key *key)
-{
-	(void)c;
-	(void)key;
-	fake.refused++;
-}
-
-size_t ipc_queued(const struct ipc_conn *conn)
-{
-	(void)conn;
-	return fake.queued;
-}
-
-int ipc_send(struct ipc_conn *conn, enum proto_type type, uint64_t id, const void *msg)
-{
-	const struct proto_data *data = msg;
-
-	(void)conn;
-	(void)id;
-	fake.heads += type == PROTO_REPLY_HEAD;
-	if (type != PROTO_DATA)
-		return 0;
-	assert_true(data->bytes.len <= EGRESS_DATA_BYTES);
-	assert_true(strlen(fake.body) + data->bytes.len < sizeof(fake.body));
-	memcpy(fake.body + strlen(fake.body), data->bytes.p, data->bytes.len);
-	return 0;
-}
-
-void ipc_drop(struct ipc_conn *conn, const char *why)
-{
-	(void)conn;
-	(void)why;
-	fail();
-}
-
-void scrub_begin(struct scrub_pass *pass, const struct scrub *s)
-{
-	*pass = (struct scrub_pass){.scrub = s};
-}
-
-size_t scrub_feed(struct scrub_pass *pass, struct span in, uint8_t *out)
-{
-	(void)pass;
-	fake.feeds += in.len > 0;
-	span_copy(out, in);
-	return in.len;
-}
-
-size_t scrub_end(struct scrub_pass *pass, uint8_t *out)
-{
-	(void)pass;
-	memset(out, 't', fake.tail);
-	return fake.tail;
-}
-
-/* ---- the relay ---- */
-
-struct stream {
-	struct exchange x;
-	struct upstream upstream;
-	struct tls tls;
-};
-
-struct world {
-	struct egress eg;
-	struct lane lane;
-	struct credential_key key;
-	struct stream a, b, c;
-	struct secret secret;
-};
-
-static void stream_begin(struct world *w, struct stream *s, char name)
-{
-	s->tls = (struct tls){.says = "", .name = name, .then = TLS_E_READ};
-	s->upstream.tls = &s->tls;
-	s->x = (struct exchange){.eg = &w->eg,
-				 .lane = &w->lane,
-				 .key = &w->key,
-				 .upstream = &s->upstream,
-				 .credit = EGRESS_CREDIT_BYTES,
-				 .request.method = PROTO_POST};
-	list_init(&s->x.in_readable);
-	list_init(&s->x.in_stalled);
-	relay_begin(&s->x);
-}
-
-static int setup(void **state)
-{
-	struct world *w = calloc(1, sizeof(*w));
-
-	memset(&fake, 0, sizeof(fake));
-	assert_int_equal(secret_arena_new(4096, &w->eg.arena), 0);
-	assert_int_equal(secret_alloc(w->eg.arena, 1, &w->secret), 0);
-	w->eg.config.router.stream_bytes_max = 1 << 20;
-	w->key.scrub.len_min = 8;
-	list_init(&w->eg.readable);
-	list_init(&w->eg.stalled);
-	stream_begin(w, &w->a, 'a');
-	stream_begin(w, &w->b, 'b');
-	stream_begin(w, &w->c, 'c');
-	*state = w;
-	return 0;
-}
-
-/* The kernel does not read for us what is closed. */
-static bool is_closed(const struct secret *s)
-{
-	int ends[2];
-
-	assert_int_equal(pipe(ends), 0);
-	bool closed = write(ends[1], s->p, s->len) < 0;
-	(void)close(ends[0]);
-	(void)close(ends[1]);
-	return closed;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	assert_true(list_empty(&w->eg.readable));
-	assert_true(is_closed(&w->secret));
-	for (size_t i = 0; i < sizeof(w->eg.in); i++)
-		assert_int_equal(w->eg.in[i], 0); /* whatever was read */
-	reply_deinit(&w->a.x.reply);
-	reply_deinit(&w->b.x.reply);
-	reply_deinit(&w->c.x.reply);
-	secret_free(w->eg.arena, &w->secret);
-	secret_arena_free(w->eg.arena);
-	free(w);
-	return 0;
-}
-
-static void says(struct stream *s, const char *text)
-{
-	s->tls.says = text;
-	relay_later(&s->x);
-	relay_later(&s->x); /* twice is once */
-}
+#include "tests/support/relay_world.h"
 
 static void a_body_in_many_chunks_is_looked_at_once(void **state)
 {
@@ -237,8 +28,6 @@ static void a_body_in_many_chunks_is_looked_at_once(void **state)
 	assert_int_equal(fake.heads, 1);
 	assert_int_equal(w->a.x.body_bytes, 6);
 }
-
-#define REPLY_OF(c) "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n" c
 
 static void all_are_read_before_any_is_passed_on(void **state)
 {
@@ -312,6 +101,21 @@ static void what_is_read_at_once_fits(void **state)
 	assert_int_equal(strlen(fake.body), 20000 + 2 * EGRESS_READ_BYTES);
 }
 
+/* However much credit there is: no stream writes behind the others' half. */
+static void a_long_body_is_read_a_piece_at_a_time(void **state)
+{
+	static char body[EGRESS_READ_BYTES + 101];
+	struct world *w = *state;
+
+	says(&w->a, "HTTP/1.1 200 OK\r\ncontent-length: 40000\r\n\r\n");
+	relay_turn(&w->eg);
+	memset(body, 'x', EGRESS_READ_BYTES + 100);
+	says(&w->a, body);
+	relay_turn(&w->eg);
+	assert_string_equal(fake.calls, "aAaAaA");
+	assert_int_equal(strlen(fake.body), EGRESS_READ_BYTES + 100);
+}
+
 static void one_that_is_woken_for_nothing_waits(void **state)
 {
 	struct world *w = *state;
@@ -345,6 +149,19 @@ static void an_end_is_told_from_a_cut(void **state)
 	assert_false(w->b.x.reply_over || w->c.x.reply_over);
 	assert_int_equal(w->b.x.why, REASON_UPSTREAM_BROKEN);
 	assert_int_equal(w->c.x.why, REASON_UPSTREAM_BROKEN);
+}
+
+static void what_comes_behind_a_whole_answer_does_not_break_it(void **state)
+{
+	struct world *w = *state;
+
+	w->a.tls.then = TLS_E_BROKEN;
+	w->a.tls.at_once = true;
+	says(&w->a, REPLY_OF("1"));
+	relay_turn(&w->eg);
+	assert_string_equal(fake.calls, "aaA");
+	assert_int_equal(w->a.x.why, REASON_NONE);
+	assert_true(w->a.x.reply_over && !w->a.x.unclean);
 }
 
 /* It may yet have to be let out. */
@@ -429,15 +246,17 @@ static void a_refused_key_is_the_routers_to_know_only_where_it_is_the_last(void 
 int main(void)
 {
 	/* clang-format off */
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, relay_setup, relay_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_body_in_many_chunks_is_looked_at_once),
 		TEST(all_are_read_before_any_is_passed_on),
 		TEST(one_that_ends_meanwhile_is_not_passed_on),
 		TEST(what_there_is_no_credit_for_is_not_forgotten),
 		TEST(what_is_read_at_once_fits),
+		TEST(a_long_body_is_read_a_piece_at_a_time),
 		TEST(one_that_is_woken_for_nothing_waits),
 		TEST(an_end_is_told_from_a_cut),
+		TEST(what_comes_behind_a_whole_answer_does_not_break_it),
 		TEST(for_what_the_scrubber_holds_there_is_credit),
 		TEST(what_was_held_back_leaves_in_a_frame_of_its_own_where_there_is_no_room),
 		TEST(nobody_reads_for_a_lane_that_is_full),
