@@ -84,6 +84,30 @@ static void sees_through_escapes(void **state)
 		assert_string_equal(redact(*state, cases[i][0], ALL), cases[i][1]);
 }
 
+/* What tools are called with and answer is JSON written into a string, perhaps more than once: its escapes are none of
+ * a finding's letters, and stay whole around a label. */
+static void sees_through_json_in_strings(void **state)
+{
+	static const char *const cases[][2] = {
+		{"[\"{\\\"to\\\":\\\"one\\\\nbob@example.com\\\\ttwo\\\"}\"]",
+		 "[\"{\\\"to\\\":\\\"one\\\\n<email>\\\\ttwo\\\"}\"]"},
+		{"[\"one\\\\\\\\nbob@example.com\\\\\\\\ntwo\"]", "[\"one\\\\\\\\n<email>\\\\\\\\ntwo\"]"},
+		{"[\"Bob \\\\u003cbob@example.com\\\\u003e\"]", "[\"Bob \\\\u003c<email>\\\\u003e\"]"},
+		{"[\"jos\\\\u00e9@m\\\\u00fcnchen.de\"]", "[\"<email>\"]"},
+		{"[\"\\\\ud83d\\\\ude00bob\\\\u0040example.com\"]", "[\"\\\\ud83d\\\\ude00<email>\"]"},
+		{"[\"call\\\\n+49 30 1234567\"]", "[\"call\\\\n<phone>\"]"},
+		{"[\"call \\\\u003c\\\\u002B49 30\\\\/1234567\\\\u003e\"]", "[\"call \\\\u003c<phone>\\\\u003e\"]"},
+		{"[\"card\\\\u00a04111 1111 1111 1111\\\\r\"]", "[\"card\\\\u00a0<card>\\\\r\"]"},
+		{"[\"\\u005c\\u006ebob@example.com\"]", "[\"\\u005c\\u006e<email>\"]"},
+		{"[\"C:\\\\x\\\\bob\\\\\"]", "[\"C:\\\\x\\\\bob\\\\\"]"},
+		{"[\"C:\\\\user\\\\@\\\\u12\\\\anna@example.com\\\\u\"]",
+		 "[\"C:\\\\user\\\\@\\\\u12\\\\<email>\\\\u\"]"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		assert_string_equal(redact(*state, cases[i][0], ALL), cases[i][1]);
+}
+
 static void never_crosses_values(void **state)
 {
 	static const char *const cases[] = {
@@ -210,6 +234,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_in_strings_keys_and_numbers),
 		cmocka_unit_test(sees_through_escapes),
+		cmocka_unit_test(sees_through_json_in_strings),
 		cmocka_unit_test(never_crosses_values),
 		cmocka_unit_test(merges_overlaps),
 		cmocka_unit_test(refuses_what_is_not_json),

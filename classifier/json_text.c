@@ -2,6 +2,11 @@
 /*
  * For the way back no table of offsets is kept: most values have no escapes and are just shifted, and in the others the
  * place is found by decoding once more. A cursor makes that linear in the batch however many ranges are asked for.
+ *
+ * A string may hold JSON again: the arguments of a tool's call, and what tools answer. Then `\n` before an address is
+ * not a letter of it, and a label in its place would leave a backslash that is no escape. So backslashes in a decoded
+ * string, however many, are one character with what follows when that makes an escape, else one that ends every
+ * finding. In a text that is no JSON this may take the first letter of what stands behind a backslash for an escape.
  */
 #include "classifier/json_text.h"
 
@@ -30,6 +35,62 @@ void json_text_reset(struct json_text *t)
 	t->n_pieces = t->at_piece = t->at_text = t->at_raw = 0;
 }
 
+/* The first character once JSON's own escapes are decoded; 0 at the end. */
+static size_t text_next(struct span raw, size_t at, uint32_t *ret_char)
+{
+	return at < raw.len ? json_char(span_of(raw.p + at, raw.len - at), ret_char) : 0;
+}
+
+static int text_hex_digit(uint32_t c)
+{
+	if (c >= '0' && c <= '9')
+		return (int)(c - '0');
+	return c >= 'a' && c <= 'f' ? (int)(c - 'a') + 10 : c >= 'A' && c <= 'F' ? (int)(c - 'A') + 10 : -1;
+}
+
+/* Behind the four hexadecimal digits at `at`; 0 when they are not. Half of a pair is no character. */
+static size_t text_unit(struct span raw, size_t at, uint32_t *ret_char)
+{
+	uint32_t unit = 0, c = 0;
+
+	for (unsigned i = 0; i < 4; i++) {
+		size_t used = text_next(raw, at, &c);
+		int digit = used > 0 ? text_hex_digit(c) : -1;
+
+		if (digit < 0)
+			return 0;
+		unit = unit << 4 | (uint32_t)digit;
+		at += used;
+	}
+	*ret_char = unit >= 0xd800 && unit <= 0xdfff ? 0xfffd : unit;
+	return at;
+}
+
+/* The first character of a string, not empty, that may hold JSON: what it is, and how many raw bytes spell it. */
+static size_t text_char(struct span raw, uint32_t *ret_char)
+{
+	static const char names[] = "\"/bfnrt", stand_for[] = "\"/\b\f\n\r\t";
+	uint32_t c = 0, unit;
+	size_t at = json_char(raw, ret_char), used, end;
+
+	if (*ret_char != '\\')
+		return at;
+	while ((used = text_next(raw, at, &c)) > 0 && c == '\\')
+		at += used;
+	if (used == 0)
+		return at;
+	const char *name = c > 0 && c < 0x80 ? strchr(names, (int)c) : NULL;
+	if (name) {
+		*ret_char = (uint32_t)stand_for[name - names];
+		return at + used;
+	}
+	end = c == 'u' ? text_unit(raw, at + used, &unit) : 0;
+	if (end == 0)
+		return at;
+	*ret_char = unit;
+	return end;
+}
+
 static size_t text_decode(struct span raw, uint8_t *to)
 {
 	uint8_t *begin = to;
@@ -44,7 +105,7 @@ static size_t text_decode(struct span raw, uint8_t *to)
 		raw = span_of(raw.p + plain, raw.len - plain);
 		if (raw.len == 0)
 			break;
-		used = json_char(raw, &c);
+		used = text_char(raw, &c);
 		to += json_utf8(c, to);
 		raw = span_of(raw.p + used, raw.len - used);
 	}
@@ -109,7 +170,7 @@ static size_t text_seek(struct json_text *t, const struct json_piece *piece, siz
 		uint32_t c;
 
 		assert(t->at_raw < piece->raw.len);
-		t->at_raw += json_char(span_of(piece->raw.p + t->at_raw, piece->raw.len - t->at_raw), &c);
+		t->at_raw += text_char(span_of(piece->raw.p + t->at_raw, piece->raw.len - t->at_raw), &c);
 		t->at_text += json_utf8(c, utf8);
 	}
 	assert(t->at_text == to);

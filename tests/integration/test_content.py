@@ -28,6 +28,18 @@ def test_an_escaped_email_is_replaced(gateway, provider):
     assert sent(gateway) == "to <EMAIL> now"
 
 
+def test_what_tools_say_stays_json(gateway, provider):
+    """Their arguments and answers are JSON in a string: what stands before a finding there is an escape, and stays one."""
+    said = {"text": f"first line\n{EMAIL}\tand <{EMAIL}>"}
+    body = {"model": "gpt-x", "messages": [
+        {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "mail", "arguments": json.dumps(said)}}]},
+        {"role": "tool", "tool_call_id": "1", "content": json.dumps({"result": json.dumps(said)})}]}
+    assert gateway.request("POST", "/v1/chat/completions", json.dumps(body)).status == 200
+    call, answer = json.loads(provider.journal()[-1]["body"])["messages"]
+    assert json.loads(call["tool_calls"][0]["function"]["arguments"]) == {"text": "first line\n<EMAIL>\tand <<EMAIL>>"}
+    assert json.loads(json.loads(answer["content"])["result"]) == {"text": "first line\n<EMAIL>\tand <<EMAIL>>"}
+
+
 def test_phone_is_flagged_and_passes(gateway, provider):
     assert gateway.chat("gpt-x", text=f"call {PHONE}").status == 200
     assert sent(gateway) == f"call {PHONE}"
