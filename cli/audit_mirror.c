@@ -44,7 +44,8 @@ static int mirror_exec(struct cli *cli, const char *log, const char *conninfo)
 	for (size_t i = 0; !r && i < ARRAY_LEN(programs); i++) {
 		snprintf(path, sizeof(path), "%.4000s/%s", programs[i], launch_program(ROLE_SHIPPER));
 		fflush(cli->out);
-		execl(path, path, "verify", log, vkey ? vkey : "-", conninfo, password ? password : "", (char *)NULL);
+		execl(path, path, "verify", log, vkey ? vkey : "-", conninfo, password ? password : "",
+		      cli->json ? "--json" : NULL, (char *)NULL);
 	}
 	return r ? r : cli_fail(cli, "audit-shipper is not where bulkhead is: it is a program of its own");
 }

@@ -6,6 +6,7 @@
  */
 #include "auditd/shipper/check.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <libpq-fe.h>
 #include <sodium.h>
@@ -30,6 +31,7 @@ struct check {
 	size_t n_columns;
 	uint64_t next; /* the index that the next row should have */
 	uint64_t compared, by_hash, gone, wrong, wrong_named;
+	bool json;
 };
 
 static int check_fail(const char *what, const char *why)
@@ -251,6 +253,25 @@ static int check_checkpoints(struct check *c)
 	return r;
 }
 
+static int check_say(const struct check *c)
+{
+	if (c->json)
+		return dprintf(STDOUT_FILENO,
+			       "{\"good\":%s,\"rows\":%" PRIu64 ",\"signed\":%" PRIu64 ",\"by_hash\":%" PRIu64
+			       ",\"gone\":%" PRIu64 ",\"differences\":%" PRIu64 "}\n",
+			       c->wrong ? "false" : "true", c->compared, c->folder.size, c->by_hash, c->gone, c->wrong);
+	if (c->wrong > 0)
+		return fprintf(stderr,
+			       "NOT good: %" PRIu64
+			       " differences. The log is right: delete these rows as the owner of the "
+			       "tables and those after them, and the shipper brings them anew\n",
+			       c->wrong);
+	return dprintf(STDOUT_FILENO,
+		       "good: %" PRIu64 " rows are those of the log, which has %" PRIu64 " signed; %" PRIu64
+		       " of them by hash alone; %" PRIu64 " are missing that retention removed from the log\n",
+		       c->compared, c->folder.size, c->by_hash, c->gone);
+}
+
 static int check_all(struct check *c)
 {
 	int n = 1, r = check_find(c);
@@ -261,19 +282,9 @@ static int check_all(struct check *c)
 		r = check_page(c, &n);
 	if (r)
 		return r;
-	if (c->wrong > 0) {
-		(void)fprintf(stderr,
-			      "NOT good: %" PRIu64
-			      " differences. The log is right: delete these rows as the owner of the "
-			      "tables and those after them, and the shipper brings them anew\n",
-			      c->wrong);
-		return EXIT_FAILURE;
-	}
-	(void)dprintf(STDOUT_FILENO,
-		      "good: %" PRIu64 " rows are those of the log, which has %" PRIu64 " signed; %" PRIu64
-		      " of them by hash alone; %" PRIu64 " are missing that retention removed from the log\n",
-		      c->compared, c->folder.size, c->by_hash, c->gone);
-	return EXIT_SUCCESS;
+	if (check_say(c) < 0)
+		return check_fail("standard output", strerror(errno));
+	return c->wrong > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 /* ---- start ---- */
@@ -319,10 +330,11 @@ int check_main(int argc, char **argv)
 	struct check *c = calloc(1, sizeof(*c));
 	int r;
 
-	if (argc < 4 || argc > 5 || !c) {
+	if (argc < 4 || argc > 6 || !c) {
 		free(c);
-		return check_fail("audit-shipper verify", "LOG VKEY CONNINFO [PASSWORD_FILE]");
+		return check_fail("audit-shipper verify", "LOG VKEY CONNINFO [PASSWORD_FILE] [--json]");
 	}
+	c->json = argc > 5 && strcmp(argv[5], "--json") == 0;
 	c->folder.dir = -1;
 	buf_init(&c->sql, BUFSIZ);
 	buf_init(&c->value, BUFSIZ);

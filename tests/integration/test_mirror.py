@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """L-05: the log's mirror in Postgres. What is signed comes there once, whatever dies in between; who may not, cannot."""
 import glob
+import json
 import os
 import subprocess
 
@@ -80,6 +81,28 @@ def test_verify_mirror(gateway, db):
     settled(gateway, db)
     done = check(gateway, db)
     assert done.returncode == 0 and done.stdout.startswith(b"good: "), done.stdout + done.stderr
+
+
+def test_verify_mirror_for_programs(gateway, db):
+    settled(gateway, db)
+    done = check(gateway, db, "--json")
+    said = json.loads(done.stdout)
+    assert done.returncode == 0 and said == {"good": True, "rows": said["rows"], "signed": said["signed"], "by_hash": 0, "gone": 0,
+                                             "differences": 0} and 0 < said["rows"] <= said["signed"]
+    db.sql("INSERT INTO bulkhead.records (log, idx) VALUES (1, 1000000)")
+    try:
+        done = check(gateway, db, "--json")
+    finally:
+        db.sql("DELETE FROM bulkhead.records WHERE idx = 1000000")
+    said = json.loads(done.stdout)
+    assert done.returncode == 1 and not said["good"] and said["differences"] == 1 and b"row 1000000: not in the log" in done.stderr
+
+
+def test_verify_mirror_says_what_it_cannot_say(gateway, db):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([gateway.program, "audit", "verify-mirror", "--postgres", db.conninfo("auditor"), "--password-file",
+                               os.path.join(db.folder, "auditor.pw"), "-c", gateway.config], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1 and b"standard output: No space left on device" in done.stderr
 
 
 def test_verify_mirror_of_a_log_that_grows(gateway, db):
