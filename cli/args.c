@@ -197,9 +197,10 @@ int cli_run(struct cli *cli, int argc, char **argv)
 		return r;
 	if (help) {
 		int h = args_help(cli, r ? cli->err : cli->out, cli->args, cli->n_args);
-		return h ? h : r;
+		r = h ? h : r;
+	} else {
+		r = cli->command->run(cli);
 	}
-	r = cli->command->run(cli);
 	if (fflush(cli->out) != 0 && r == CLI_DONE)
 		r = cli_fail(cli, "standard output: %m");
 	else if (ferror(cli->out) && r == CLI_DONE) /* in an earlier flush, which has lost what it was about */

@@ -3,7 +3,6 @@
  * `bulkhead audit reveal INDEX...`: the client's address of these records, by authd, who keeps the keys of subjects and
  * records that it was asked. The records themselves are auditd's to tell.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -25,17 +24,6 @@ struct reveal {
 		size_t sealed_len;
 	} records[REVEAL_ITEMS_MAX];
 };
-
-static int reveal_index(struct cli *cli, const char *text, uint64_t *ret)
-{
-	char *end;
-
-	errno = 0;
-	*ret = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno)
-		return cli_fail(cli, "'%s' is not the index of a record", text);
-	return CLI_DONE;
-}
 
 static int reveal_read_one(struct reveal *v, struct admin *auditd, uint64_t index)
 {
@@ -66,15 +54,16 @@ static int reveal_read_one(struct reveal *v, struct admin *auditd, uint64_t inde
 
 static int reveal_read(struct reveal *v)
 {
+	uint64_t indices[REVEAL_ITEMS_MAX];
 	struct admin *auditd = NULL;
-	uint64_t index;
-	int r = admin_open(v->cli, ROLE_AUDITD, 0, &auditd);
+	int r = CLI_DONE;
 
-	for (size_t i = 0; !r && i < v->cli->n_args; i++) {
-		r = reveal_index(v->cli, v->cli->args[i], &index);
-		if (!r)
-			r = reveal_read_one(v, auditd, index);
-	}
+	for (size_t i = 0; !r && i < v->cli->n_args; i++)
+		r = cli_arg_u64(v->cli, i, "INDEX", &indices[i]);
+	if (!r)
+		r = admin_open(v->cli, ROLE_AUDITD, 0, &auditd);
+	for (size_t i = 0; !r && i < v->cli->n_args; i++)
+		r = reveal_read_one(v, auditd, indices[i]);
 	(void)admin_close(auditd);
 	return r;
 }

@@ -66,12 +66,19 @@ def test_an_id_that_is_none(gateway, words):
     (["audit", "erase"], b"whose? --subject sub_...;"),
     (["vault", "rotate", "--tenant", "acme"], b"--tenant begins no rotation by itself: say which, by --what KIND\n"),
     (["vault", "rotate", "--no-wait"], b"--no-wait begins no rotation by itself"),
+    (["audit", "reveal", "3", "x"], b"INDEX must be a number; 'x' is none"),
     (["audit", "tail", "--from", "3", "-n", "2"], b"say either --from INDEX or --lines N"),
     (["vault", "add", "local", "--valid-from", "90d", "--valid-until", "12h"], b"the key could never be used\n"),
 ])
 def test_what_is_no_command(gateway, words, says):
     refused = gateway.cli(*words, check=False)
     assert refused.returncode == 2 and says in refused.stderr
+
+
+def test_a_help_that_nobody_can_read():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([BULKHEAD, "key", "create", "--help"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1 and b"standard output: No space left on device" in done.stderr
 
 
 def test_what_nothing_is_known_of_is_not_zero(gateway):
