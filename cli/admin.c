@@ -262,6 +262,45 @@ static int admin_ask(struct admin *a, enum proto_type type, const void *msg, int
 	return CLI_DONE;
 }
 
+/* Of the field of this kind whose value is `at`: what its bounds are about. */
+static uint64_t admin_extent(enum proto_kind kind, const void *at)
+{
+	switch (kind) {
+	case PROTO_KIND_U64:
+		return *(const uint64_t *)at;
+	case PROTO_KIND_LIST:
+		return ((const struct proto_list *)at)->count;
+	default:
+		return ((const struct span *)at)->len;
+	}
+}
+
+/* Says which argument cannot be sent. A struct's members stand in the order of its fields. CLI_DONE or CLI_FAILED. */
+static int admin_check(const struct admin *a, const struct proto_desc *desc, const void *msg)
+{
+	static const struct {
+		size_t bytes;
+		const char *must, *of;
+	} kinds[] = {
+		[PROTO_KIND_U64] = {sizeof(uint64_t), "be", ""},
+		[PROTO_KIND_STR] = {sizeof(struct span), "have", " bytes"},
+		[PROTO_KIND_BIN] = {sizeof(struct span), "have", " bytes"},
+		[PROTO_KIND_LIST] = {sizeof(struct proto_list), "have", " items"},
+	};
+	const uint8_t *at = msg;
+
+	for (size_t i = 0; i < desc->n_fields; i++) {
+		const struct proto_field *f = &desc->fields[i];
+		uint64_t n = admin_extent(f->kind, at);
+
+		if (n < f->min || n > f->max)
+			return cli_fail(a->cli, "%s must %s %llu to %llu%s", f->name, kinds[f->kind].must,
+					(unsigned long long)f->min, (unsigned long long)f->max, kinds[f->kind].of);
+		at += kinds[f->kind].bytes;
+	}
+	return CLI_DONE;
+}
+
 static bool admin_log_is_away(const struct admin *a, const struct proto_desc *answer)
 {
 	return answer->type == PROTO_REFUSED && span_eq_str(a->m->msg.refused.reason, "audit_unavailable");
@@ -275,6 +314,8 @@ int admin_call_fd(struct admin *a, enum proto_type type, const void *msg, int fd
 	uint64_t began_ms = admin_now_ms();
 	const struct proto_desc *desc;
 
+	if (admin_check(a, proto_desc_of(type), msg))
+		return CLI_FAILED;
 	while (true) {
 		int r = admin_ask(a, type, msg, fd, began_ms + deadline_ms, &desc);
 		if (r)

@@ -75,6 +75,17 @@ def test_what_is_no_command(gateway, words, says):
     assert refused.returncode == 2 and says in refused.stderr
 
 
+@pytest.mark.parametrize("words, says", [
+    (["key", "create", "--models", "gpt-4o," * 150], b"models must have 1 to 1024 bytes"),
+    (["key", "create", "--tenant", ""], b"tenant must have 1 to 64 bytes"),
+    (["key", "create", "--name", "n" * 65], b"name must have 0 to 64 bytes"),
+    (["audit", "erase", "--subject", "s" * 33], b"subject must have 1 to 32 bytes"),
+    (["key", "revoke", "k" * 65], b"key_id must have 1 to 64 bytes")])
+def test_an_argument_that_is_too_long_is_named(gateway, words, says):
+    refused = gateway.cli(*words, check=False)
+    assert refused.returncode == 1 and refused.stderr == b"bulkhead: " + says + b"\n"
+
+
 def test_a_help_that_nobody_can_read():
     with open("/dev/full", "wb") as full:
         done = subprocess.run([BULKHEAD, "key", "create", "--help"], stdout=full, stderr=subprocess.PIPE, check=False)
