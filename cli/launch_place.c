@@ -97,6 +97,8 @@ static int place_run_dir(struct launcher *l)
 	int r = place_make(path, l->root || !l->whole ? 0755 : 0700);
 
 	l->made_run_dir = r == 0;
+	if (r && r != -EEXIST)
+		return cli_fail(l->cli, "run_dir %s: it is not there and cannot be made: %s", path, strerror(-r));
 	l->run_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (l->run_fd < 0)
 		return cli_fail(l->cli, "run_dir %s: %s", path, strerror(errno));

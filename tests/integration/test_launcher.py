@@ -371,6 +371,14 @@ def test_refuses_a_state_folder_of_another_uid():
         assert done.returncode == 1 and b"belongs to uid 0" in done.stderr and b"chown -R 62101:62101" in done.stderr
 
 
+def test_says_why_a_run_folder_cannot_be_made():
+    """Not that it is not there, which is why it was to be made."""
+    with scratch() as folder:
+        done = run_refused(folder, "run_dir: /sys/bulkhead")
+        assert done.returncode == 1 and b"run_dir /sys/bulkhead: it is not there and cannot be made: " in done.stderr
+        assert b"No such file" not in done.stderr
+
+
 def test_two_cannot_have_one_state():
     """With a run_dir and a port of its own the second would write into the log of the first."""
     with scratch() as folder, scratch() as elsewhere, Gateway(folder, providers=PROVIDERS, workers=1) as gateway:
