@@ -170,6 +170,8 @@ static int admin_hello(struct admin *a)
 	return CLI_DONE;
 }
 
+static const char admin_absent[] = "does not run: start it with `bulkhead up`";
+
 /* The run folder and the socket in it. */
 static int admin_connect(struct admin *a, unsigned worker)
 {
@@ -179,7 +181,7 @@ static int admin_connect(struct admin *a, unsigned worker)
 
 	if (run_fd < 0)
 		return admin_why(a, errno == EACCES ? "is not yours to ask: run this as the user who started bulkhead"
-						    : "does not run: start it with `bulkhead up`");
+						    : admin_absent);
 	edge_name(a->role, worker, ROLE_CLI, 0, socket_name);
 	r = rundir_connect(run_fd, socket_name, &a->fd);
 	close(run_fd);
@@ -187,7 +189,7 @@ static int admin_connect(struct admin *a, unsigned worker)
 		return admin_why(a, "is not yours to ask: run this as the user who started bulkhead");
 	if (r == -EAGAIN)
 		return admin_why(a, "has too many operators waiting; try again");
-	return r ? admin_why(a, "does not run: start it with `bulkhead up`") : CLI_DONE;
+	return r ? admin_why(a, admin_absent) : CLI_DONE;
 }
 
 int admin_try(struct cli *cli, enum role role, unsigned worker, struct admin **ret_admin, const char **ret_why)
@@ -227,6 +229,10 @@ int admin_open(struct cli *cli, enum role role, unsigned worker, struct admin **
 	if (!r)
 		return CLI_DONE;
 	instance_name(role, worker, name);
+	if (why == admin_absent) /* it may run elsewhere, with another configuration or other overrides */
+		return cli_fail(cli,
+				"%s does not run in %s: start it with `bulkhead up`, or name its configuration (-c)",
+				name, cli_value(cli, "bulkhead.run_dir"));
 	return cli_fail(cli, "%s %s", name, why);
 }
 

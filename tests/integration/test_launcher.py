@@ -379,6 +379,13 @@ def test_says_why_a_run_folder_cannot_be_made():
         assert b"No such file" not in done.stderr
 
 
+def test_a_command_with_another_configuration_says_where_it_looked():
+    """As root's shell has it, when only the unit was told of the folders."""
+    with scratch() as folder:
+        done = run_refused(folder, "run_dir: ./elsewhere", "vault", "init")
+        assert done.returncode == 1 and f"keyvault does not run in {folder}/elsewhere: ".encode() in done.stderr
+
+
 def test_two_cannot_have_one_state():
     """With a run_dir and a port of its own the second would write into the log of the first."""
     with scratch() as folder, scratch() as elsewhere, Gateway(folder, providers=PROVIDERS, workers=1) as gateway:
