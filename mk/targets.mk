@@ -92,16 +92,17 @@ format: ## lay out all C code by .clang-format
 docs: all ## write the generated pages: PROTOCOL.md, REASONS.md, EVENTS.md, CONFIG.md, SANDBOX.md
 	$(PYTHON) tests/arch/generated.py $(O) write
 
-install: all ## into DESTDIR and PREFIX (/usr/local)
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin libexec/bulkhead share/doc/bulkhead share/man/man1 \
-		share/bash-completion/completions lib/systemd/system)
-	install -m 0755 $(filter-out %/docgen,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/libexec/bulkhead
-	ln -sf ../libexec/bulkhead/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
-	ln -sf ../libexec/bulkhead/bulkhead-audit $(DESTDIR)$(PREFIX)/bin/bulkhead-audit
-	install -m 0644 $(wildcard *.md LICENSE docs/*.md) packaging/bulkhead.yaml $(DESTDIR)$(PREFIX)/share/doc/bulkhead
-	install -m 0644 docs/bulkhead.1 $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 0644 packaging/bulkhead.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bulkhead
-	sed 's#/usr/bin#$(PREFIX)/bin#' packaging/bulkhead.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/bulkhead.service
+TO = $(DESTDIR)$(PREFIX)
+install: all ## into DESTDIR and PREFIX (/usr/local); docs/service.md says what comes after it
+	for folder in bin libexec/bulkhead share/doc/bulkhead share/man/man1 share/bash-completion/completions lib/systemd/system; do \
+		install -d "$(TO)/$$folder" || exit 1; done
+	install -m 0755 $(filter-out %/docgen,$(PROGRAMS)) "$(TO)/libexec/bulkhead"
+	for name in $(filter bulkhead bulkhead-audit,$(notdir $(PROGRAMS))); do \
+		ln -sf "../libexec/bulkhead/$$name" "$(TO)/bin/$$name" || exit 1; done
+	install -m 0644 $(wildcard *.md LICENSE docs/*.md) packaging/bulkhead.yaml "$(TO)/share/doc/bulkhead"
+	install -m 0644 docs/bulkhead.1 "$(TO)/share/man/man1"
+	install -m 0644 packaging/bulkhead.bash "$(TO)/share/bash-completion/completions/bulkhead"
+	sed 's#/usr/bin#$(PREFIX)/bin#' packaging/bulkhead.service | install -m 0644 /dev/stdin "$(TO)/lib/systemd/system/bulkhead.service"
 
 clean: ## remove build/
 	rm -rf build
