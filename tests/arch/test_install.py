@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`make install` puts everything where it belongs, and nothing anywhere else."""
+import fnmatch
 import os
 import stat
 import subprocess
 
-from sources import BUILD, ROOT
+from sources import BUILD, FOLDERS, ROOT
 
 
 def installed(folder, umask):
@@ -28,3 +29,23 @@ def test_into_a_folder_with_a_space_for_everybody_to_read(tmp_path):
     assert set(modes.values()) == {0o755, 0o644}
     with open(tmp_path / "a space/opt/b/lib/systemd/system/bulkhead.service", encoding="ascii") as f:
         assert "\nExecStart=/opt/b/bin/bulkhead up " in f.read()
+
+
+def let_in(path):
+    """By .dockerignore: the last line that fits decides."""
+    with open(os.path.join(ROOT, ".dockerignore"), encoding="ascii") as f:
+        lines = [line.strip() for line in f if line.strip() and not line.startswith("#")]
+    top = path.split("/")[0]
+    for line in reversed(lines):
+        if fnmatch.fnmatchcase(top, line.removeprefix("!")):
+            return line.startswith("!")
+    return True
+
+
+def test_the_image_is_made_of_the_sources_alone():
+    """`COPY . .` in Dockerfile: what docs/compose.md has people put beside it would stay in a layer of the build."""
+    assert not [p for p in ("key.txt", "passphrase.txt", "bulkhead.yaml", "your.key", "state/keyvault/root.key", ".git/config", "build/x") if let_in(p)]
+    tracked = subprocess.run(["git", "ls-files", *FOLDERS, "mk", "docs", "packaging", "*.md", "LICENSE", "Makefile"], cwd=ROOT, capture_output=True,
+                             text=True, check=True).stdout.split()
+    assert len(tracked) > 500
+    assert not [p for p in tracked if not let_in(p) and not p.startswith(("tests/", "bench/"))]
