@@ -29,6 +29,7 @@ static uint64_t pruner_time_ns(clockid_t clock)
 static void on_pruner_work(uv_work_t *work);
 static void on_pruner_done(uv_work_t *work, int status);
 static void on_pruner_timer(uv_timer_t *timer);
+static void pruner_looked(struct auditd *a);
 
 static void pruner_later(struct auditd *a, uint64_t ms)
 {
@@ -85,10 +86,14 @@ static void pruner_look(struct auditd *a)
 {
 	struct pruner *p = &a->pruner;
 	const struct ledger *l = a->ledger;
-	uint64_t *firsts = reallocarray(p->firsts, l->n_firsts, sizeof(*firsts));
 	uint64_t wall = pruner_time_ns(CLOCK_REALTIME);
 
 	p->wanted = false;
+	if (l->n_firsts == 0) { /* a disk that was full from the start: there is nothing to look at */
+		pruner_looked(a);
+		return;
+	}
+	uint64_t *firsts = reallocarray(p->firsts, l->n_firsts, sizeof(*firsts));
 	if (!firsts) {
 		pruner_fail(a, "a look", -ENOMEM);
 		return;

@@ -311,8 +311,9 @@ static int recover_fresh(struct recovery *rec)
 	if (fsync(l->dir) < 0)
 		return err_origin(-errno);
 	l->firsts = calloc(1, sizeof *l->firsts); /* index 0 */
-	l->n_firsts = 1;
-	return l->firsts ? segment_start(&l->segment, &head) : err_origin(-ENOMEM);
+	int r = l->firsts ? segment_start(&l->segment, &head) : err_origin(-ENOMEM);
+	l->n_firsts = r == 0;
+	return r;
 }
 
 static int recover(struct recovery *rec)

@@ -20,7 +20,8 @@ def mounts(folder):
 class Disk:
     """A small one, on which the log lies."""
 
-    def __init__(self, gateway):
+    def __init__(self, gateway, begun=True):
+        """Not begun: there never was a log, and the disk is full already."""
         self.log = os.path.join(gateway.state, "auditd")
         self.ballast = os.path.join(self.log, "ballast")
         before = self.log + ".before"
@@ -29,7 +30,11 @@ class Disk:
         os.mkdir(self.log)
         if not mounts(self.log):
             pytest.skip("must be able to mount")
-        subprocess.run(["cp", "-a", before + "/.", self.log], check=True)
+        if begun:
+            subprocess.run(["cp", "-a", before + "/.", self.log], check=True)
+        else:
+            os.chown(self.log, os.stat(before).st_uid, os.stat(before).st_gid)
+            self.fill()
         shutil.rmtree(before)
         gateway.start()
 
@@ -153,3 +158,19 @@ def test_what_was_recorded_goes_on(full):
     assert good(gateway)["first"] == said["first"]
     assert len([f for f in files(gateway, "seg") if f.endswith(".seg") and int(f.split("/")[-1][:20]) < said["first"]]) == 0
     disk.empty()
+
+
+def test_a_new_log_on_a_disk_that_was_full_before(new_gateway):
+    """Nothing is damaged, and nobody says so: there is no log yet, and it begins as soon as there is room."""
+    gateway = new_gateway(prepare=False, workers=1, settings={"auditd": {"keep_records": "24h", "segment_bytes": 65536}})
+    disk = Disk(gateway, begun=False)
+    try:
+        said = wait_for("that", lambda: "nothing is older" in (now := detail(gateway)) and now, 30)
+        assert "the log can only be read: No space left" in said and "free 4 MiB" in said
+        assert "audit.prune_failed" not in gateway.log()
+        disk.empty()
+        wait_for("it to begin", lambda: detail(gateway).startswith("recording"), 30)
+        assert gateway.audit(event="log.start")
+    finally:
+        gateway.stop()
+        subprocess.run(["umount", disk.log], check=True)
