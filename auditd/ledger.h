@@ -52,9 +52,9 @@ struct ledger {
 	bool has_checkpoint;
 	uint64_t cut_bytes;                  /* removed by ledger_open() */
 	uint64_t made_again, made_again_end; /* entries whose tiles it made again; none: both 0 */
-	int unwritable;    /* 0, or a negative errno: only for reading; always with LEDGER_E_DAMAGED */
-	uint64_t segments; /* that there were, since it was opened */
-	uint64_t *firsts;  /* first indices of those that are there, ascending; the last one is being written */
+	int unwritable;     /* 0, or a negative errno: only for reading; always with LEDGER_E_DAMAGED */
+	uint64_t segments;  /* that there were, since it was opened */
+	uint64_t *firsts;   /* first indices of those that are there, ascending; the last one is being written */
 	size_t n_firsts;    /* 0: a new log that could not be begun */
 	uint64_t newest_ns; /* the latest time of a record that ledger_open() read */
 	char why[256];

@@ -14,6 +14,7 @@
 
 #define STORE_ID_BYTES        65 /* with the NUL, as all of these */
 #define STORE_MODELS_BYTES    1025
+#define STORE_BLOB_BYTES_MIN  64
 #define STORE_BLOB_BYTES_MAX  8192
 #define STORE_CREDENTIALS_MAX 4096 /* ids, as the core can hold */
 #define STORE_DIGEST_BYTES    32

@@ -8,8 +8,9 @@
  * A kill at any moment leaves either all or nothing of a change.
  *
  * Statements (store_sqlite.def) are prepared once; each is reset after use, so none keeps a read transaction
- * open. Tables are STRICT and carry the bounds of messages.def as CHECKs, so that a row written by another hand cannot
- * overrun a struct: store_text() cuts nothing, it refuses the row. Credentials are in store_sqlite_credentials.c.
+ * open. Tables are STRICT and carry the bounds of messages.def as CHECKs. A row that another hand has written, or a
+ * disk has changed, may be beyond them all the same, and neither overrun a struct nor leave us with what no message can
+ * say: store_text() and store_u64() cut nothing, they refuse the row. Credentials are in store_sqlite_credentials.c.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -25,6 +26,8 @@
 
 #define STORE_FILE   "authd.db"
 #define STORE_SCHEMA 3
+
+#define STORE_RPM_MAX 1000000
 
 #define STORE_CREDENTIALS_TABLE(name)                                                      \
 	"CREATE TABLE " name "("                                                           \
@@ -125,18 +128,19 @@ bool store_text(sqlite3_stmt *q, int column, char *to, size_t cap)
 	const unsigned char *text = sqlite3_column_text(q, column);
 	int n = sqlite3_column_bytes(q, column);
 
-	if (!text || n < 0 || (size_t)n >= cap)
+	if (!text || n < 0 || (size_t)n >= cap || memchr(text, 0, (size_t)n))
 		return false;
 	memcpy(to, text, (size_t)n);
 	to[n] = 0;
 	return true;
 }
 
-uint64_t store_u64(sqlite3_stmt *q, int column)
+bool store_u64(sqlite3_stmt *q, int column, uint64_t max, uint64_t *ret)
 {
 	sqlite3_int64 value = sqlite3_column_int64(q, column);
 
-	return value < 0 ? 0 : (uint64_t)value;
+	*ret = (uint64_t)value;
+	return value >= 0 && *ret <= max;
 }
 
 int store_run(struct store *s, enum store_statement which)
@@ -264,15 +268,13 @@ static bool store_read_key(sqlite3_stmt *q, struct store_key *k)
 	if (!hmac || sqlite3_column_bytes(q, 1) != TOKEN_HMAC_BYTES)
 		return false;
 	memcpy(k->hmac, hmac, TOKEN_HMAC_BYTES);
-	k->rpm = store_u64(q, 6);
-	k->created_s = store_u64(q, 7);
-	k->expires_s = store_u64(q, 8);
-	k->revoked_s = store_u64(q, 9);
-	if (!store_text(q, 10, k->subject, sizeof(k->subject)))
-		return false;
-	return store_text(q, 0, k->id, sizeof(k->id)) && store_text(q, 2, k->prefix, sizeof(k->prefix)) &&
-	       store_text(q, 3, k->tenant, sizeof(k->tenant)) && store_text(q, 4, k->name, sizeof(k->name)) &&
-	       store_text(q, 5, k->models, sizeof(k->models));
+	return store_u64(q, 6, STORE_RPM_MAX, &k->rpm) && store_u64(q, 7, INT64_MAX, &k->created_s) &&
+	       store_u64(q, 8, UINT32_MAX, &k->expires_s) && store_u64(q, 9, INT64_MAX, &k->revoked_s) &&
+	       store_text(q, 0, k->id, sizeof(k->id)) && k->id[0] && store_text(q, 2, k->prefix, sizeof(k->prefix)) &&
+	       strlen(k->prefix) == TOKEN_PREFIX_BYTES && store_text(q, 3, k->tenant, sizeof(k->tenant)) &&
+	       k->tenant[0] && store_text(q, 4, k->name, sizeof(k->name)) &&
+	       store_text(q, 5, k->models, sizeof(k->models)) && k->models[0] &&
+	       store_text(q, 10, k->subject, sizeof(k->subject));
 }
 
 static int store_insert_key(struct store *s, const struct store_key *k)
@@ -379,8 +381,7 @@ static int store_number(struct store *s, sqlite3_stmt *q, uint64_t *ret)
 	case SQLITE_DONE:
 		return STORE_E_NOT_FOUND;
 	case SQLITE_ROW:
-		*ret = store_u64(q, 0);
-		return 0;
+		return store_u64(q, 0, UINT32_MAX, ret) ? 0 : store_failed(s, "a number is out of bounds");
 	default:
 		return store_failed(s, sqlite3_sql(q));
 	}

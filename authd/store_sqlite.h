@@ -29,9 +29,10 @@ sqlite3_stmt *store_use(struct store *s, enum store_statement which);
 void store_bind(sqlite3_stmt *q, int i, struct span text);
 void store_bind_blob(sqlite3_stmt *q, int i, struct span bytes);
 void store_bind_u64(sqlite3_stmt *q, int i, uint64_t value);
-/* False when the column is longer than its bound: somebody else wrote this row. */
-bool store_text(sqlite3_stmt *q, int column, char *to, size_t cap);
-uint64_t store_u64(sqlite3_stmt *q, int column);
+/* False when the column is longer than its bound, or has a NUL: somebody else wrote this row. */
+MUST_USE bool store_text(sqlite3_stmt *q, int column, char *to, size_t cap);
+/* The same of a number that is negative or more than `max`. */
+MUST_USE bool store_u64(sqlite3_stmt *q, int column, uint64_t max, uint64_t *ret);
 /* Runs a statement that returns no rows. 0 or STORE_E_GONE. */
 MUST_USE int store_run(struct store *s, enum store_statement which);
 /* A statement that returns a number for an id. 0, STORE_E_NOT_FOUND or STORE_E_GONE. */

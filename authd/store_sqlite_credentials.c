@@ -178,6 +178,17 @@ int store_credential_sync(struct store *s)
 
 /* ---- all of them ---- */
 
+static bool credential_read(sqlite3_stmt *q, struct store_credential *c)
+{
+	c->blob = span_of(sqlite3_column_blob(q, 5), (size_t)sqlite3_column_bytes(q, 5));
+	bool sealed = c->blob.len >= STORE_BLOB_BYTES_MIN && c->blob.len <= STORE_BLOB_BYTES_MAX;
+
+	return (sealed || sqlite3_column_type(q, 5) == SQLITE_NULL) && store_u64(q, 3, UINT32_MAX, &c->version) &&
+	       c->version > 0 && store_u64(q, 4, INT64_MAX, &c->created_s) && store_text(q, 0, c->id, sizeof(c->id)) &&
+	       c->id[0] && store_text(q, 1, c->provider, sizeof(c->provider)) && c->provider[0] &&
+	       store_text(q, 2, c->tenant, sizeof(c->tenant)) && c->tenant[0];
+}
+
 int store_credential_each(struct store *s, store_each_credential *each, void *ctx)
 {
 	sqlite3_stmt *q CLEANUP(store_done) = store_use(s, STORE_CREDENTIAL_EACH);
@@ -185,11 +196,7 @@ int store_credential_each(struct store *s, store_each_credential *each, void *ct
 	int step;
 
 	while ((step = sqlite3_step(q)) == SQLITE_ROW) {
-		c.version = store_u64(q, 3);
-		c.created_s = store_u64(q, 4);
-		c.blob = span_of(sqlite3_column_blob(q, 5), (size_t)sqlite3_column_bytes(q, 5));
-		if (c.blob.len > STORE_BLOB_BYTES_MAX || !store_text(q, 0, c.id, sizeof(c.id)) ||
-		    !store_text(q, 1, c.provider, sizeof(c.provider)) || !store_text(q, 2, c.tenant, sizeof(c.tenant)))
+		if (!credential_read(q, &c))
 			return store_failed(s, "a credential's row is out of bounds");
 		if (each(ctx, &c))
 			return 0;

@@ -99,9 +99,46 @@ static void execute(struct store_fixture *f, const char *sql)
 	f->store = store_close(f->store);
 	store_path(f, "authd.db", path);
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA ignore_check_constraints = ON", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 	assert_int_equal(store_open(f->folder, &store_log, &f->store), 0);
+}
+
+static int count_one(void *ctx, const struct store_credential *c)
+{
+	(void)c;
+	++*(unsigned *)ctx;
+	return 0;
+}
+
+/* What the core could not be told, or an operator, is not taken from a row. */
+static void test_a_row_beyond_its_bounds_is_refused(void **state)
+{
+	static const char *const rows[] = {
+		"'p', 'p', '*', 4294967296, 5, zeroblob(64)",
+		"'p', 'p', '*', 0, 5, zeroblob(64)",
+		"'p', 'p', '*', -1, 5, zeroblob(64)",
+		"'p', 'p', '*', 1, -5, zeroblob(64)",
+		"'p', 'p', '*', 1, 5, zeroblob(63)",
+		"'p', 'p', '*', 1, 5, x''",
+		"'p', 'p', '*', 1, 5, zeroblob(8193)",
+		"'', 'p', '*', 1, 5, zeroblob(64)",
+		"'p', '', '*', 1, 5, zeroblob(64)",
+		"'p', 'p', '', 1, 5, zeroblob(64)",
+		"'p' || char(0) || 'q', 'p', '*', 1, 5, zeroblob(64)",
+	};
+	struct store_fixture *f = *state;
+	unsigned n = 0;
+	char sql[160];
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		(void)snprintf(sql, sizeof(sql), "DELETE FROM credentials; INSERT INTO credentials VALUES(%s)",
+			       rows[i]);
+		execute(f, sql);
+		assert_int_equal(store_credential_each(f->store, count_one, &n), STORE_E_GONE);
+	}
+	assert_int_equal(n, 0);
 }
 
 static void test_credentials_are_limited(void **state)
@@ -254,13 +291,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, store_setup, store_teardown)
-		T(test_versions_of_a_credential_only_grow),
-		T(test_a_removed_credential_is_gone_but_not_its_version),
-		T(test_credentials_are_limited),
-		T(test_two_versions_live_side_by_side),
-		T(test_compare_and_swap),
-		T(test_batches_do_not_wait_for_the_disk),
-		T(test_a_database_of_the_first_schema),
+		T(test_versions_of_a_credential_only_grow), T(test_a_removed_credential_is_gone_but_not_its_version),
+		T(test_a_row_beyond_its_bounds_is_refused), T(test_credentials_are_limited),
+		T(test_two_versions_live_side_by_side),     T(test_compare_and_swap),
+		T(test_batches_do_not_wait_for_the_disk),   T(test_a_database_of_the_first_schema),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,20 +9,24 @@
 #include "authd/store_sqlite.h"
 #include "authd/store_subjects.h"
 
+#define STORE_DAY_MAX 65535
+
 static bool subject_read(sqlite3_stmt *q, struct store_subject *ret)
 {
 	const void *chain = sqlite3_column_blob(q, 5);
 	size_t len = (size_t)sqlite3_column_bytes(q, 5);
+	uint64_t day = 0;
+	bool known = store_u64(q, 2, INT64_MAX, &ret->created_s) && store_u64(q, 3, INT64_MAX, &ret->erased_s) &&
+		     store_u64(q, 4, STORE_DAY_MAX, &day);
 
-	ret->created_s = store_u64(q, 2);
-	ret->erased_s = store_u64(q, 3);
-	ret->day = (uint32_t)store_u64(q, 4);
 	ret->has_chain = chain != NULL;
 	if (chain && len != sizeof(ret->chain))
 		return false;
 	if (chain)
 		memcpy(ret->chain, chain, len);
-	return store_text(q, 0, ret->id, sizeof(ret->id)) && store_text(q, 1, ret->tenant, sizeof(ret->tenant));
+	ret->day = (uint32_t)day;
+	return known && store_text(q, 0, ret->id, sizeof(ret->id)) && ret->id[0] &&
+	       store_text(q, 1, ret->tenant, sizeof(ret->tenant));
 }
 
 int store_subject_find(struct store *s, struct span id, struct store_subject *ret_subject)

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "authd/store.h"
+#include "authd/store_subjects.h"
 #include "tests/support/store_fixture.h"
 
 static struct store_key sample_key(unsigned n)
@@ -257,6 +259,68 @@ static void test_a_damaged_file_is_an_answer_not_a_crash(void **state)
 	assert_true(r < 0);
 }
 
+/* As a bit that has changed on the disk; the tables' own checks are for those who ask them. */
+static void spoil(struct store_fixture *f, const char *sql)
+{
+	char path[128];
+	sqlite3 *db;
+
+	f->store = store_close(f->store);
+	store_path(f, "authd.db", path);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(
+		sqlite3_exec(db, "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF", NULL, NULL, NULL),
+		SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	store_reopen(f);
+}
+
+/* What no message could say, and no limit count, is not taken from a row. */
+static void test_a_row_beyond_its_bounds_is_an_answer_not_a_crash(void **state)
+{
+	static const char *const keys[] = {
+		"rpm = 1000001",
+		"rpm = -1",
+		"expires = 4294967296",
+		"expires = -1",
+		"revoked = -1",
+		"created = -1",
+		"prefix = 'bh'",
+		"prefix = 'bh' || char(0) || 'sk_012345678'",
+		"tenant = ''",
+		"models = ''",
+		"id = ''",
+		"models = replace(hex(zeroblob(600)), '0', 'm')",
+		"hmac = x'00'",
+	};
+	static const char *const subjects[] = {"day = 65536", "day = -1", "erased = -1", "created = -1", "id = ''"};
+	struct store_fixture *f = *state;
+	struct store_key key = sample_key(1), found;
+	struct store_subject subject;
+	char sql[160];
+	size_t n;
+
+	assert_int_equal(store_key_add(f->store, &key), 0);
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		spoil(f, "CREATE TABLE before AS SELECT * FROM keys");
+		(void)snprintf(sql, sizeof(sql), "UPDATE keys SET %s", keys[i]);
+		spoil(f, sql);
+		assert_int_equal(store_key_page(f->store, SPAN_NULL, &found, 1, &n), STORE_E_GONE);
+		spoil(f, "DELETE FROM keys; INSERT INTO keys SELECT * FROM before; DROP TABLE before");
+	}
+	assert_int_equal(store_key_find(f->store, key.hmac, &found), 0);
+	for (size_t i = 0; i < ARRAY_LEN(subjects); i++) {
+		bool named = strncmp(subjects[i], "id", 2) != 0;
+		spoil(f, "CREATE TABLE before AS SELECT * FROM subjects");
+		(void)snprintf(sql, sizeof(sql), "UPDATE subjects SET %s WHERE id = 'sub_1'", subjects[i]);
+		spoil(f, sql);
+		assert_int_equal(store_subject_find(f->store, named ? SPAN_LIT("sub_1") : SPAN_NULL, &subject),
+				 STORE_E_GONE);
+		spoil(f, "DELETE FROM subjects; INSERT INTO subjects SELECT * FROM before; DROP TABLE before");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +336,7 @@ int main(void)
 		T(test_nobody_else_may_read_it),
 		T(test_what_was_confirmed_survives_a_kill),
 		T(test_a_damaged_file_is_an_answer_not_a_crash),
+		T(test_a_row_beyond_its_bounds_is_an_answer_not_a_crash),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
