@@ -70,13 +70,18 @@ static bool scrub_keep(struct scrub *s, const uint8_t *forms, uint32_t at, size_
 	return true;
 }
 
+static size_t scrub_n_forms(struct span secret)
+{
+	return secret.len < SCRUB_ENCODED_BYTES_MIN ? 1 : SCRUB_FORMS;
+}
+
 /* Writes all forms of all secrets to `forms`, end to end; offsets count from there. Returns the bytes used. */
 static size_t scrub_make_forms(struct scrub *s, const struct span *secrets, size_t n_secrets, uint8_t *forms)
 {
 	uint32_t at = 0;
 
 	for (size_t k = 0; k < n_secrets; k++)
-		for (size_t i = 0; i < (secrets[k].len < SCRUB_ENCODED_BYTES_MIN ? 1 : SCRUB_FORMS); i++) {
+		for (size_t i = 0; i < scrub_n_forms(secrets[k]); i++) {
 			size_t len = scrub_form_write(i, secrets[k], forms + at);
 			if (scrub_keep(s, forms, at, len))
 				at += (uint32_t)len;
@@ -131,18 +136,34 @@ static uint8_t scrub_choose_mark(const struct scrub *s)
 	return 0x7f;
 }
 
+/* How long all forms are together, the doubles too: those are known when all lie there. 0: the arena has no room to
+ * find out. */
+static size_t scrub_forms_len(const struct scrub *s, const struct span *secrets, size_t n_secrets)
+{
+	size_t len_max = 0, len = 0;
+	struct secret one;
+
+	for (size_t i = 0; i < n_secrets; i++) {
+		assert(secrets[i].len > 0 && secrets[i].len <= SCRUB_SECRET_BYTES_MAX);
+		len_max = MAX(len_max, secrets[i].len);
+	}
+	if (secret_alloc(s->arena, SCRUB_FORM_TIMES_MAX * len_max, &one))
+		return 0;
+	for (size_t k = 0; k < n_secrets; k++)
+		for (size_t i = 0; i < scrub_n_forms(secrets[k]); i++)
+			len += scrub_form_write(i, secrets[k], one.p);
+	secret_free(s->arena, &one);
+	return len;
+}
+
 /* The forms are made in a piece of the arena that has room for all, then moved to one that is as long as need be: most
  * keys look the same in most forms. */
 static int scrub_take_forms(struct scrub *s, const struct span *secrets, size_t n_secrets)
 {
+	size_t room = scrub_forms_len(s, secrets, n_secrets);
 	struct secret forms;
-	size_t room = 0;
 
-	for (size_t i = 0; i < n_secrets; i++) {
-		assert(secrets[i].len > 0 && secrets[i].len <= SCRUB_SECRET_BYTES_MAX);
-		room += SCRUB_FORMS * SCRUB_FORM_TIMES_MAX * secrets[i].len;
-	}
-	if (secret_alloc(s->arena, room, &forms))
+	if (room == 0 || secret_alloc(s->arena, room, &forms))
 		return SCRUB_E_FULL;
 	size_t bytes = scrub_make_forms(s, secrets, n_secrets, forms.p);
 	int r = secret_alloc(s->arena, SCRUB_TABLE_BYTES + bytes, &s->mem) ? SCRUB_E_FULL : 0;

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from gateway import (BUILD, INSTRUMENTED, ROOT, Gateway, children_of, free_port, is_alive,  # noqa: E402  pylint: disable=wrong-import-position
+from gateway import (BUILD, INSTRUMENTED, ROOT, Gateway, Provider, children_of, free_port, is_alive,  # noqa: E402  pylint: disable=wrong-import-position
                      proc_read, program_for_all, scratch, wait_for)
 
 ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier"]
@@ -274,6 +274,16 @@ def test_an_arena_too_small_for_the_credentials():
         providers = [{**PROVIDERS[0], "name": f"p{i}"} for i in range(32)]
         said = start_with_arena(folder, 131072, providers)
         assert b"131072 is too small for 32 providers; set it to 638976 or more" in said
+
+
+def test_the_least_arena_does_for_a_key():
+    """What is accepted at start serves requests: a key is as long as those of the large providers, or a little longer."""
+    with scratch() as folder, Provider(folder, ("sk-proj-" + "aB3_-" * 40)[:200]) as provider:
+        gateway = Gateway(folder, provider, settings={"egress": {"arena_bytes": 131072}})
+        gateway.providers = gateway.all_providers()[:1]
+        with gateway:
+            gateway.prepare()
+            assert gateway.chat("gpt-x").status == 200
 
 
 @needs_root
