@@ -26,7 +26,7 @@ static struct peer *begin(struct world *w)
 static struct peer *meet_authd(struct world *w, struct peer *admin, size_t rows, size_t secret_bytes)
 {
 	struct peer *authd = peer_meet(w, AUTHD);
-	char id[16], secret[4096 + 1] = {0};
+	char id[24], secret[4096 + 1] = {0};
 
 	peer_expect(w, authd, PROTO_PEPPER);
 	assert_true(rows <= ROWS_MAX && secret_bytes < sizeof(secret));

@@ -8,7 +8,7 @@ static uint8_t shamir_mul(uint8_t a, uint8_t b)
 	unsigned product = 0, x = a;
 
 	for (unsigned i = 0; i < 8; i++) {
-		product ^= x & (0U - (b >> i & 1U));
+		product ^= x & (0U - ((unsigned)b >> i & 1U));
 		x = (x << 1) ^ (0x11bU & (0U - (x >> 7 & 1U)));
 	}
 	return (uint8_t)product;

@@ -94,7 +94,7 @@ static size_t sigv4_char(struct span s, uint8_t *ret)
 	int high = s.len > 2 && s.p[0] == '%' ? sigv4_hex(s.p[1]) : -1;
 	int low = high >= 0 ? sigv4_hex(s.p[2]) : -1;
 
-	*ret = low < 0 ? s.p[0] : (uint8_t)(high << 4 | low);
+	*ret = (uint8_t)(low < 0 ? s.p[0] : high << 4 | low);
 	return low < 0 ? 1 : 3;
 }
 
