@@ -192,6 +192,7 @@ static const struct bad corpus[] = {
 	BAD("no Host", "GET / HTTP/1.1\r\nX: a\r\n\r\n"),
 	BAD("no field at all", "GET / HTTP/1.1\r\n\r\n"),
 	BAD("two Hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
+	BAD("two Hosts on HTTP/1.0", "GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"),
 	BAD("two Hosts, another case", "GET / HTTP/1.1\r\nHost: a\r\nhOST: b\r\n\r\n"),
 	BAD("empty Host", "GET / HTTP/1.1\r\nHost:\r\n\r\n"),
 	BAD("Host with user", "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n"),
@@ -314,6 +315,7 @@ static void test_framing_and_connection(void **state)
 	} cases[] = {
 		{"GET / HTTP/1.1\r\n" H "\r\n", HTTP_FRAMING_NONE, true},
 		{"GET / HTTP/1.0\r\n" H "\r\n", HTTP_FRAMING_NONE, false},
+		{"GET / HTTP/1.0\r\n\r\n", HTTP_FRAMING_NONE, false},
 		{"GET / HTTP/1.0\r\n" H "Connection: keep-alive\r\n\r\n", HTTP_FRAMING_NONE, false},
 		{"GET / HTTP/1.1\r\n" H "Connection: foo , Close\r\n\r\n", HTTP_FRAMING_NONE, false},
 		{"GET / HTTP/1.1\r\n" H "Connection: closed\r\n\r\n", HTTP_FRAMING_NONE, true},

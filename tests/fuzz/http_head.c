@@ -52,7 +52,7 @@ static void check_fields(const struct http_head *h)
 		assert(value.len > 0 && isdigit(value.p[0]) &&
 		       strtoull((const char *)value.p, NULL, 10) == h->content_length);
 	}
-	assert(hosts == 1 && lengths + codings <= 1);
+	assert((hosts == 1 || (hosts == 0 && h->minor == 0)) && lengths + codings <= 1);
 	assert((h->framing == HTTP_FRAMING_CHUNKED) == (codings == 1));
 	assert((h->framing == HTTP_FRAMING_LENGTH) == (lengths == 1));
 }

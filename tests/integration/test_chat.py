@@ -211,6 +211,7 @@ def test_health_needs_no_key(gateway):
     assert gateway.request("GET", "/healthz", key="").status == 200
     assert gateway.request("GET", "/readyz", key="").status == 200
     assert gateway.request("HEAD", "/healthz", key="").body == b""
+    assert gateway.raw(b"GET /readyz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 "), "as HAProxy asks, if told no more than the path"
 
 
 def test_request_ids(gateway):
