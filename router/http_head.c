@@ -338,8 +338,9 @@ static int head_facts(struct http_head *h)
 			h->framing = HTTP_FRAMING_CHUNKED;
 		} else if (http_name_is(name, "connection")) {
 			h->keep_alive = h->keep_alive && !head_list_has(value, "close");
-		} else if (http_name_is(name, "upgrade") || http_name_is(name, "http2-settings")) {
-			return HTTP_HEAD_E_BAD;
+		} else if (http_name_is(name, "upgrade")) {
+			if (!http_name_is(value, "h2c"))
+				return HTTP_HEAD_E_BAD;
 		} else if (http_name_is(name, "expect")) {
 			if (!http_name_is(value, "100-continue"))
 				return HTTP_HEAD_E_EXPECTATION;
@@ -357,7 +358,7 @@ static bool head_agrees(const struct http_head *h, const llhttp_t *p)
 	static const uint8_t methods[] = {HTTP_GET, HTTP_HEAD, HTTP_POST};
 	bool chunked = p->flags & F_CHUNKED, length = p->flags & F_CONTENT_LENGTH;
 
-	if (p->http_major != 1 || p->http_minor != h->minor || p->upgrade)
+	if (p->http_major != 1 || p->http_minor != h->minor || (p->upgrade && !http_head_field(h, "upgrade").p))
 		return false;
 	if (h->method != HTTP_METHOD_OTHER && p->method != methods[h->method])
 		return false;

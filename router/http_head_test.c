@@ -230,8 +230,8 @@ static const struct bad corpus[] = {
 	BAD("Transfer-Encoding empty", "POST / HTTP/1.1\r\n" H "Transfer-Encoding:\r\n\r\n"),
 	BAD("Transfer-Encoding on HTTP/1.0", "POST / HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n"),
 	/* what we do not speak */
-	BAD("h2c upgrade", "GET / HTTP/1.1\r\n" H
-			   "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n"),
+	BAD("one upgrade of several", "GET / HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: h2c, websocket\r\n\r\n"),
+	BAD("two upgrades", "GET / HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: x\r\n\r\n"),
 	BAD("websocket upgrade", "GET / HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
 	ERR("unknown expectation", "POST / HTTP/1.1\r\n" H "Expect: 200-ok\r\n\r\n", HTTP_HEAD_E_EXPECTATION),
 	ERR("incomplete", "GET / HTTP/1.1\r\n" H, HTTP_HEAD_E_MORE),
@@ -322,6 +322,9 @@ static void test_framing_and_connection(void **state)
 		{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\n\r\n", HTTP_FRAMING_CHUNKED, true},
 		{"POST / HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n", HTTP_FRAMING_LENGTH, true},
 		{"DELETE /x HTTP/1.1\r\n" H "\r\n", HTTP_FRAMING_NONE, true},
+		{"POST / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 2\r\n" H
+		 "HTTP2-Settings: AAEAAEAA\r\nUpgrade: h2c\r\n\r\n",
+		 HTTP_FRAMING_LENGTH, true},
 	};
 	struct http_head h;
 

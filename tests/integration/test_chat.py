@@ -148,6 +148,13 @@ def test_expect_continue(gateway):
         assert s.recv(12) == b"HTTP/1.1 200"
 
 
+def test_an_offer_of_http_2_is_passed_over(gateway):
+    """Java's own client and `curl --http2` make it with every request, and wait for the answer in either."""
+    reply = gateway.chat("gpt-x", headers={"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAEAAEAAAAIAAAAB"})
+    assert reply.status == 200 and "upgrade" not in reply.headers
+    assert not [n for n, _ in gateway.provider.journal()[-1]["fields"] if n.lower() in ("upgrade", "http2-settings")]
+
+
 def test_keep_alive(gateway):
     conn = gateway.connect()
     for _ in range(20):
