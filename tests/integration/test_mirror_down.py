@@ -75,10 +75,11 @@ def test_a_password_that_comes_in_a_file_of_its_own(gateway, db):
         db.sql(f"ALTER ROLE mirror PASSWORD 'another {mode}'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'mirror'")
         says(gateway, "not ready", "Postgres refuses the role or its password")
         path = os.path.join(db.folder, "mirror.pw")
+        old = gateway.pids("shipper")
         os.rename(db.write("mirror.new", f"another {mode}\n", mode=mode), path)
         if mode == 0o600:
+            shipper = wait_for("it to start anew", lambda old=old: [p for p in gateway.pids("shipper") if p not in old])
             says(gateway, "not ready", "set shipper.password_file")
-            shipper = gateway.pids("shipper")
             gateway.chat("gpt-x")
             says(gateway, "not ready", "set shipper.password_file")
             assert gateway.pids("shipper") == shipper
