@@ -406,7 +406,7 @@ def test_ids_of_other_bytes_are_hung_up_on(gateway, name, field):
 
 @pytest.mark.parametrize("server, client", EDGES)
 def test_wrong_direction(gateway, server, client):
-    """A captured classifier cannot even say OPEN."""
+    """A captured router cannot even say UNSEAL."""
     assert_each_ends_the_connection(gateway, server, client, wrong_direction(server, client))
 
 

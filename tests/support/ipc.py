@@ -92,7 +92,7 @@ def unpack_items(fields, value):
     return named
 
 
-def body_of(name, ident, **given):
+def body_of(name, ident, /, **given):
     """A frame body; fields not given take their smallest legal value. Values of any type and size are packed as they are."""
     row = MESSAGES[name]
     values = [given.get(f.name, f.smallest()) for f in row[3]]
@@ -165,7 +165,7 @@ class Peer:
         else:
             self.socket.sendall(data)
 
-    def send(self, name, ident, fds=(), **fields):
+    def send(self, name, ident, /, fds=(), **fields):
         self.send_body(body_of(name, ident, **fields), fds)
 
     def fill(self, n):
