@@ -3,9 +3,9 @@
  * One validating pass over a JSON text (RFC 8259), without a tree and without memory. Sans I/O.
  *
  * Accepts exactly one value with optional white space around it. Stricter than the RFC in four points: the text must be
- * valid UTF-8, \u escapes must form whole surrogate pairs, nesting is limited, and the fields below, which policy
- * depends on, must be unambiguous: no top-level key may name one of them twice, in any spelling that some reader would
- * take for it. Every other duplicate passes: nothing of ours reads it.
+ * valid UTF-8, \u escapes must form whole surrogate pairs, nesting is limited, and the fields below, by which
+ * a request is understood, must be unambiguous: no top-level key may name one of them twice, in any spelling that some
+ * reader would take for it. Every other duplicate passes. Of the fields the router itself reads `model` alone.
  */
 #pragma once
 
@@ -13,8 +13,7 @@
 
 #define JSON_DEPTH_MAX 64
 
-/* Top-level fields that are looked for. An object of its own, such as stream_options, can be scanned as a text again.
- */
+/* Top-level fields that are looked for. */
 #define JSON_FIELDS(F)                                    \
 	F(MODEL, "model")                                 \
 	F(STREAM, "stream")                               \
