@@ -29,7 +29,8 @@ void segment_file(char to[SEGMENT_FILE_BYTES], uint64_t first_index)
 	segment_name(to + 4, first_index);
 }
 
-bool segment_name_parse(const char *name, uint64_t *ret_first_index)
+/* False for a name that is not such. */
+static bool segment_name_parse(const char *name, uint64_t *ret_first_index)
 {
 	char again[SEGMENT_NAME_BYTES];
 	char *end;

@@ -36,8 +36,6 @@ struct segment {
 void segment_name(char to[SEGMENT_NAME_BYTES], uint64_t first_index);
 /* "seg/..." in the log's folder. */
 void segment_file(char to[SEGMENT_FILE_BYTES], uint64_t first_index);
-/* False for a name that is not such. */
-bool segment_name_parse(const char *name, uint64_t *ret_first_index);
 
 /* First indices of the segments below `log_dir`, ascending; *ret is the caller's, NULL when there are none. 0 or
  * negative.

@@ -32,7 +32,7 @@ struct authorize_now {
 	uint64_t unix_ms;      /* for expiry */
 };
 
-/* Borrowed parts are set by authorize_init()'s caller and outlive it. */
+/* Zeroed but for the borrowed parts, which its user fills in and which outlive it, and the two numbers. */
 struct authorize {
 	struct store *store;
 	struct cache *cache;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two files of the SQLite store share. For nobody else. */
+/* What the files of the SQLite store share. For nobody else. */
 #pragma once
 
 #include <sqlite3.h>

@@ -21,7 +21,8 @@ struct args {
 	bool help, literal;          /* literal: after -- */
 };
 
-bool args_option_is(const char *spec, const char *token, size_t len)
+/* Does `spec` ("-f|--follow") name `token`, up to `len`? */
+static bool args_option_is(const char *spec, const char *token, size_t len)
 {
 	for (; *spec; spec += *spec == '|') {
 		size_t n = strcspn(spec, "|");

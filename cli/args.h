@@ -11,7 +11,5 @@
 MUST_USE int args_parse(struct cli *cli, int argc, char **argv, bool *ret_help);
 /* The commands whose words begin with these. CLI_DONE, or CLI_USAGE when there are none. */
 MUST_USE int args_help(const struct cli *cli, FILE *to, const char *const *words, size_t n_words);
-/* Does `spec` ("-f|--follow") name `token`, up to `len`? */
-bool args_option_is(const char *spec, const char *token, size_t len);
 /* A time of the calendar, UTC, in a form of strptime(3), as Unix seconds: what stands behind it, or NULL. */
 const char *args_calendar(const char *text, const char *form, uint64_t *ret);

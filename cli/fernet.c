@@ -8,24 +8,34 @@
  * leaves whole credentials: those of the lines before.
  */
 #include "cli/fernet.h"
-#include "cli/plain.h"
 
 #include <unistd.h>
 
+#include "cli/plain.h"
+
 #define FERNET_FILE_BYTES_MAX 4096
+#define FERNET_KEYS_MAX       8
+#define FERNET_KEY_CHARS      44 /* as in FERNET_KEY */
 #define FERNET_MARK           "v1:"
 #define FERNET_TERMINAL       "/dev/tty" /* standard input has the tokens */
 #define FERNET_TOKEN_MAX      5563       /* as in VAULT_FERNET */
 
 /* ---- keys ---- */
 
-void fernet_keys_wipe(struct fernet_keys *k)
+/* Views into the file's text, for VAULT_IMPORT_FERNET and its like. */
+struct fernet_keys {
+	struct locked text;
+	struct proto_fernet_key item[FERNET_KEYS_MAX];
+	size_t n;
+};
+
+static void fernet_keys_wipe(struct fernet_keys *k)
 {
 	locked_wipe(&k->text);
 	k->n = 0;
 }
 
-struct proto_list fernet_keys_list(const struct fernet_keys *k)
+static struct proto_list fernet_keys_list(const struct fernet_keys *k)
 {
 	return (struct proto_list){.items = k->item, .count = k->n};
 }
@@ -54,7 +64,9 @@ static int fernet_keys_split(struct cli *cli, const char *file, struct fernet_ke
 	return k->n ? CLI_DONE : cli_fail(cli, "%s: no key", file);
 }
 
-int fernet_keys_read(struct cli *cli, struct fernet_keys *ret_keys)
+/* From --keys-file, else from the terminal. CLI_DONE, or CLI_FAILED with the line printed; then there is nothing to
+ * wipe. */
+static int fernet_keys_read(struct cli *cli, struct fernet_keys *ret_keys)
 {
 	const char *file = cli_option(cli, "--keys-file");
 	struct fernet_keys k = {.n = 0};

@@ -9,7 +9,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-void locked_harden(void)
+/* No core file, no ptrace by others, from now on. */
+static void locked_harden(void)
 {
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

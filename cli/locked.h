@@ -18,8 +18,6 @@ struct locked {
 
 #define LOCKED_NULL ((struct locked){0})
 
-/* No core file, no ptrace by others, from now on. */
-void locked_harden(void);
 /* Zeroed pages. CLI_DONE or CLI_FAILED with the line printed. */
 MUST_USE int locked_new(const struct cli *cli, size_t cap, struct locked *ret_locked);
 void locked_wipe(struct locked *l);

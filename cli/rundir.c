@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define RUNDIR_BACKLOG 64
 
-void rundir_address(int run_fd, const char *name, struct sockaddr_un *ret_address)
+/* Fills the address of `<name>.sock` in the folder. */
+static void rundir_address(int run_fd, const char *name, struct sockaddr_un *ret_address)
 {
 	*ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
 	snprintf(ret_address->sun_path, sizeof(ret_address->sun_path), "/proc/self/fd/%d/%.60s.sock", run_fd, name);

@@ -5,13 +5,8 @@
  */
 #pragma once
 
-#include <sys/socket.h>
-#include <sys/un.h>
-
 #include "common/base.h"
 
-/* Fills the address of `<name>.sock` in the folder. */
-void rundir_address(int run_fd, const char *name, struct sockaddr_un *ret_address);
 /* A connected non-blocking socket. 0 or negative errno: -ENOENT, -ECONNREFUSED (nobody serves), -EACCES, -EAGAIN. */
 MUST_USE int rundir_connect(int run_fd, const char *name, int *ret_fd);
 /* A listening, non-blocking socket, mode 0660, owned as given; a stale one is replaced. 0 or negative; -EADDRINUSE. */

@@ -24,7 +24,6 @@ struct landlock_port {
 
 #define RULE_NET_PORT 2
 
-#define FS_EXECUTE      BIT(0)
 #define FS_WRITE_FILE   BIT(1)
 #define FS_READ_FILE    BIT(2)
 #define FS_READ_DIR     BIT(3)

@@ -75,7 +75,7 @@ void log_event_fields(const struct log *log, enum log_id id, const struct log_fi
 #include "common/log.def"
 #undef LOG
 	};
-	static const char *const levels[] = {"debug", "info", "warning", "error"};
+	static const char *const levels[] = {"info", "warning", "error"};
 	struct line l = {.len = 0};
 	struct timespec now;
 	struct tm tm;

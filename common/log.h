@@ -9,7 +9,7 @@
 
 #include "common/base.h"
 
-enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
+enum log_level { LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
 
 enum log_id {
 #define LOG(NAME, level, text) LOG_##NAME,

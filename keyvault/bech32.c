@@ -6,7 +6,6 @@
 #include "common/secret.h"
 
 #define BECH32_SUM_CHARS 6
-#define BECH32_DATA_MAX  (BECH32_TEXT_MAX - 2)
 
 /* "qpzry9x8gf2tvdw0s3jn54khce6mua7l": the place of a character without a secret index, by looking at all of them. */
 static const char bech32_chars[33] = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";

@@ -20,11 +20,6 @@ void keyring_init(struct keyring *k, struct secret_arena *arena)
 	*k = (struct keyring){.arena = arena};
 }
 
-void keyring_deinit(struct keyring *k)
-{
-	keyring_close(k);
-}
-
 bool keyring_is_open(const struct keyring *k)
 {
 	return k->purposes[0].p != NULL;

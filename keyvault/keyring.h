@@ -29,8 +29,6 @@ enum keyring_err {
 
 /* The arena must outlive the keyring. */
 void keyring_init(struct keyring *k, struct secret_arena *arena);
-/* Closes. Legal on KEYRING_NULL. */
-void keyring_deinit(struct keyring *k);
 
 /* Derives the purpose keys from a master key of KEYRING_KEY_BYTES, which stays the caller's. 0 or KEYRING_E_FULL. */
 MUST_USE int keyring_open(struct keyring *k, const struct secret *master);

@@ -71,7 +71,6 @@ enum keys_err {
 	KEYS_E_ROOT = 1, /* another root key's table, or a damaged one */
 	KEYS_E_STORAGE,  /* not durable; nothing changed */
 	KEYS_E_FULL,     /* the arena has no room, or there are too many keys */
-	KEYS_E_UNKNOWN,  /* no such key: of another vault, or retired */
 	KEYS_E_TORN,     /* the first save of all was cut off: there never was a table */
 };
 

@@ -313,19 +313,3 @@ int seal_again(struct keys *k, const struct seal_view *view, uint8_t ret_blob[SE
 	secret_free(k->arena, &plain);
 	return r;
 }
-
-const char *seal_err_text(int e)
-{
-	static const char *const texts[] = {
-		[SEAL_E_FORM] = "not a sealed credential",
-		[SEAL_E_BINDING] = "bound to a destination that is not allowed",
-		[SEAL_E_KEY] = "sealed by another vault, or under a key that is retired",
-		[SEAL_E_TAG] = "altered",
-		[SEAL_E_OLD] = "its key was rotated away",
-		[SEAL_E_SECRET] = "a key may only hold printable ASCII without spaces",
-		[SEAL_E_FULL] = "the secret arena is full",
-	};
-
-	assert(e > 0 && (size_t)e < ARRAY_LEN(texts));
-	return texts[e];
-}

@@ -62,5 +62,3 @@ MUST_USE int seal_rewrap(struct keys *k, const struct seal_view *view, uint8_t r
 /* The same secret under a fresh credential key of the current generation. As seal_open(). */
 MUST_USE int seal_again(struct keys *k, const struct seal_view *view, uint8_t ret_blob[SEAL_BYTES_MAX],
 			size_t *ret_len);
-/* For the log and the operator. */
-const char *seal_err_text(int e);

@@ -45,8 +45,6 @@ struct folder_rows {
 	uint8_t *bytes; /* what the rows point into; owned */
 };
 
-#define FOLDER_ROWS_NULL ((struct folder_rows){0})
-
 /* `key` NULL: the one in the folder, from the first look on. 0 or negative. */
 MUST_USE int folder_open(struct folder *f, const char *path, const struct note_key *key);
 void folder_close(struct folder *f);

@@ -15,7 +15,8 @@
 
 /* ---- what status says ---- */
 
-uint64_t mirror_lag(const struct mirror *m)
+/* Rows that are signed and not yet mirrored. */
+static uint64_t mirror_lag(const struct mirror *m)
 {
 	return m->folder->size > m->next ? m->folder->size - m->next : 0;
 }
@@ -269,7 +270,7 @@ static void mirror_on_open(void *ctx)
 	m->doing = MIRROR_NAMELESS;
 	if (m->folder->pinned)
 		mirror_ask(m);
-	else /* who signs is not known yet, so neither is which log this is; mirror_news() comes back to it */
+	else /* who signs is not known yet, so neither is which log this is; mirror_looked() comes back to it */
 		m->why[0] = 0;
 	mirror_tell(m);
 }

@@ -76,7 +76,5 @@ void mirror_start(struct mirror *m);
 void mirror_looked(struct mirror *m, int said);
 /* Something else of the shipper is not as it should be, for status to tell: for good. */
 void mirror_complain(struct mirror *m, const char *why);
-/* Rows that are signed and not yet mirrored. */
-uint64_t mirror_lag(const struct mirror *m);
 void mirror_metrics(const struct mirror *m, char *to, size_t cap);
 void mirror_deinit(struct mirror *m);

@@ -15,10 +15,9 @@
 #include "common/daemon.h"
 #include "common/tlog_policy.h"
 
-#define WITNESSES_MAX       16
-#define WITNESS_URL_BYTES   512
-#define WITNESS_FILE        "checkpoint.witnessed"
-#define WITNESS_ERROR_BYTES 160
+#define WITNESSES_MAX     16
+#define WITNESS_URL_BYTES 512
+#define WITNESS_FILE      "checkpoint.witnessed"
 
 struct witnesses;
 
@@ -54,7 +53,7 @@ struct witnesses {
 	size_t n;
 	uv_timer_t timer;
 	struct witness_round round;
-	uint64_t asked_size, witnessed_size;
+	uint64_t witnessed_size;
 	uint64_t cosignatures_total, errors_total;
 };
 

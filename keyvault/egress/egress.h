@@ -110,8 +110,8 @@ void egress_record_token(struct egress *eg, const struct credential *c, unsigned
 void egress_record_count(struct egress *eg, const struct exchange *x);
 /* No exchange for a key of this tenant without its record. The tenant is authd's word (the grant), not the router's. */
 bool egress_is_strict(const struct egress *eg, const char *tenant);
-/* Strict mode: `done` hears once whether the record of what is about to happen is durable, unless *ret_intent is told
- * with egress_forget_intent() that nobody listens any more. False: there is no log; `done` is not called. */
+/* Strict mode: `done` hears once whether the record of what is about to happen is durable, unless
+ * egress_forget_intent() has said that nobody listens any more. False: there is no log; `done` is not called. */
 struct intent;
 MUST_USE bool egress_record_intent(struct egress *eg, struct exchange *x,
 				   void (*done)(struct exchange *x, bool durable));

@@ -22,16 +22,7 @@
 #include "keyvault/egress/relay.h"
 #include "keyvault/egress/send.h"
 
-enum exchange_event_kind {
-	EV_ENTER,
-	EV_KEY,
-	EV_CREDENTIAL,
-	EV_RECORDED,
-	EV_CONNECTED,
-	EV_READ,
-	EV_WRITABLE,
-	EV_CREDIT
-};
+enum exchange_event_kind { EV_ENTER, EV_KEY, EV_CREDENTIAL, EV_RECORDED, EV_CONNECTED, EV_READ, EV_WRITABLE };
 
 struct exchange_event {
 	enum exchange_event_kind kind;

@@ -47,8 +47,6 @@ struct reply {
 	bool to_head_request, until_close, keep_alive, head_seen, body_seen, too_large;
 };
 
-#define REPLY_NULL ((struct reply){0})
-
 /* `method` is the request's. Cannot fail. */
 void reply_init(struct reply *r, enum proto_method method, uint64_t body_bytes_max, const struct reply_sink *sink,
 		void *ctx);

@@ -22,8 +22,6 @@
 #define SCRUB_SECRET_BYTES_MAX 4096
 /* A shorter "secret" is searched for in raw form only: its encodings would hit ordinary text. */
 #define SCRUB_ENCODED_BYTES_MIN 8
-/* Bytes that a stream may hold back at most. */
-#define SCRUB_HELD_BYTES_MAX (SCRUB_FORM_TIMES_MAX * SCRUB_SECRET_BYTES_MAX)
 
 struct scrub {
 	struct secret_arena *arena;
