@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/err.h"
@@ -207,6 +208,25 @@ static int folder_hashes_of(const struct folder *f, uint64_t index, size_t n, st
 	return FOLDER_E_PRUNED;
 }
 
+static bool folder_has_bundle(const struct folder *f, uint64_t n)
+{
+	char path[TILE_PATH_MAX];
+	struct stat st;
+
+	tile_path(path, TILE_ENTRIES, n, TILE_WIDTH);
+	return fstatat(f->dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/*
+ * Retention removes whole bundles, the oldest first: all before one that it removed are gone, too. Any other that is
+ * missing is one that a power failure lost, or a restored copy never had, and auditd makes again.
+ */
+static bool folder_is_pruned(const struct folder *f, uint64_t n)
+{
+	return tile_width(TILE_ENTRIES, n, f->size) == TILE_WIDTH &&
+	       (n == 0 || (!folder_has_bundle(f, 0) && !folder_has_bundle(f, n - 1)));
+}
+
 int folder_read(struct folder *f, uint64_t index, size_t max, struct folder_rows *rows)
 {
 	uint64_t bundle = index / TILE_WIDTH;
@@ -218,7 +238,7 @@ int folder_read(struct folder *f, uint64_t index, size_t max, struct folder_rows
 	if (r)
 		return r;
 	r = tile_read_bundle(f->dir, bundle, width, &rows->bytes, &len);
-	if (r == TILE_E_MISSING)
+	if (r == TILE_E_MISSING && folder_is_pruned(f, bundle))
 		return folder_hashes_of(f, index, n, rows);
 	if (r)
 		return folder_tiles(f, r);

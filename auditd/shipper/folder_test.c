@@ -214,6 +214,31 @@ static void pruned_records_leave_their_hashes(void **state)
 	reading_end(r);
 }
 
+/* As a power failure leaves it until auditd has made the tiles again: the records are where they were. */
+static void what_is_missing_elsewhere_was_not_pruned(void **state)
+{
+	struct fixture *f = *state;
+	char path[200];
+
+	assert_int_equal(reopen(f), 0);
+	grow(f, 600);
+	struct reading *r = reading_of(f, 0);
+	(void)snprintf(path, sizeof(path), "%s/tile/entries/002.p/88", f->dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(folder_read(&r->folder, 512, 256, &r->rows), FOLDER_E_BAD);
+	(void)snprintf(path, sizeof(path), "%s/tile/entries/001", f->dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(folder_read(&r->folder, 256, 256, &r->rows), FOLDER_E_BAD);
+	assert_int_equal(folder_read(&r->folder, 512, 256, &r->rows), FOLDER_E_BAD);
+	assert_int_equal(folder_read(&r->folder, 0, 256, &r->rows), 0);
+	(void)snprintf(path, sizeof(path), "%s/tile/entries/000", f->dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(folder_read(&r->folder, 0, 256, &r->rows), FOLDER_E_PRUNED);
+	assert_int_equal(folder_read(&r->folder, 256, 256, &r->rows), FOLDER_E_PRUNED);
+	assert_int_equal(folder_read(&r->folder, 512, 256, &r->rows), FOLDER_E_BAD);
+	reading_end(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +249,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_altered_byte_is_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_bundle_of_another_place_is_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(pruned_records_leave_their_hashes, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_missing_elsewhere_was_not_pruned, setup, teardown),
 	};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
