@@ -135,9 +135,13 @@ static int on_end(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg
 	return 0;
 }
 
+/* Of the client an egress has nothing to say but that its fields do not fit beside the credential: nobody else knows.
+ */
 static enum reason broken_reason(uint64_t reason)
 {
-	return reason > REASON_NONE && reason < N_REASONS && reason_row(reason)->status >= 500 ? (enum reason)reason
+	bool known = reason > REASON_NONE && reason < N_REASONS;
+
+	return known && (reason_row(reason)->status >= 500 || reason == REASON_HEAD_TOO_LARGE) ? (enum reason)reason
 											       : REASON_UPSTREAM_BROKEN;
 }
 

@@ -135,6 +135,15 @@ def test_head_too_large(gateway):
     assert got.startswith(b"HTTP/1.1 431")
 
 
+def test_head_too_large_for_the_provider(gateway, provider):
+    """What goes on to it must fit into one record of TLS, with the key: the egress knows, and it is not the provider's fault."""
+    fields = {f"x-stainless-{i}": "y" * 8000 for i in range(3)}
+    assert_error(gateway.chat("gpt-x", headers=fields), 431, "header_too_large")
+    assert not provider.journal()
+    del fields["x-stainless-2"]
+    assert gateway.chat("gpt-x", headers=fields).status == 200
+
+
 def test_media_type(gateway):
     reply = gateway.request("POST", "/v1/chat/completions", gateway.chat_body("gpt-x"), headers={"content-type": "text/xml"})
     assert_error(reply, 415, "unsupported_media_type")
