@@ -24,7 +24,7 @@
 #define CREDENTIAL_LOADING_MS 50   /* before a core that has just started is asked again */
 
 void credential_cache_init(struct credential_cache *c, struct secret_arena *arena, struct ipc_edge *keyvault,
-			   const struct pool_env *pool_env, credential_trust *trust, void *ctx)
+			   struct pool_env *pool_env, credential_trust *trust, void *ctx)
 {
 	*c = (struct credential_cache){
 		.arena = arena, .keyvault = keyvault, .pool_env = pool_env, .trust = trust, .ctx = ctx};

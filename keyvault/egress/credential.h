@@ -58,7 +58,7 @@ typedef struct tls_ctx *credential_trust(void *ctx, const struct proto_binding *
 struct credential_cache {
 	struct secret_arena *arena;
 	struct ipc_edge *keyvault;
-	const struct pool_env *pool_env;
+	struct pool_env *pool_env;
 	credential_trust *trust;
 	void *ctx;
 	struct list all;
@@ -79,7 +79,7 @@ enum credential_err {
 };
 
 void credential_cache_init(struct credential_cache *c, struct secret_arena *arena, struct ipc_edge *keyvault,
-			   const struct pool_env *pool_env, credential_trust *trust, void *ctx);
+			   struct pool_env *pool_env, credential_trust *trust, void *ctx);
 /* 0 or CREDENTIAL_E_WAIT with a reference in *ret_credential, which credential_unref() returns; or another
  * CREDENTIAL_E_*. On 0 it has a key that can be sent. */
 MUST_USE int credential_get(struct credential_cache *c, struct span id, struct credential_waiter *w,

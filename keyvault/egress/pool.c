@@ -21,7 +21,7 @@
 static void upstream_on_poll(uv_poll_t *poll, int status, int events);
 static void pool_balance(struct pool *p);
 
-void pool_init(struct pool *p, const struct pool_env *env, struct tls_ctx *ctx, struct span host, uint16_t port,
+void pool_init(struct pool *p, struct pool_env *env, struct tls_ctx *ctx, struct span host, uint16_t port,
 	       struct span pins)
 {
 	assert(host.len < sizeof(p->host));
@@ -57,7 +57,9 @@ static void upstream_close(struct upstream *u)
 	if (u->state == UPSTREAM_DIALING || u->state == UPSTREAM_HANDSHAKE)
 		p->n_opening--;
 	p->n--;
+	p->env->total--;
 	list_unlink(&u->in_pool);
+	list_unlink(&u->in_idle);
 	u->state = UPSTREAM_CLOSED;
 	u->on_event = NULL;
 	u->tls = tls_free(u->tls);
@@ -98,6 +100,9 @@ static void upstream_enter(struct upstream *u, enum upstream_state state, struct
 {
 	list_unlink(&u->in_pool);
 	list_push(list, &u->in_pool);
+	list_unlink(&u->in_idle);
+	if (state == UPSTREAM_IDLE)
+		list_push(&u->pool->env->idle, &u->in_idle);
 	u->state = state;
 	u->since_ms = ipc_now_ms(u->pool->env->ipc);
 }
@@ -251,16 +256,32 @@ static void upstream_on_dialed(void *ctx, enum ipc_outcome outcome, const struct
 		upstream_fail(u, REASON_EGRESS_GONE, "dialer lost");
 }
 
-/* 0 or POOL_E_DOWN. */
+/* There are only so many descriptors: a connection that is needed is worth more than one that is idle, whosever. */
+static bool pool_make_room(struct pool_env *env)
+{
+	struct list *eldest = list_first(&env->idle);
+
+	if (env->total < env->total_max)
+		return true;
+	if (eldest)
+		upstream_close(container_of(eldest, struct upstream, in_idle));
+	return eldest != NULL;
+}
+
+/* 0, POOL_E_DOWN or POOL_E_FULL. */
 static int upstream_dial(struct pool *p)
 {
 	struct proto_dial dial = {.host = span_str(p->host), .port = p->port};
-	struct upstream *u = calloc(1, sizeof(*u));
+	struct upstream *u;
 
+	if (!pool_make_room(p->env))
+		return POOL_E_FULL;
+	u = calloc(1, sizeof(*u));
 	if (!u)
 		return POOL_E_DOWN;
 	*u = (struct upstream){.pool = p, .fd = -1, .state = UPSTREAM_DIALING, .dialer = ipc_edge_conn(p->env->dialer)};
 	list_init(&u->in_pool);
+	list_init(&u->in_idle);
 	if (ipc_call(u->dialer, PROTO_DIAL, &dial, -1, p->env->connect_timeout_ms, upstream_on_dialed, u,
 		     &u->dial_id)) {
 		free(u);
@@ -269,6 +290,7 @@ static int upstream_dial(struct pool *p)
 	upstream_enter(u, UPSTREAM_DIALING, &p->opening);
 	p->n_opening++;
 	p->n++;
+	p->env->total++;
 	return 0;
 }
 
@@ -277,12 +299,13 @@ static int upstream_dial(struct pool *p)
 static void pool_balance(struct pool *p)
 {
 	while (!p->closed && p->n_opening < p->n_waiters && p->n < p->env->connections_max) {
-		if (upstream_dial(p) == 0)
+		int r = upstream_dial(p);
+		if (r == 0)
 			continue;
-		if (p->n_opening > 0)
+		if (p->n_opening > 0 || (r == POOL_E_FULL && !list_empty(&p->busy)))
 			return;
 		struct pool_waiter *w = pool_next_waiter(p);
-		w->ready(w, NULL, REASON_EGRESS_GONE);
+		w->ready(w, NULL, r == POOL_E_FULL ? REASON_OVERLOADED : REASON_EGRESS_GONE);
 	}
 }
 
@@ -317,8 +340,9 @@ int pool_take(struct pool *p, struct pool_waiter *w, bool fresh, struct upstream
 	bool dial = p->n_opening <= p->n_waiters;
 	if (dial && p->n >= p->env->connections_max && !list_empty(&p->idle))
 		upstream_close(container_of(p->idle.next, struct upstream, in_pool));
-	if (dial && p->n < p->env->connections_max && upstream_dial(p) && p->n_opening == 0 && list_empty(&p->busy))
-		return POOL_E_DOWN;
+	int r = dial && p->n < p->env->connections_max ? upstream_dial(p) : 0;
+	if (r && p->n_opening == 0 && list_empty(&p->busy))
+		return r;
 	list_init(&w->in_pool);
 	list_push(&p->waiters, &w->in_pool);
 	p->n_waiters++;

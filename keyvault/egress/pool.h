@@ -30,12 +30,14 @@ struct pool_env {
 	struct ipc_edge *dialer;
 	const struct log *log;
 	struct audit_client *audit;
-	size_t connections_max;
+	size_t connections_max; /* of one pool */
 	uint64_t idle_ms, connect_timeout_ms;
+	size_t total_max, total; /* connections of all pools: a descriptor each */
+	struct list idle;        /* of struct upstream, in whatever pool: the one that has been so for longest first */
 };
 
 struct pool {
-	const struct pool_env *env;
+	struct pool_env *env;
 	struct tls_ctx *tls_ctx;
 	struct tls_session session;
 	struct span pins; /* the binding's */
@@ -52,7 +54,7 @@ enum upstream_state { UPSTREAM_DIALING, UPSTREAM_HANDSHAKE, UPSTREAM_IDLE, UPSTR
 /* A connection. Whoever holds it (busy) is told when it can go on. */
 struct upstream {
 	struct pool *pool;
-	struct list in_pool;
+	struct list in_pool, in_idle;
 	enum upstream_state state;
 	struct tls *tls;
 	uv_poll_t poll;
@@ -72,12 +74,12 @@ struct pool_waiter {
 
 enum pool_err {
 	POOL_E_WAIT = 1, /* `w` is queued: ready() will be called */
-	POOL_E_FULL,     /* too many wait already */
+	POOL_E_FULL,     /* too many wait already, or there is no descriptor left */
 	POOL_E_DOWN,     /* no dialer to ask, and nothing idle */
 };
 
 /* `pins` as in tls_new(); they live as long as the pool. */
-void pool_init(struct pool *p, const struct pool_env *env, struct tls_ctx *ctx, struct span host, uint16_t port,
+void pool_init(struct pool *p, struct pool_env *env, struct tls_ctx *ctx, struct span host, uint16_t port,
 	       struct span pins);
 /* Closes what is idle or opening and answers all waiters with `why`; busy connections are the holders' to close. */
 void pool_close(struct pool *p, enum reason why);

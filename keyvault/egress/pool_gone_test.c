@@ -74,6 +74,64 @@ static void idle_ones_are_not_waited_for(void **state)
 	assert_int_equal(e->pool.n_waiters, 0);
 }
 
+/* As many connections as there are descriptors, whosever: an idle one of another provider's goes, the eldest first. */
+static void there_are_only_so_many_descriptors(void **state)
+{
+	struct env *e = *state;
+	struct pool other;
+	struct upstream *u[2], *mine, *none;
+	struct waiter w = a_waiter(), second = a_waiter(), third = a_waiter();
+
+	pool_init(&other, &e->env, NULL, SPAN_LIT("a.test"), 443, e->pool.pins);
+	e->env.total_max = 2;
+	for (size_t i = 0; i < 2; i++)
+		u[i] = connect_one(e);
+	assert_int_equal(pool_take(&other, &w.w, false, &none), POOL_E_FULL); /* all are in use */
+	assert_int_equal(other.n + other.n_waiters, 0);
+	pool_give_back(u[1], true);
+	pool_give_back(u[0], true);
+	assert_int_equal(pool_take(&other, &w.w, false, &none), POOL_E_WAIT);
+	assert_int_equal(e->pool.n, 1);
+	assert_ptr_equal(list_first(&e->pool.idle), &u[0]->in_pool);
+	dialed(fake.dials);
+	fake.tls->handshake = 0;
+	happens(container_of(other.opening.prev, struct upstream, in_pool), 0);
+	mine = w.upstream;
+	assert_int_equal(pool_take(&other, &second.w, false, &none), POOL_E_WAIT);
+	assert_int_equal(e->pool.n, 0);
+	assert_int_equal(pool_take(&other, &third.w, false, &none), POOL_E_WAIT); /* for what others use */
+	assert_int_equal(e->env.total, 2);
+	refused(fake.dials, REASON_DIAL_RESOLVE);
+	expect_failed(&second, REASON_DIAL_RESOLVE);
+	assert_int_equal(other.n_opening, 1);
+	e->env.total_max = 1;
+	refused(fake.dials, REASON_DIAL_RESOLVE);
+	expect_failed(&third, REASON_DIAL_RESOLVE);
+	third = a_waiter();
+	assert_int_equal(pool_take(&other, &third.w, false, &none), POOL_E_WAIT);
+	assert_int_equal(other.n_opening, 0);
+	pool_give_back(mine, true);
+	assert_ptr_equal(third.upstream, mine);
+	pool_give_back(mine, false);
+	pool_close(&other, REASON_EGRESS_GONE);
+	pool_deinit(&other);
+	assert_int_equal(e->env.total, 0);
+}
+
+/* Who waited for the last one that was in use is told, when nothing comes free. */
+static void who_waits_for_a_descriptor_is_told(void **state)
+{
+	struct env *e = *state;
+	struct waiter w;
+
+	e->env.total_max = 1;
+	struct upstream *u = connect_one(e);
+	wait_in(e, &w);
+	e->env.total_max = 0;
+	pool_give_back(u, false);
+	expect_failed(&w, REASON_OVERLOADED);
+}
+
 int main(void)
 {
 	/* clang-format off */
@@ -82,6 +140,8 @@ int main(void)
 		TEST(a_dial_is_forgotten_while_the_dialer_closes),
 		TEST(who_waits_may_be_the_last_to_hold_the_pool),
 		TEST(idle_ones_are_not_waited_for),
+		TEST(there_are_only_so_many_descriptors),
+		TEST(who_waits_for_a_descriptor_is_told),
 	};
 	/* clang-format on */
 	return cmocka_run_group_tests_name("pool_gone", tests, NULL, NULL);

@@ -15,12 +15,15 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "common/err.h"
 #include "common/grant.h"
 #include "keyvault/egress/egress.h"
 #include "keyvault/egress/relay.h"
 #include "keyvault/egress/token.h"
+
+#define EGRESS_FDS_RESERVED 128 /* listeners, peers, operators, and what comes from the dialer and the lane at once */
 
 /* ---- the lane ---- */
 
@@ -346,6 +349,17 @@ static const struct ipc_edge_spec dialer_spec = {
 	.on_close = dialer_on_change,
 };
 
+/* For each connection there must be a descriptor, and some for everything else: a message whose descriptor cannot be
+ * had ends its connection, which may be the lane. */
+static size_t egress_connections_max(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		return EGRESS_FDS_RESERVED;
+	return files.rlim_cur > 2 * EGRESS_FDS_RESERVED ? files.rlim_cur - EGRESS_FDS_RESERVED : files.rlim_cur / 2;
+}
+
 int egress_serve(struct egress *eg)
 {
 	for (size_t i = 0; i < N_EXCHANGE_STATES; i++)
@@ -378,7 +392,9 @@ int egress_serve(struct egress *eg)
 		.connections_max = eg->config.egress.pool_max,
 		.idle_ms = eg->config.egress.pool_idle_ms,
 		.connect_timeout_ms = eg->config.egress.connect_timeout_ms,
+		.total_max = egress_connections_max(),
 	};
+	list_init(&eg->pool_env.idle);
 	credential_cache_init(&eg->credentials, eg->arena, eg->keyvault, &eg->pool_env, egress_trust, eg);
 	return 0;
 }

@@ -67,7 +67,7 @@ void exchange_timeout(struct exchange *x)
 }
 
 void credential_cache_init(struct credential_cache *c, struct secret_arena *arena, struct ipc_edge *keyvault,
-			   const struct pool_env *pool_env, credential_trust *trust, void *ctx)
+			   struct pool_env *pool_env, credential_trust *trust, void *ctx)
 {
 	(void)arena;
 	(void)keyvault;

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import memscan
-from gateway import INSTRUMENTED, frozen, wait_for
+from gateway import INSTRUMENTED, Gateway, Provider, frozen, scratch, wait_for
 from ipc import metrics
 
 
@@ -154,6 +154,23 @@ def test_a_connection_that_closed_unseen_costs_nothing(one_lane):
                          lambda: metrics(one_lane, "router0")['bulkhead_router_requests{state="OPEN"}'] == 1)
             assert reply.result().status == 200
         assert len(provider.journal()) == last["n"] + 2, "once"
+
+
+def test_few_descriptors():
+    """What lies idle for some providers leaves room for the others', and for large bodies: the egress has no more descriptors than that."""
+    few = ["sh", "-c", 'ulimit -n 80; exec "$@"', "sh"]
+    with scratch() as folder, Provider(folder) as provider:
+        gateway = Gateway(folder, provider, workers=1, prefix=few)
+        names = ["local", "p1", "p2", "p3"]
+        gateway.providers = [{**gateway.all_providers()[0], "name": name} for name in names]
+        with gateway:
+            gateway.prepare()
+            for name in names:
+                with concurrent.futures.ThreadPoolExecutor(20) as pool:
+                    replies = list(pool.map(lambda _, name=name: gateway.chat(f"{name}:test:slow:50:6"), range(20)))
+                assert [reply.status for reply in replies] == [200] * 20, name
+            assert gateway.chat("gpt-x", text="x" * 300000).status == 200
+            assert "ipc.peer_dropped" not in gateway.log()
 
 
 @pytest.mark.skipif(INSTRUMENTED, reason="timing")

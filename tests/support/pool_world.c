@@ -149,8 +149,12 @@ int pool_setup(void **state)
 	memset(&fake, 0, sizeof(fake));
 	fake.now_ms = 1000000;
 	e->log = (struct log){.daemon = "test", .level = LOG_LEVEL_ERROR + 1};
-	e->env = (struct pool_env){
-		.log = &e->log, .connections_max = POOL_MAX, .idle_ms = IDLE_MS, .connect_timeout_ms = CONNECT_MS};
+	e->env = (struct pool_env){.log = &e->log,
+				   .connections_max = POOL_MAX,
+				   .idle_ms = IDLE_MS,
+				   .connect_timeout_ms = CONNECT_MS,
+				   .total_max = 100};
+	list_init(&e->env.idle);
 	pool_init(&e->pool, &e->env, NULL, SPAN_LIT("a.test"), 443, span_of(pins, sizeof(pins)));
 	*state = e;
 	return 0;
