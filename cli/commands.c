@@ -6,7 +6,8 @@
 
 /* clang-format off */
 const struct cli_command cli_commands[] = {
-	{ "up", "", 0, 0, "Start all daemons and watch over them; Ctrl-C drains.", cmd_up, { { 0 } } },
+	{ "up", "", 0, 0, "Start all daemons and watch over them; Ctrl-C drains. Each event is a JSON line on standard error; on a terminal "
+	  "warnings and errors, in words.", cmd_up, { { 0 } } },
 	{ "run", "DAEMON", 1, 1, "Start and watch one daemon, for a container of its own.", cmd_run, {
 		{ "--worker", "N", "Which worker of router, egress or classifier; 0 if not given." } } },
 	{ "status", "", 0, 0, "What every daemon says of itself; fails when one is not ready.", cmd_status, { { 0 } } },

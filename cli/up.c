@@ -160,13 +160,10 @@ static void up_leave(struct launcher *l)
 
 static int up(struct cli *cli, bool whole)
 {
-	struct launcher l = {.cli = cli,
-			     .whole = whole,
-			     .run_fd = -1,
-			     .http_fd = -1,
-			     .log = {.daemon = "launcher", .level = LOG_LEVEL_INFO}};
+	struct launcher l = {.cli = cli, .whole = whole, .run_fd = -1, .http_fd = -1};
 	int r;
 
+	log_init(&l.log, "launcher");
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(022);
 	if (uv_loop_init(&l.loop))

@@ -99,7 +99,7 @@ static int daemon_watch_signals(struct daemon *d)
 int daemon_init(struct daemon *d, enum role role, int argc, char **argv)
 {
 	*d = (struct daemon){.role = role, .config_fd = -1, .control_fd = -1};
-	d->log = (struct log){.daemon = role_name(role), .level = LOG_LEVEL_INFO};
+	log_init(&d->log, role_name(role));
 	int r = daemon_parse_argv(d, argc, argv);
 	if (!r)
 		r = daemon_adopt_fds(d);
@@ -108,6 +108,8 @@ int daemon_init(struct daemon *d, enum role role, int argc, char **argv)
 	if (r)
 		return r;
 	d->log.worker = d->worker;
+	instance_name(role, d->worker, d->instance);
+	d->log.instance = d->instance;
 	if (getrandom(d->boot, sizeof d->boot, 0) != sizeof d->boot)
 		return err_origin(-EIO);
 	if (edge_row(ROLE_AUDITD, role))

@@ -17,6 +17,7 @@
 
 #include <uv.h>
 
+#include "common/edges.h"
 #include "common/log.h"
 #include "common/tally.h"
 #include "proto/proto.h"
@@ -30,6 +31,7 @@ struct daemon {
 	struct log log;
 	enum role role;
 	unsigned worker;
+	char instance[EDGE_NAME_BYTES];
 	uint8_t boot[16];    /* of this process */
 	struct tally *tally; /* of its events, and of who was here before it; NULL: records none */
 	struct ipc *ipc;

@@ -44,13 +44,8 @@ static void line_escaped(struct line *l, struct span s)
 	}
 }
 
-static void line_field(struct line *l, const struct log_field *f)
+static void line_value(struct line *l, const struct log_field *f)
 {
-	size_t before = l->len;
-
-	line_puts(l, ",\"");
-	line_puts(l, f->key);
-	line_puts(l, "\":");
 	if (f->kind == LOG_KIND_U64) {
 		char number[24];
 		(void)snprintf(number, sizeof number, "%llu", (unsigned long long)f->u64);
@@ -59,47 +54,96 @@ static void line_field(struct line *l, const struct log_field *f)
 	}
 	line_puts(l, "\"");
 	line_escaped(l, f->kind == LOG_KIND_SPAN ? f->span : span_str(f->str ? f->str : ""));
+	line_puts(l, "\"");
+}
+
+static void line_field(struct line *l, const char *before, const struct log_field *f, const char *behind)
+{
+	size_t was = l->len;
+
+	line_puts(l, before);
+	line_puts(l, f->key);
+	line_puts(l, behind);
+	line_value(l, f);
 	if (l->len >= sizeof l->text - LINE_TAIL)
-		l->len = before; /* cut at a field, so that the line stays JSON */
-	else
-		line_puts(l, "\"");
+		l->len = was; /* cut at a field, so that the line stays JSON */
+}
+
+static const struct {
+	enum log_level level;
+	const char *text;
+} log_catalogue[] = {
+#define LOG(NAME, level, text) [LOG_##NAME] = {LOG_LEVEL_##level, text},
+#include "common/log.def"
+#undef LOG
+};
+
+static const char *const log_levels[] = {"info", "warning", "error"};
+
+/* The stable id before the colon, or what it means behind it. */
+static struct span log_text(enum log_id id, bool meaning)
+{
+	const char *text = log_catalogue[id].text, *colon = strchr(text, ':');
+
+	return meaning ? span_str(colon + 2) : span_of(text, (size_t)(colon - text));
+}
+
+static void line_json(struct line *l, const struct log *log, enum log_id id, const char *date, const char *time)
+{
+	struct log_field head[] = {LOG_STR("level", log_levels[log_catalogue[id].level]),
+				   LOG_STR("daemon", log->daemon), LOG_U64("worker", log->worker),
+				   LOG_SPAN("event", log_text(id, false))};
+
+	line_puts(l, "{\"time\":\"");
+	line_puts(l, date);
+	line_puts(l, "T");
+	line_puts(l, time);
+	line_puts(l, "\"");
+	for (size_t i = 0; i < ARRAY_LEN(head); i++)
+		line_field(l, ",\"", &head[i], "\":");
+}
+
+/* For somebody who watches: when, who, how bad, and what it means. */
+static void line_words(struct line *l, const struct log *log, enum log_id id, const char *time)
+{
+	struct span meaning = log_text(id, true);
+	char who[64];
+
+	(void)snprintf(who, sizeof who, "%s %s %s: ", time, log->instance, log_levels[log_catalogue[id].level]);
+	line_puts(l, who);
+	line_put(l, (const char *)meaning.p, meaning.len);
+}
+
+void log_init(struct log *log, const char *daemon)
+{
+	bool watched = isatty(STDERR_FILENO) == 1;
+
+	*log = (struct log){.daemon = daemon, .instance = daemon, .words = watched};
+	log->level = watched ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
 }
 
 void log_event_fields(const struct log *log, enum log_id id, const struct log_field *fields, size_t n)
 {
-	static const struct {
-		enum log_level level;
-		const char *text;
-	} catalogue[] = {
-#define LOG(NAME, level, text) [LOG_##NAME] = {LOG_LEVEL_##level, text},
-#include "common/log.def"
-#undef LOG
-	};
-	static const char *const levels[] = {"info", "warning", "error"};
 	struct line l = {.len = 0};
 	struct timespec now;
 	struct tm tm;
-	char stamp[40];
+	char date[16], time[24];
 
-	if (catalogue[id].level < log->level)
+	if (log_catalogue[id].level < log->level)
 		return;
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
-	size_t at = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-	(void)snprintf(stamp + at, sizeof stamp - at, ".%03ldZ", now.tv_nsec / 1000000);
-
-	const char *text = catalogue[id].text, *colon = strchr(text, ':');
-	struct log_field head[] = {LOG_STR("level", levels[catalogue[id].level]), LOG_STR("daemon", log->daemon),
-				   LOG_U64("worker", log->worker),
-				   LOG_SPAN("event", span_of(text, (size_t)(colon - text)))};
-	line_puts(&l, "{\"time\":\"");
-	line_puts(&l, stamp);
-	line_puts(&l, "\"");
-	for (size_t i = 0; i < ARRAY_LEN(head); i++)
-		line_field(&l, &head[i]);
+	(void)strftime(date, sizeof date, "%Y-%m-%d", &tm);
+	size_t at = strftime(time, sizeof time, "%H:%M:%S", &tm);
+	(void)snprintf(time + at, sizeof time - at, ".%03ldZ", now.tv_nsec / 1000000);
+	if (log->words)
+		line_words(&l, log, id, time);
+	else
+		line_json(&l, log, id, date, time);
 	for (size_t i = 1; i < n; i++)
-		line_field(&l, &fields[i]);
-	memcpy(l.text + l.len, "}\n", 2);
-	ssize_t written = write(STDERR_FILENO, l.text, l.len + 2);
+		line_field(&l, log->words ? i == 1 ? ": " : ", " : ",\"", &fields[i], log->words ? "=" : "\":");
+	const char *end = log->words ? "\n" : "}\n";
+	memcpy(l.text + l.len, end, strlen(end));
+	ssize_t written = write(STDERR_FILENO, l.text, l.len + strlen(end));
 	(void)written; /* there is nowhere to complain */
 }

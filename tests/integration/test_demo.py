@@ -4,7 +4,6 @@ import contextlib
 import glob
 import os
 import pty
-import select
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import time
 
 import pytest
 
-from gateway import BIN, INSTRUMENTED, ROOT, is_alive, scratch
+from gateway import BIN, INSTRUMENTED, ROOT, is_alive, read_until, scratch
 
 DEMO = [sys.executable, os.path.join(ROOT, "tests/support/demo.py")]
 
@@ -49,15 +48,6 @@ def test_by_somebody_who_is_not_root(folder):
     assert not os.listdir(folder)
 
 
-def read_until(fd, text, seconds=60):
-    got, deadline = b"", time.monotonic() + seconds
-    while text not in got:
-        assert time.monotonic() < deadline, got.decode()
-        if select.select([fd], [], [], 0.2)[0]:
-            got += os.read(fd, 4096)
-    return got
-
-
 def descendants(pid):
     found = set()
     for stat in glob.glob("/proc/[0-9]*/stat"):
@@ -75,13 +65,13 @@ def test_ctrl_c_leaves_nothing(folder, moment):
     if pid == 0:
         os.environ["TMPDIR"] = folder
         os.execv(DEMO[0], DEMO)
-    seen = read_until(fd, moment)
+    seen = read_until(fd, moment, 60)
     if moment == b"goes on running":
         assert b"bulkhead status -c " in seen
     below = descendants(pid)
     os.write(fd, b"\x03")
     with contextlib.suppress(OSError):
-        read_until(fd, b"no file is left")
+        read_until(fd, b"no file is left", 60)
     deadline = time.monotonic() + 30
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
         assert time.monotonic() < deadline

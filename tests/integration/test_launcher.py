@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`bulkhead up`: what it starts, how it restarts it, what it refuses, and that it leaves nothing behind."""
+import contextlib
 import os
+import pty
 import resource
 import shutil
 import signal
@@ -12,7 +14,7 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from gateway import (BUILD, INSTRUMENTED, ROOT, Gateway, Provider, children_of, free_port, is_alive,  # noqa: E402  pylint: disable=wrong-import-position
-                     proc_read, program_for_all, scratch, wait_for)
+                     proc_read, program_for_all, read_until, scratch, wait_for)
 
 ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier"]
 ROOT_UID = os.geteuid() == 0
@@ -46,6 +48,27 @@ def test_ready_line_and_processes(small):
     assert {role: running.count(role) for role in ROLES} == \
         {"router": 2, "authd": 1, "keyvault": 1, "egress": 2, "dialer": 1, "auditd": 1, "classifier": 2}
     wait_for("the hint", lambda: "hint: the vault" in small.log())
+
+
+def test_somebody_at_a_terminal_reads_words():
+    """Elsewhere it is a JSON line for each event."""
+    with scratch() as folder:
+        gateway = Gateway(folder, providers=PROVIDERS, workers=1)
+        gateway.port = free_port()
+        gateway.write_config()
+        master, slave = pty.openpty()
+        with subprocess.Popen([gateway.program, "up", "-c", gateway.config], stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
+                              cwd=folder, start_new_session=True) as process:
+            os.close(slave)
+            seen = read_until(master, b"hint: the vault has no root key")
+            os.kill(next(pid for pid in children_of(process.pid) if proc_read(pid, "comm") == b"classifier\n"), signal.SIGKILL)
+            seen += read_until(master, b'Z launcher error: a daemon ended without being told to; it is restarted: instance="classifier0"')
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(OSError):  # EIO: nobody has the terminal any more
+                while True:
+                    seen += os.read(master, 4096)
+        os.close(master)
+        assert process.returncode == 0 and b"{" not in seen and seen.count(b"\n") < 6, seen.decode()
 
 
 @needs_root

@@ -5,13 +5,12 @@ import contextlib
 import http.client
 import os
 import pty
-import select
 import signal
 import subprocess
 
 import pytest
 
-from gateway import BUILD, Gateway, Provider, SLOWER, proc_read, scratch, wait_for
+from gateway import BUILD, Gateway, Provider, SLOWER, proc_read, read_until, scratch, wait_for
 
 
 @pytest.fixture
@@ -235,11 +234,3 @@ def test_a_passphrase_is_typed_without_echo(place):
         assert process.wait(30) == 0 and phrase not in shown
         os.close(master)
         assert_serves(gateway)
-
-
-def read_until(fd, end, seconds=20):
-    data = b""
-    while end not in data:
-        assert select.select([fd], [], [], seconds * SLOWER)[0], data
-        data += os.read(fd, 4096)
-    return data

@@ -141,6 +141,15 @@ def born(pid):
     return int(stat.rsplit(")", 1)[1].split()[19]) if stat else None
 
 
+def read_until(fd, end, seconds=20):
+    """What a terminal or a pipe brings, up to these bytes."""
+    data = b""
+    while end not in data:
+        assert select.select([fd], [], [], seconds * SLOWER)[0], data
+        data += os.read(fd, 4096)
+    return data
+
+
 def children_of(pid):
     return [int(p) for p in os.listdir("/proc") if p.isdigit() and parent_of(int(p)) == pid]
 
