@@ -83,7 +83,7 @@ void reply_release(struct reply *r, size_t bytes)
 	assert(bytes <= buf_len(&r->body) - r->released);
 	r->head_waits &= bytes == 0;
 	r->released += bytes;
-	r->body_bytes += bytes;
+	r->body_bytes += r->bodiless ? 0 : bytes;
 }
 
 void reply_end(struct reply *r)

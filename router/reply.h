@@ -38,7 +38,7 @@ struct reply {
 	bool chunks, bodiless, close; /* what the client understands; no body may follow; say so in the head */
 	bool head_waits;
 	bool begun, ended, cut;
-	uint64_t body_bytes; /* released so far */
+	uint64_t body_bytes; /* released so far, of what may follow the head */
 	size_t offered;      /* by the last reply_iov() */
 	char chunk_head[20];
 };

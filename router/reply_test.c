@@ -181,6 +181,7 @@ static void test_old_client_and_head(void **state)
 	reply_end(&r);
 	flush_all(&r, &w, 1000);
 	assert_string_equal(w.text, "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n");
+	assert_int_equal(r.body_bytes, 0);
 	reply_deinit(&r);
 }
 

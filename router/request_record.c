@@ -71,7 +71,7 @@ static void record_audit(struct request *r)
 		.cost_nano = price_cost(MIN(rec->usage.tokens_in, (uint64_t)UINT32_MAX), rec->price_in) +
 			     price_cost(MIN(rec->usage.tokens_out, (uint64_t)UINT32_MAX), rec->price_out),
 		.latency_us = r->all->now_us - rec->begun_us,
-		.bytes = r->reply.body_bytes,
+		.bytes = r->reply.begun ? r->reply.body_bytes : 0,
 		.subject = span_str(rec->subject),
 		.sealed = span_of(rec->sealed, rec->sealed_len),
 		.digest = span_of(rec->digest, rec->has_digest ? sizeof(rec->digest) : 0),

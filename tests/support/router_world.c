@@ -210,6 +210,7 @@ void audit_record_promised(struct audit_client *a, const struct proto_event *eve
 	(void)a;
 	assert(sim.promises-- > 0);
 	assert(event->request_id.len > 0);
+	assert(event->status > 0 || event->bytes == 0); /* nothing has left */
 	sim.records++;
 	sim.completes += event->code == EVENT_REQUEST_COMPLETE;
 	sim.cuts += event->code == EVENT_REQUEST_CUT;
