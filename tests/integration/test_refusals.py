@@ -77,7 +77,16 @@ def test_bad_json(gateway, provider, name):
 
 def test_bad_utf8(gateway):
     body = b'{"model":"gpt-x","messages":[{"role":"user","content":"\xff\xfe"}]}'
-    assert_error(gateway.request("POST", "/v1/chat/completions", body), 400, "invalid_json")
+    reply = gateway.request("POST", "/v1/chat/completions", body)  # as PowerShell and others send what they are not told to encode
+    assert_error(reply, 400, "invalid_json")
+    assert "UTF-8" in reply.json()["error"]["message"]
+
+
+def test_capital_letters(gateway):
+    """As Go and C# spell the names of their own fields when nobody has told them others."""
+    reply = gateway.request("POST", "/v1/chat/completions", '{"Model":"gpt-x","Messages":[]}')
+    assert_error(reply, 400, "invalid_json")
+    assert "small letters" in reply.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("body, code", [
