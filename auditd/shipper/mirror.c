@@ -13,6 +13,8 @@
 	"INSERT INTO bulkhead.checkpoints (log, size, root, consistent, note) VALUES ($1::int, $2::numeric, " \
 	"decode($3, 'hex'), $4::boolean, $5) ON CONFLICT DO NOTHING"
 
+#define MIRROR_BEYOND "the mirror has records that this log does not have: `bulkhead audit verify-mirror` names them"
+
 /* ---- what status says ---- */
 
 /* Rows that are signed and not yet mirrored. */
@@ -25,6 +27,8 @@ static const char *mirror_said(const struct mirror *m, bool ready)
 {
 	if (m->why[0])
 		return m->why;
+	if (m->beyond)
+		return MIRROR_BEYOND;
 	if (m->complaint[0])
 		return m->complaint;
 	if (!ready)
@@ -37,7 +41,7 @@ static const char *mirror_said(const struct mirror *m, bool ready)
 /* Readiness and its cause are logged when they change; the numbers behind them are not. */
 static void mirror_tell(struct mirror *m)
 {
-	bool ready = (m->doing > MIRROR_OPENING || m->off) && m->why[0] == 0 && m->complaint[0] == 0;
+	bool ready = (m->doing > MIRROR_OPENING || m->off) && m->why[0] == 0 && m->complaint[0] == 0 && !m->beyond;
 	const char *said = mirror_said(m, ready);
 	char detail[sizeof(m->daemon->detail)];
 
@@ -234,21 +238,10 @@ static void mirror_pump(struct mirror *m)
 	mirror_judge(m);
 	if (m->doing == MIRROR_IDLE && m->n_waiting > 0)
 		mirror_send_checkpoint(m);
-	else if (m->doing == MIRROR_IDLE && m->judged && !m->halted && mirror_lag(m) > 0)
+	else if (m->doing == MIRROR_IDLE && m->judged && !m->halted && !m->beyond && mirror_lag(m) > 0)
 		mirror_continue(m);
 	mirror_note_lag(m);
 	mirror_tell(m);
-}
-
-static void mirror_on_retry(uv_timer_t *timer)
-{
-	struct mirror *m = timer->data;
-
-	if (m->doing == MIRROR_DOWN && m->pg) {
-		m->doing = MIRROR_CONNECTING;
-		pg_connect(m->pg);
-	}
-	mirror_pump(m);
 }
 
 /* ---- what Postgres says ---- */
@@ -263,6 +256,19 @@ static void mirror_ask(struct mirror *m)
 	pg_send(m->pg, MIRROR_OPEN_SQL, ARRAY_LEN(parameters), parameters);
 }
 
+static void mirror_on_retry(uv_timer_t *timer)
+{
+	struct mirror *m = timer->data;
+
+	if (m->doing == MIRROR_DOWN && m->pg) {
+		m->doing = MIRROR_CONNECTING;
+		pg_connect(m->pg);
+	} else if (m->doing == MIRROR_IDLE && m->beyond) {
+		mirror_ask(m);
+	}
+	mirror_pump(m);
+}
+
 static void mirror_on_open(void *ctx)
 {
 	struct mirror *m = ctx;
@@ -273,6 +279,28 @@ static void mirror_on_open(void *ctx)
 	else /* who signs is not known yet, so neither is which log this is; mirror_looked() comes back to it */
 		m->why[0] = 0;
 	mirror_tell(m);
+}
+
+/*
+ * What is signed is all that can have been mirrored. Who would go on behind a row that is further on would pass over
+ * all before it, though the log should grow that far: it is asked again until somebody has removed that row.
+ */
+static void mirror_goes_on_at(struct mirror *m, uint64_t next)
+{
+	bool before = m->beyond;
+
+	/* another shipper may have been ahead of our last look */
+	if (next > m->folder->size && folder_refresh(m->folder) == 0)
+		m->judged = false;
+	m->could = before ? m->could : m->folder->size;
+	m->beyond = next > m->could;
+	m->next = m->beyond ? m->could : next;
+	if (m->beyond && !before)
+		log_event(&m->daemon->log, LOG_MIRROR_FAILED, LOG_STR("why", MIRROR_BEYOND));
+	if (m->beyond)
+		mirror_again(m);
+	else
+		m->retry_ms = MIRROR_RETRY_MS;
 }
 
 /* The checkpoint that the database remembers: what we see must have grown from it, and from it we go on. */
@@ -288,9 +316,8 @@ static void mirror_opened(struct mirror *m, const struct pg_result *result)
 		return;
 	}
 	(void)snprintf(m->log, sizeof(m->log), "%s", log);
-	m->next = strtoull(next, NULL, 10);
+	mirror_goes_on_at(m, strtoull(next, NULL, 10));
 	m->opened_once = true;
-	m->retry_ms = MIRROR_RETRY_MS;
 	if (!m->halted)
 		m->why[0] = 0;
 	if (remembered > 0) {

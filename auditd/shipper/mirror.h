@@ -53,6 +53,8 @@ struct mirror {
 	uint64_t next;    /* the first row that is missing */
 	bool off;         /* none is configured: the log is judged, and that is all */
 	bool opened_once; /* `next` has been told */
+	bool beyond;      /* and was more than could have been mirrored: somebody else added rows */
+	uint64_t could;   /* with beyond: how many that was */
 	bool judged;      /* the folder's checkpoint was compared */
 	bool unreadable;  /* it cannot be looked at */
 	/* The last checkpoint that continues all before it; and, until it was compared, the one in the database. */

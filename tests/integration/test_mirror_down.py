@@ -147,6 +147,21 @@ def test_rows_that_somebody_removed_from_the_end_come_back(gateway, db):
     whole(gateway, db)
 
 
+def test_a_row_that_is_further_on_than_the_log(gateway, db):
+    """Whoever may add rows cannot have those before it passed over: status says so until it is gone, also when the log has grown that far."""
+    whole(gateway, db)
+    size = signed_size(gateway)
+    db.sql(f"INSERT INTO bulkhead.records (log, idx) VALUES (1, {size + 20}); "
+           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'mirror'")
+    says(gateway, "not ready", "records that this log does not have: `bulkhead audit verify-mirror` names them")
+    for _ in range(20):
+        assert gateway.chat("gpt-x").status == 200
+    wait_for("the log to be longer", lambda: signed_size(gateway) > size + 30)
+    says(gateway, "not ready", "records that this log does not have")
+    db.sql(f"DELETE FROM bulkhead.records WHERE idx = {size + 20}")
+    whole(gateway, db)
+
+
 def test_what_the_shipper_may_not_read(gateway, db):
     """A folder of an earlier build, or one that was brought back: status says what to do, until it is done."""
     whole(gateway, db)
