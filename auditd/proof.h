@@ -32,7 +32,7 @@ struct proof {
 	size_t leaf_len;
 };
 
-/* The proof of entry `index` in the log folder's checkpoint. 0, PROOF_E_MISSING, PROOF_E_DAMAGED or negative. */
+/* The proof of entry `index` in the log folder's checkpoint. 0, PROOF_E_MISSING, _DAMAGED, _PRUNED or negative. */
 MUST_USE int proof_make(const char *path, uint64_t index, struct buf *to);
 /* The same in an open folder, and the size that its checkpoint has. 0, PROOF_E_* as above or negative. */
 MUST_USE int proof_make_in(int dir, uint64_t index, struct buf *to);

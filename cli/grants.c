@@ -209,8 +209,8 @@ static int grants_print_revoked(struct cli *cli, const struct proto_vault_grants
 	if (cli->json)
 		return cli_print_json(cli, json_pack("{s:I,s:I,s:I}", "lanes", (json_int_t)rep->lanes, "lost",
 						     (json_int_t)rep->lost, "ended", (json_int_t)rep->ended));
-	fprintf(cli->out, "Revoked in %llu lanes; %llu exchanges ended.\n", (unsigned long long)rep->lanes,
-		(unsigned long long)rep->ended);
+	fprintf(cli->out, "Revoked in %llu lane%s; %llu exchange%s ended.\n", (unsigned long long)rep->lanes,
+		rep->lanes == 1 ? "" : "s", (unsigned long long)rep->ended, rep->ended == 1 ? "" : "s");
 	return CLI_DONE;
 }
 

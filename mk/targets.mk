@@ -84,10 +84,10 @@ again-coverage:
 	lcov --summary $(O)/ours.info
 
 tidy: ## clang-tidy over every source, warnings as errors
-	clang-tidy --quiet $(SOURCES) -- -std=gnu17 -D_GNU_SOURCE -I. $(PKG_CFLAGS)
+	$(Q)clang-tidy --quiet $(SOURCES) -- -std=gnu17 -D_GNU_SOURCE -I. $(PKG_CFLAGS)
 
 format: ## lay out all C code by .clang-format
-	clang-format -i $(shell find $(wildcard proto common router authd keyvault auditd classifier cli tests bench) -name '*.[ch]')
+	$(Q)clang-format -i $(shell find $(wildcard proto common router authd keyvault auditd classifier cli tests bench) -name '*.[ch]')
 
 docs: all ## write the generated pages: PROTOCOL.md, REASONS.md, EVENTS.md, CONFIG.md, SANDBOX.md
 	$(PYTHON) tests/arch/generated.py $(O) write
