@@ -219,5 +219,9 @@ int cmd_config_check(struct cli *cli)
 			cli, json_pack("{s:o,s:b}", "file", json_span(span_str(cli->config->file)), "good", 1));
 	fprintf(cli->out, "%s: good; providers: %zu, model rules: %zu\n", cli->config->file,
 		cli->config->sections[CONFIG_PROVIDERS].n, cli->config->sections[CONFIG_MODELS].n);
+	if (cli->config->sections[CONFIG_MODELS].n == 0)
+		fputs("Without a rule in `models` no model can be asked for: every chat is answered 404 "
+		      "model_not_found.\n",
+		      cli->out);
 	return CLI_DONE;
 }

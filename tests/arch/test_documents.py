@@ -14,6 +14,15 @@ def test_example_is_good():
     assert done.returncode == 0, done.stderr
 
 
+def test_a_configuration_that_serves_nothing_is_told_so(tmp_path):
+    """It is good, as far as it goes; whoever forgot `models` would look for his mistake in his keys."""
+    file = tmp_path / "bulkhead.yaml"
+    file.write_text("providers: [{ name: openai }]\n")
+    assert "no model can be asked for" in bulkhead("config", "check", "-c", str(file)).stdout
+    file.write_text("providers: [{ name: openai }]\nmodels: [{ match: '*', providers: [openai] }]\n")
+    assert "no model can be asked for" not in bulkhead("config", "check", "-c", str(file)).stdout
+
+
 def test_what_is_shown_is_a_configuration(tmp_path):
     """`config show` of what `config show` printed is the same again."""
     first = bulkhead("config", "show", "-c", os.path.join(ROOT, "packaging/bulkhead.yaml")).stdout
