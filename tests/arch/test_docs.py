@@ -31,3 +31,16 @@ def test_threats_name_tests_that_exist():
             with open(os.path.join(ROOT, file), encoding="utf-8") as f:
                 missing += [] if f"def {test}(" in f.read() else [f"{file}::{test}"]
     assert seen > 20 and not missing, missing
+
+
+def test_every_field_that_passes_is_in_the_documents():
+    """What a client tells a provider through us, and what it is told: nobody should have to read the code for that."""
+    with open(os.path.join(ROOT, "docs/providers.md"), encoding="utf-8") as f:
+        said = f.read()
+    with open(os.path.join(ROOT, "router/fields.c"), encoding="utf-8") as f:
+        up = re.findall(r'F\("([a-z_-]+)"\)', f.read())
+    with open(os.path.join(ROOT, "proto/passed.def"), encoding="utf-8") as f:
+        down = re.findall(r'^PASSED\("[a-z-]+", "([a-z-]+)"\)', f.read(), re.M)
+    assert len(up) > 10 and len(down) > 10
+    missing = [name for name in up + down if f"`{name}`" not in said and not name.startswith("x-upstream-ratelimit-")]
+    assert not missing, missing
