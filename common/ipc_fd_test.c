@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Descriptors under way: each comes with its own message, none stays behind. A dialer and an egress in one process. */
+/* Descriptors under way: each comes with its own message, none stays behind. And calls, of which there are only so
+ * many. A dialer and an egress in one process. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,6 +30,7 @@ struct world {
 	struct sockaddr_un at;
 	socklen_t at_len;
 	unsigned opened, closed, drained, asked, dialed, failed, lost, full;
+	bool mute; /* the dialer answers nothing */
 	struct dialled {
 		struct world *w;
 		FILE *file; /* what comes of it */
@@ -58,6 +60,8 @@ static int handle_dial(void *ctx, struct ipc_conn *c, uint64_t id, const void *m
 	assert_int_equal(fd, -1);
 	w->to_egress = c;
 	w->asked++;
+	if (w->mute)
+		return 0;
 	if (dial->port % 3)
 		r = ipc_send_fd(c, PROTO_DIALED, id, &(struct proto_dialed){.address = SPAN_LIT("192.0.2.1")},
 				dup(fileno(w->all[dial->port].file)));
@@ -205,13 +209,17 @@ static int teardown(void **state)
 	return 0;
 }
 
+static int dial(struct world *w, unsigned number, int fd, uint64_t *ret_id)
+{
+	return ipc_call(ipc_edge_conn(w->link), PROTO_DIAL,
+			&(struct proto_dial){.host = SPAN_LIT("a.test"), .port = number}, fd, 60000, on_dialed,
+			&w->all[number], ret_id);
+}
+
 static void dial_all(struct world *w)
 {
 	for (unsigned i = 1; i < DIALS; i++)
-		assert_int_equal(ipc_call(ipc_edge_conn(w->link), PROTO_DIAL,
-					  &(struct proto_dial){.host = SPAN_LIT("a.test"), .port = i}, -1, 60000,
-					  on_dialed, &w->all[i], NULL),
-				 0);
+		assert_int_equal(dial(w, i, -1, NULL), 0);
 }
 
 /* Sixteen leave at once to make room for others. */
@@ -292,6 +300,80 @@ static void what_nobody_expects_ends_the_connection(void **state)
 	assert_int_equal(w->asked, 1);
 }
 
+/* Nobody wants them any more. */
+static void what_answers_a_forgotten_call_is_closed(void **state)
+{
+	struct world *w = *state;
+	uint64_t ids[DIALS] = {0};
+
+	for (unsigned i = 1; i < DIALS; i++)
+		assert_int_equal(dial(w, i, -1, &ids[i]), 0);
+	for (unsigned i = 1; i < DIALS - 1; i++) {
+		ipc_forget(ipc_edge_conn(w->link), ids[i]);
+		ipc_forget(ipc_edge_conn(w->link), ids[i]);
+	}
+	run_until(w, &w->failed, 1); /* the last: all others came before it */
+	assert_int_equal(w->asked, DIALS - 1);
+	assert_int_equal(w->dialed + w->lost, 0);
+	assert_int_equal(open_fds(), w->fds);
+	assert_non_null(ipc_edge_conn(w->link));
+}
+
+static void on_each_answer(void *arg, struct ipc_conn *c)
+{
+	const uint64_t *id = arg;
+
+	assert_int_equal(ipc_send(c, PROTO_DIAL_FAILED, *id, &(struct proto_dial_failed){.reason = 1}), 0);
+}
+
+static void expect_hung_up(struct world *w, uint64_t id)
+{
+	ipc_edge_each(w->serves, on_each_answer, &id);
+	run_until(w, &w->closed, 2);
+	assert_int_equal(w->failed, 0);
+}
+
+static void an_answer_to_no_call_ends_the_connection(void **state)
+{
+	expect_hung_up(*state, 1 << 12); /* the first that there will be */
+}
+
+static void an_answer_without_a_number_ends_the_connection(void **state)
+{
+	struct world *w = *state;
+
+	w->mute = true;
+	assert_int_equal(dial(w, 1, -1, NULL), 0);
+	run_until(w, &w->asked, 1);
+	expect_hung_up(w, 16); /* as many as the table has places */
+	assert_int_equal(w->lost, 1);
+}
+
+static void there_are_only_so_many_calls(void **state)
+{
+	struct world *w = *state;
+	uint64_t first, id;
+
+	w->mute = true;
+	assert_int_equal(dial(w, 1, -1, &first), 0);
+	for (unsigned i = 1; i < IPC_CALLS_MAX; i++) {
+		assert_int_equal(dial(w, 1, -1, &id), 0);
+		assert_int_not_equal(id, first);
+		uv_run(&w->egress.loop, UV_RUN_NOWAIT);
+		uv_run(&w->dialer.loop, UV_RUN_NOWAIT);
+	}
+	assert_int_equal(dial(w, 1, dup(w->launcher), &id), IPC_E_FULL);
+	assert_int_equal(open_fds(), w->fds);
+	ipc_forget(ipc_edge_conn(w->link), first);
+	assert_int_equal(dial(w, 1, -1, &id), 0);
+	assert_int_equal(dial(w, 1, -1, &id), IPC_E_FULL);
+	ipc_drop(ipc_edge_conn(w->link), "test");
+	assert_int_equal(dial(w, 1, dup(w->launcher), &id), IPC_E_DOWN);
+	run_until(w, &w->closed, 2);
+	assert_int_equal(w->lost, IPC_CALLS_MAX);
+	assert_int_equal(open_fds(), w->fds - 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +381,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_more_than_there_is_room_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(none_outlives_its_connection, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_nobody_expects_ends_the_connection, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_answers_a_forgotten_call_is_closed, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_answer_to_no_call_ends_the_connection, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_answer_without_a_number_ends_the_connection, setup, teardown),
+		cmocka_unit_test_setup_teardown(there_are_only_so_many_calls, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("ipc_fd", tests, NULL, NULL);
