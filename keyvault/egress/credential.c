@@ -34,8 +34,20 @@ void credential_cache_init(struct credential_cache *c, struct secret_arena *aren
 
 /* ---- keys ---- */
 
-enum reason credential_key_new(struct secret_arena *arena, const struct auth_scheme *scheme, struct span secret,
-			       struct credential_key **ret_key)
+static bool credential_evict(struct credential_cache *cache);
+
+int credential_alloc(struct credential_cache *c, size_t len, struct secret *ret_secret)
+{
+	int r;
+
+	do
+		r = secret_alloc(c->arena, len, ret_secret);
+	while (r && credential_evict(c));
+	return r;
+}
+
+static enum reason credential_key_make(struct secret_arena *arena, const struct auth_scheme *scheme, struct span secret,
+				       struct credential_key **ret_key)
 {
 	struct span parts[AUTH_PARTS_MAX];
 	struct credential_key *key = calloc(1, sizeof(*key));
@@ -55,6 +67,17 @@ enum reason credential_key_new(struct secret_arena *arena, const struct auth_sch
 	}
 	*ret_key = key;
 	return REASON_NONE;
+}
+
+enum reason credential_key_new(struct credential_cache *c, const struct auth_scheme *scheme, struct span secret,
+			       struct credential_key **ret_key)
+{
+	enum reason why;
+
+	do
+		why = credential_key_make(c->arena, scheme, secret, ret_key);
+	while (why != REASON_NONE && credential_evict(c));
+	return why;
 }
 
 static void credential_key_wipe(struct credential_key *key)
@@ -136,6 +159,19 @@ static void credential_retire(struct credential *c, enum reason why, bool core_l
 	credential_unref(c);
 }
 
+/* The one that nobody has used for longest, so that the core is asked for it the next time. False: all are in use. */
+static bool credential_evict(struct credential_cache *cache)
+{
+	for (struct list *it = cache->all.prev; it != &cache->all; it = it->prev) {
+		struct credential *c = container_of(it, struct credential, in_cache);
+		if (c->state != CREDENTIAL_READY || c->refs > 1)
+			continue;
+		credential_retire(c, REASON_NO_CREDENTIAL, false);
+		return true;
+	}
+	return false;
+}
+
 /* RFC 9110 field-content, without the bytes above ASCII that no key has. */
 static bool credential_secret_ok(struct span s)
 {
@@ -148,7 +184,7 @@ static enum reason credential_take_secret(struct credential *c, struct span secr
 		return secret.len == 0 ? REASON_NONE : REASON_BINDING_MISMATCH;
 	if (!credential_secret_ok(secret) || !c->scheme->sane(secret))
 		return REASON_NO_CREDENTIAL;
-	return credential_key_new(c->cache->arena, c->scheme, secret, &c->key);
+	return credential_key_new(c->cache, c->scheme, secret, &c->key);
 }
 
 /* The arena is open: the message lies in it. */
@@ -257,7 +293,7 @@ static int credential_call(struct credential *c)
 
 static int credential_ask(struct credential_cache *cache, struct span id, struct credential **ret_credential)
 {
-	if (cache->n >= CREDENTIALS_MAX || id.len >= sizeof((*ret_credential)->id))
+	if ((cache->n >= CREDENTIALS_MAX && !credential_evict(cache)) || id.len >= sizeof((*ret_credential)->id))
 		return CREDENTIAL_E_FULL;
 	struct credential *c = calloc(1, sizeof(*c));
 	if (!c)
@@ -272,7 +308,7 @@ static int credential_ask(struct credential_cache *cache, struct span id, struct
 		free(c);
 		return CREDENTIAL_E_DOWN;
 	}
-	list_push(&cache->all, &c->in_cache);
+	list_push(cache->all.next, &c->in_cache);
 	cache->n++;
 	*ret_credential = c;
 	return 0;

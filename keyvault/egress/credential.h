@@ -3,7 +3,8 @@
  * Provider credentials in use. The first exchange that needs one asks the core (UNSEAL); others wait for the same
  * answer. What is sent is its key: the secret, or an access token that is made of it (token.h). Key and the scrubber's
  * patterns lie in the arena; a credential that is dropped loses its key at once and the patterns when the last reply
- * that may echo it is over.
+ * that may echo it is over. Where the arena is full, those that nobody uses make room: there may be one for each
+ * tenant.
  *
  *   asking -> ready -> retired
  */
@@ -15,7 +16,7 @@
 #include "keyvault/egress/scrub.h"
 
 #define CREDENTIAL_BINDING_BYTES_MAX 2560
-#define CREDENTIALS_MAX              1024
+#define CREDENTIALS_MAX              1024 /* at once */
 #define CREDENTIAL_DEADLINE_MS       5000
 
 struct token;
@@ -61,7 +62,7 @@ struct credential_cache {
 	struct pool_env *pool_env;
 	credential_trust *trust;
 	void *ctx;
-	struct list all;
+	struct list all; /* the one used last is first */
 	size_t n;
 	struct list tokens; /* on the way; token.c */
 };
@@ -75,7 +76,7 @@ struct credential_waiter {
 enum credential_err {
 	CREDENTIAL_E_WAIT = 1, /* `w` is queued */
 	CREDENTIAL_E_DOWN,     /* the core cannot be asked */
-	CREDENTIAL_E_FULL,     /* more credentials than any deployment has */
+	CREDENTIAL_E_FULL,     /* too many are in use at once */
 };
 
 void credential_cache_init(struct credential_cache *c, struct secret_arena *arena, struct ipc_edge *keyvault,
@@ -101,8 +102,10 @@ bool credential_tick(struct credential_cache *c, uint64_t now_ms);
 struct credential_key *credential_key_ref(struct credential *c);
 struct credential_key *credential_key_unref(struct credential_key *key);
 /* The arena is open. 0 or a reason. */
-enum reason credential_key_new(struct secret_arena *arena, const struct auth_scheme *scheme, struct span secret,
+enum reason credential_key_new(struct credential_cache *c, const struct auth_scheme *scheme, struct span secret,
 			       struct credential_key **ret_key);
+/* As secret_alloc(), but with the room of credentials that nobody uses. */
+MUST_USE int credential_alloc(struct credential_cache *c, size_t len, struct secret *ret_secret);
 /* The provider answered 401 to this key: a token is given up for another one, but not one that was just got so. */
 void credential_refuse(struct credential *c, const struct credential_key *key);
 /* token.c: it is here (taken over), or why not. */

@@ -97,7 +97,7 @@ static void token_end_with(struct token *t, const struct proto_token *m)
 	uint64_t now_ms = ipc_now_ms(t->cache->pool_env->ipc);
 	struct credential_key *key = NULL;
 	enum reason why = span_is_printable(m->token, '!')
-				  ? credential_key_new(t->cache->arena, t->credential->scheme, m->token, &key)
+				  ? credential_key_new(t->cache, t->credential->scheme, m->token, &key)
 				  : REASON_TOKEN_INVALID;
 
 	if (why == REASON_NONE) {
@@ -189,7 +189,7 @@ static void token_fail(struct token *t, enum reason why)
 
 static bool token_copy(struct token *t, struct secret *to, struct span from)
 {
-	if (secret_alloc(t->cache->arena, from.len, to))
+	if (credential_alloc(t->cache, from.len, to))
 		return false;
 	memcpy(to->p, from.p, from.len);
 	return true;
@@ -208,7 +208,7 @@ static bool token_renew(struct token *t, struct span refresh)
 
 	if (refresh.len == 0 || !scheme->renew)
 		return true;
-	if (secret_alloc(t->cache->arena, TOKEN_BYTES_MAX, &secret))
+	if (credential_alloc(t->cache, TOKEN_BYTES_MAX, &secret))
 		return false;
 	struct text text = TEXT_OF(secret.p, secret.len);
 	bool ok = scheme->renew(span_of(t->secret.p, t->secret.len), refresh, &text);

@@ -259,7 +259,7 @@ enum reason token_call_start(struct credential *c, struct span secret, token_cal
 	call->waiter.ready = call_on_connected;
 	reply_init(&call->reply, PROTO_POST, TOKEN_ANSWER_BYTES_MAX, &call_sink, call);
 	enum reason why =
-		secret_alloc(c->cache->arena, CALL_BYTES, &call->mem) ? REASON_OVERLOADED : call_compose(call, secret);
+		credential_alloc(c->cache, CALL_BYTES, &call->mem) ? REASON_OVERLOADED : call_compose(call, secret);
 	/* A fresh one is never there at once. */
 	if (why == REASON_NONE && pool_take(&c->token_pool, &call->waiter, true, &u) != POOL_E_WAIT)
 		why = REASON_TOKEN_UNAVAILABLE;

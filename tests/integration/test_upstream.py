@@ -173,6 +173,26 @@ def test_few_descriptors():
             assert "ipc.peer_dropped" not in gateway.log()
 
 
+def test_more_keys_than_there_is_room_for():
+    """Each tenant has a provider key of its own, and the egress room for one or two: those that nobody uses now are had again later."""
+    keys = [f"sk-proj-{i}-" + "aB3_-" * 38 for i in range(4)]
+    with scratch() as folder, Provider(folder, keys[0]) as provider:
+        provider.also_takes(*keys[1:])
+        gateway = Gateway(folder, provider, workers=1, settings={"egress": {"arena_bytes": 131072}})
+        gateway.providers = gateway.all_providers()[:1]
+        with gateway:
+            gateway.open_vault()
+            tenants = []
+            for i, key in enumerate(keys):
+                gateway.cli("vault", "add", "local", "--tenant", f"t{i}", stdin=key.encode())
+                tenants.append(gateway.make_key(tenant=f"t{i}")["key"])
+            for _ in range(2):
+                for gateway.key in tenants:
+                    assert gateway.chat("gpt-x").status == 200
+            assert "egress.arena_full" not in gateway.log()
+        assert all(key in entry["head"] for key, entry in zip(keys * 2, provider.journal(), strict=True))
+
+
 @pytest.mark.skipif(INSTRUMENTED, reason="timing")
 def test_no_daemon_died(gateway):
     """After all of the above, the same processes are there."""

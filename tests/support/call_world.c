@@ -21,6 +21,11 @@ uint64_t ipc_now_ms(const struct ipc *ipc)
 	return ((const struct call_world *)ipc)->now_ms;
 }
 
+int credential_alloc(struct credential_cache *c, size_t len, struct secret *ret_secret)
+{
+	return secret_alloc(c->arena, len, ret_secret);
+}
+
 struct credential *credential_ref(struct credential *c)
 {
 	c->refs++;

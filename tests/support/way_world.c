@@ -107,6 +107,11 @@ void token_call_tick(struct token_call *call, uint64_t now_ms)
 	world_of(call)->ticked++;
 }
 
+int credential_alloc(struct credential_cache *c, size_t len, struct secret *ret_secret)
+{
+	return secret_alloc(c->arena, len, ret_secret);
+}
+
 struct credential *credential_ref(struct credential *c)
 {
 	c->refs++;
@@ -118,10 +123,10 @@ void credential_unref(struct credential *c)
 	c->refs--;
 }
 
-enum reason credential_key_new(struct secret_arena *arena, const struct auth_scheme *scheme, struct span secret,
+enum reason credential_key_new(struct credential_cache *c, const struct auth_scheme *scheme, struct span secret,
 			       struct credential_key **ret_key)
 {
-	(void)arena;
+	(void)c;
 	if (secret.len == 0)
 		return REASON_OVERLOADED;
 	assert_ptr_equal(scheme, &auth_oauth_refresh);
