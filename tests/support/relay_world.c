@@ -79,7 +79,8 @@ static void note_head(const struct proto_reply_head *head)
 	fake.heads++;
 	for (size_t i = 0; i < head->headers.count; i++) {
 		assert_true(strlen(fake.head) + fields[i].value.len + 1 < sizeof(fake.head));
-		memcpy(fake.head + strlen(fake.head), fields[i].value.p, fields[i].value.len);
+		if (fields[i].value.len > 0)
+			memcpy(fake.head + strlen(fake.head), fields[i].value.p, fields[i].value.len);
 		(void)strcat(fake.head, "|");
 	}
 }
