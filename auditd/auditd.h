@@ -20,7 +20,7 @@
 #include "common/daemon.h"
 #include "common/ipc.h"
 
-#define READERS_MAX 16
+#define READERS_MAX 20
 
 /* A producer as the loop knows it; what is accepted may be in a batch, what is recorded is durable. */
 struct producer {

@@ -8,7 +8,9 @@
 #include "auditd/auditd.h"
 #include "common/err.h"
 
-#define READER_BYTES_MAX (PROTO_FRAME_BYTES_MAX - 4096)
+/* So many may wait for what is not there yet; the other places are for who need not wait. */
+#define READERS_WAITING_MAX 16
+#define READER_BYTES_MAX    (PROTO_FRAME_BYTES_MAX - 4096)
 
 static void reader_refuse(struct reader *reader, const char *reason, const char *text)
 {
@@ -86,7 +88,7 @@ static int handle_audit_read(void *ctx, struct ipc_conn *conn, uint64_t id, cons
 		reader_refuse(&request, "damaged", "the log is damaged and not read from; see `bulkhead audit verify`");
 		return 0;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(a->readers); i++) {
+	for (size_t i = m->wait_ms ? READERS_MAX - READERS_WAITING_MAX : 0; i < READERS_MAX; i++) {
 		if (a->readers[i].conn)
 			continue;
 		a->readers[i] = request;

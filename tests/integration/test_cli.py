@@ -86,6 +86,20 @@ def test_an_argument_that_is_too_long_is_named(gateway, words, says):
     assert refused.returncode == 1 and refused.stderr == b"bulkhead: " + says + b"\n"
 
 
+def test_who_follows_is_in_nobodys_way(gateway):
+    """As many as can wait for the next record, and one more, who is told; who only asks what is there is answered."""
+    followers = [subprocess.Popen([gateway.program, "audit", "tail", "-f", "-c", gateway.config], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE) for _ in range(17)]
+    try:
+        refused, = wait_for("one too many", lambda: [f for f in followers if f.poll() is not None], 30)
+        assert refused.returncode == 1 and b"too many readers wait already" in refused.stderr.read()
+        assert b"leaf_hash" in gateway.cli("audit", "show", "1").stdout
+    finally:
+        for follower in followers:
+            follower.kill()
+            follower.communicate()
+
+
 def test_a_help_that_nobody_can_read():
     with open("/dev/full", "wb") as full:
         done = subprocess.run([BULKHEAD, "key", "create", "--help"], stdout=full, stderr=subprocess.PIPE, check=False)
