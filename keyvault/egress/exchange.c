@@ -484,5 +484,7 @@ void exchange_break(struct exchange *x, enum reason why)
 
 void exchange_timeout(struct exchange *x)
 {
-	exchange_break(x, exchange_rows[x->state].late);
+	bool full = x->state == EXCHANGE_CONNECT && pool_is_full(&x->credential->pool);
+
+	exchange_break(x, full ? REASON_OVERLOADED : exchange_rows[x->state].late);
 }

@@ -109,6 +109,17 @@ static void each_state_has_its_time(void **state)
 	assert_int_equal(fake.uses, 3);
 }
 
+static void who_waits_for_others_connections_is_not_late_for_the_provider(void **state)
+{
+	struct exchange_world *w = *state;
+
+	fake.full = true;
+	exchange_timeout(begin_in(w, EXCHANGE_CONNECT));
+	expect_broken(w, REASON_OVERLOADED, false);
+	exchange_timeout(begin_in(w, EXCHANGE_SEND)); /* it has one */
+	expect_broken(w, REASON_UPSTREAM_TIMEOUT, true);
+}
+
 static void each_state_can_be_cancelled(void **state)
 {
 	struct exchange_world *w = *state;
@@ -430,6 +441,7 @@ int main(void)
 		TEST(nothing_needs_to_wait),
 		TEST(each_state_can_be_waited_in),
 		TEST(each_state_has_its_time),
+		TEST(who_waits_for_others_connections_is_not_late_for_the_provider),
 		TEST(each_state_can_be_cancelled),
 		TEST(a_body_that_goes_on_lives),
 		TEST(a_grant_that_does_not_hold_is_recorded),

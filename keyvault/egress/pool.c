@@ -357,6 +357,13 @@ void pool_forget(struct pool *p, struct pool_waiter *w)
 	p->n_waiters--;
 }
 
+bool pool_is_full(const struct pool *p)
+{
+	bool room = p->n < p->env->connections_max && p->env->total < p->env->total_max;
+
+	return !room && p->n_opening == 0;
+}
+
 void pool_give_back(struct upstream *u, bool keep)
 {
 	struct pool *p = u->pool;

@@ -90,6 +90,8 @@ void pool_deinit(struct pool *p);
 MUST_USE int pool_take(struct pool *p, struct pool_waiter *w, bool fresh, struct upstream **ret_upstream);
 /* Idempotent. */
 void pool_forget(struct pool *p, struct pool_waiter *w);
+/* There may be no more connections, and none is opening: whoever waits, waits for another's. */
+bool pool_is_full(const struct pool *p);
 /* The holder has no more use for it. `keep`: it may serve the next request. */
 void pool_give_back(struct upstream *u, bool keep);
 /* Ends what has been opening or idle for too long. */

@@ -31,6 +31,7 @@ static void whoever_waits_longest_is_first(void **state)
 		assert_int_equal(w[i].told, 1);
 		assert_ptr_equal(w[i].upstream, fake.calls[POOL_MAX - i - 1].ctx);
 		assert_int_equal(w[i + 1].told, 0);
+		assert_int_equal(pool_is_full(&e->pool), i + 1 == POOL_MAX); /* none opens any more */
 	}
 	pool_give_back(w[1].upstream, true); /* to the one who still waits */
 	assert_ptr_equal(w[POOL_MAX].upstream, w[1].upstream);

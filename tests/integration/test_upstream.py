@@ -140,6 +140,16 @@ def test_what_has_left_is_never_sent_again(one_lane, taken, sent):
     assert one_lane.chat("gpt-x").status == 200
 
 
+def test_no_connection_left_is_not_the_providers_fault(new_gateway):
+    """It was never asked: all that may be open to it are others'."""
+    narrow = new_gateway(workers=1, settings={"egress": {"pool_max": 2, "connect_timeout_ms": 500}})
+    streams = [narrow.stream("test:stall") for _ in range(2)]
+    assert_refused(narrow.chat("gpt-x"), 503, "overloaded")
+    for stream in streams:
+        stream.close()
+    assert wait_for("one to be free", lambda: narrow.chat("gpt-x").status == 200)
+
+
 def test_a_connection_that_closed_unseen_costs_nothing(one_lane):
     """The egress finds the close and the next request side by side: of that nothing has left, so it gets another connection."""
     egress, provider = one_lane.pids("egress")[0], one_lane.provider

@@ -159,6 +159,12 @@ void pool_forget(struct pool *p, struct pool_waiter *w)
 	fake.pool_forgotten++;
 }
 
+bool pool_is_full(const struct pool *p)
+{
+	(void)p;
+	return fake.full;
+}
+
 void pool_give_back(struct upstream *u, bool keep)
 {
 	u->on_event = NULL;

@@ -17,6 +17,7 @@ extern struct exchange_fake {
 	unsigned gets, forgotten, unrefs, rejects; /* of the credential */
 	unsigned keys;                             /* referenced */
 	unsigned takes, pool_forgotten, returned;  /* of connections */
+	bool full;                                 /* no more of them may be made */
 	bool fresh, kept;
 	unsigned keeps, drops; /* connections kept; buffers of what is sent given up */
 	unsigned notes, promises_forgotten, replies_over;
