@@ -83,7 +83,7 @@ enum reason send_begin(struct exchange *x, int *ret_answer)
 	if (why == REASON_NONE) {
 		*ret_answer = send_write(x);
 		if (*ret_answer == TLS_E_WRITE && x->sent < x->first_len) {
-			if (secret_alloc(eg->arena, x->first_len, &x->first))
+			if (credential_alloc(&eg->credentials, x->first_len, &x->first))
 				why = REASON_OVERLOADED;
 			else
 				memcpy(x->first.p, eg->record.p, x->first_len);
