@@ -308,7 +308,9 @@ int cli_option_time(const struct cli *cli, const char *name, enum cli_day day, u
 			over = at + 86400;
 			at = day == CLI_DAY_ENDS ? over : at;
 		}
-		if (over <= now || over > UINT32_MAX)
+		if (over > UINT32_MAX)
+			return cli_misuse(cli, "%s must be before 2106-02-07", name); /* seconds of 32 bits */
+		if (over <= now)
 			return cli_misuse(cli, "%s must be a time to come, such as 90d, 12h or 2027-01-31", name);
 	}
 	*ret = at;

@@ -66,6 +66,7 @@ def test_an_id_that_is_none(gateway, words):
     (["audit", "erase"], b"whose? --subject sub_...;"),
     (["vault", "rotate", "--tenant", "acme"], b"--tenant begins no rotation by itself: say which, by --what KIND\n"),
     (["vault", "rotate", "--no-wait"], b"--no-wait begins no rotation by itself"),
+    (["key", "create", "--expires", "36500d"], b"--expires must be before 2106-02-07"),
     (["audit", "reveal", "3", "x"], b"INDEX must be a number; 'x' is none"),
     (["audit", "tail", "--from", "3", "-n", "2"], b"say either --from INDEX or --lines N"),
     (["vault", "add", "local", "--valid-from", "90d", "--valid-until", "12h"], b"the key could never be used\n"),
