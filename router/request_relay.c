@@ -59,8 +59,11 @@ static void relay_plain(struct request *r, struct span bytes)
 	struct span held = reply_held(&r->reply);
 
 	usage_pass(&r->record.usage, &r->tail, bytes);
-	if (!r->reply.head_waits || held.len > REPLY_WHOLE_BYTES_MAX || is_blank(held))
-		reply_release(&r->reply, held.len);
+	if (r->reply.head_waits && held.len <= REPLY_WHOLE_BYTES_MAX && !is_blank(held))
+		return;
+	if (r->reply.head_waits)
+		usage_begin(&r->record.usage, held);
+	reply_release(&r->reply, held.len);
 }
 
 enum reason relay_data(struct request *r, struct span bytes)
@@ -96,6 +99,8 @@ enum reason relay_end(struct request *r, const struct proto_end *end)
 			return REASON_UPSTREAM_BROKEN;
 	} else {
 		usage_end(&r->record.usage, &r->tail);
+		if (r->reply.head_waits)
+			usage_begin(&r->record.usage, held);
 	}
 	reply_release(&r->reply, held.len);
 	reply_end(&r->reply);

@@ -83,3 +83,9 @@ void usage_end(struct usage *usage, const struct usage_tail *t)
 	if (t->len > 0)
 		(void)usage_read(usage, span_of(t->bytes, t->len));
 }
+
+void usage_begin(struct usage *usage, struct span body)
+{
+	if (body.len > 0 && usage->tokens_in == 0 && usage->tokens_out == 0)
+		(void)usage_read(usage, span_of(body.p, MIN(body.len, (size_t)USAGE_TAIL_BYTES)));
+}

@@ -2,15 +2,16 @@
 /*
  * How many tokens a reply came to, read from its last `usage` object. Sans I/O.
  *
- * Answers are not parsed: the object is found by its name near the end of the body, or in the events of a stream that
- * have it. Inside a JSON string the name's quotes would be escaped, so text of the model cannot pose as it. What the
- * provider says is believed: it is the provider who bills by it.
+ * Answers are not parsed: the object is found by its name near the end of the body, or near its beginning, where
+ * Mistral and Perplexity have it, or in the events of a stream that have it. Inside a JSON string the name's quotes
+ * would be escaped, so text of the model cannot pose as it. What the provider says is believed: it is the provider who
+ * bills by it.
  */
 #pragma once
 
 #include "common/base.h"
 
-#define USAGE_TAIL_BYTES 1024
+#define USAGE_TAIL_BYTES 1024 /* so near */
 
 struct usage {
 	uint64_t tokens_in, tokens_out; /* 0: unknown */
@@ -30,3 +31,5 @@ void usage_tail_add(struct usage_tail *t, struct span bytes);
 void usage_pass(struct usage *usage, struct usage_tail *t, struct span bytes);
 /* The body has passed. */
 void usage_end(struct usage *usage, const struct usage_tail *t);
+/* The beginning of a body of which no usage is known. */
+void usage_begin(struct usage *usage, struct span body);

@@ -83,12 +83,35 @@ static void test_any_cut(void **state)
 	}
 }
 
+/* Before the choices, as some have it; the end counts when both have one. */
+static void test_begin(void **state)
+{
+	static const char first[] =
+		"{\"id\":\"x\",\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":6},\"choices\":[";
+	uint8_t body[4 * USAGE_TAIL_BYTES];
+	struct usage u = {0, 0}, known = {1, 2}, far = {0, 0};
+
+	(void)state;
+	memset(body, 'x', sizeof(body));
+	memcpy(body, first, sizeof(first) - 1);
+	usage_begin(&u, span_of(body, sizeof(body)));
+	assert_true(u.tokens_in == 5 && u.tokens_out == 6);
+	usage_begin(&known, span_of(body, sizeof(body)));
+	assert_true(known.tokens_in == 1 && known.tokens_out == 2);
+	memmove(body + USAGE_TAIL_BYTES, body, sizeof(first) - 1);
+	memset(body, 'x', sizeof(first) - 1);
+	usage_begin(&far, span_of(body, sizeof(body)));
+	usage_begin(&far, SPAN_NULL);
+	assert_true(far.tokens_in == 0 && far.tokens_out == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_read),
 		cmocka_unit_test(test_tail_keeps_the_end),
 		cmocka_unit_test(test_any_cut),
+		cmocka_unit_test(test_begin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 
+import pytest
+
 from gateway import wait_for
 from log_copy import copy_log
 
@@ -57,6 +59,15 @@ def test_the_cost_of_a_request(gateway):
     for event in (whole, stream):
         assert event["tokens_in"] > 0 and event["cost_nano"] == 150 * event["tokens_in"] + 600 * event["tokens_out"]
     assert "cost_nano" not in failed
+
+
+@pytest.mark.parametrize("size", [5000, 300_000])
+def test_the_cost_of_a_long_answer_that_begins_with_its_usage(gateway, size):
+    """As Mistral and Perplexity do: held until it is whole, or passed on before."""
+    reply = gateway.chat(f"test:huge:{size}")
+    assert reply.body.index(b'"usage"') < 1000 < len(reply.body) - 1024
+    event = wait_for("its record", lambda: gateway.audit(event="request.complete", request_id=reply.headers["x-request-id"]))[0]
+    assert (event["tokens_in"], event["tokens_out"]) == tuple(reply.json()["usage"][n] for n in ("prompt_tokens", "completion_tokens"))
 
 
 def test_operations_are_recorded(gateway):
