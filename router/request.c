@@ -349,13 +349,19 @@ const char *request_state_name(enum request_state state)
 	return states[state].name;
 }
 
+/* Of a stream, its last event: some libraries leave as soon as they have that. */
+static bool has_all(const struct request *r)
+{
+	return r->state == REQUEST_RELAY && r->stream_done && reply_pending(&r->reply) + reply_held(&r->reply).len == 0;
+}
+
 /* The client is gone, or has stopped taking what it asked for. */
 static enum request_state gone(struct request *r)
 {
 	r->gone = true;
 	if (!(states[r->state].next & BIT(REQUEST_SETTLE)))
 		return REQUEST_CLOSED;
-	if (r->record.reason == REASON_NONE)
+	if (r->record.reason == REASON_NONE && !has_all(r))
 		r->record.reason = REASON_CLIENT_GONE;
 	return REQUEST_SETTLE;
 }

@@ -243,6 +243,38 @@ static void test_refused_after_a_head_without_body(void **state)
 	}
 }
 
+/* A client that leaves with the last event has its answer; one that leaves before has not, nor one that had no room for
+ * it. */
+static void test_who_leaves_with_the_last_event_has_it_all(void **state)
+{
+	static const struct proto_header type = {SPAN_LIT("content-type"), SPAN_LIT("text/event-stream")};
+	static const struct {
+		struct span data;
+		bool taken, complete;
+	} cases[] = {
+		{SPAN_LIT("data: {}\n\ndata: [DONE]\n\n"), true, true},
+		{SPAN_LIT("data: {}\n\ndata: [DONE]\n\n"), false, false},
+		{SPAN_LIT("data: {}\n\ndata: [DONE]\n"), true, false},
+		{SPAN_LIT("data: [DONE]\n\ndata: {"), true, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		world_init(7);
+		struct client *c = client_in_open();
+		tell(c, &(struct event){.kind = EV_REPLY_HEAD,
+					.reply_head = &(struct proto_reply_head){
+						.status = 200, .headers = {.items = &type, .count = 1}}});
+		tell(c, &(struct event){.kind = EV_DATA, .data = cases[i].data});
+		while (c->dirty && cases[i].taken)
+			client_take(c);
+		world_tell(c, EV_GONE);
+		assert_int_equal(sim.completes, cases[i].complete);
+		assert_int_equal(sim.cuts, !cases[i].complete);
+		client_end(c);
+	}
+}
+
 /* A body that finds no room is over all the same: what is left of it is not taken for a request. */
 static void test_no_room_for_a_body(void **state)
 {
@@ -297,6 +329,7 @@ int main(void)
 		cmocka_unit_test(test_draining_ends_idle_connections),
 		cmocka_unit_test(test_an_end_refuses_what_is_under_way),
 		cmocka_unit_test(test_refused_after_a_head_without_body),
+		cmocka_unit_test(test_who_leaves_with_the_last_event_has_it_all),
 		cmocka_unit_test(test_no_room_for_a_body),
 		cmocka_unit_test(test_a_proxys_field_counts),
 	};
