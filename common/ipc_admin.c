@@ -8,7 +8,7 @@
 #include "common/err.h"
 #include "common/ipc_internal.h"
 
-#define ADMIN_PEERS_MAX 64
+#define ADMIN_PEERS_MAX 160 /* auditd has 131, with 64 workers */
 
 struct peer_names {
 	struct proto_peer_status rows[ADMIN_PEERS_MAX];
