@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from gateway import Gateway, Provider, scratch, wait_for
+from gateway import Gateway, Provider, open_files, scratch, wait_for
 
 
 class TwoRoutes(Gateway):
@@ -91,8 +91,7 @@ def test_a_large_body_behind_its_head_leaves_no_descriptor(small):
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n").encode()
 
     def files():
-        folder = f"/proc/{small.pids('router')[0]}/fd"
-        return sum("memfd:body" in os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder))
+        return sum("memfd:body" in file for file in open_files(small.pids("router")[0]).values())
 
     for _ in range(3):
         with socket.create_connection((small.host, small.port), timeout=20) as s:

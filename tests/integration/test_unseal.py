@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from gateway import BUILD, Gateway, Provider, SLOWER, proc_read, read_until, scratch, wait_for
+from gateway import BUILD, Gateway, Provider, SLOWER, open_files, proc_read, read_until, scratch, wait_for
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def fds_of_core(gateway):
 
     def access(fd):
         return int(proc_read(pid, f"fdinfo/{fd}").split(b"flags:")[1].split()[0], 8) & os.O_ACCMODE
-    return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if access(fd) != os.O_WRONLY]
+    return [file for fd, file in open_files(pid).items() if access(fd) != os.O_WRONLY]
 
 
 def core_is_back(gateway, pid):

@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from gateway import is_alive, wait_for
+from gateway import is_alive, open_files, wait_for
 
 MADE_MAX = 1 << 53  # common/tally.h
 F_ADD_SEALS = 1033
@@ -29,10 +29,9 @@ def last_boot(gateway):
 def page(gateway):
     """The router's page, found by the name of its sequence."""
     launcher, want = gateway.process.pid, bytes.fromhex(last_boot(gateway))
-    for name in os.listdir(f"/proc/{launcher}/fd"):
-        path = f"/proc/{launcher}/fd/{name}"
-        if "bulkhead-tally" in os.readlink(path):
-            fd = os.open(path, os.O_RDWR)
+    for name, file in open_files(launcher).items():
+        if "bulkhead-tally" in file:
+            fd = os.open(f"/proc/{launcher}/fd/{name}", os.O_RDWR)
             if os.pread(fd, 16, 0) == want:
                 return fd
             os.close(fd)

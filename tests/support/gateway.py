@@ -125,6 +125,15 @@ def proc_read(pid, name):
         return b""
 
 
+def open_files(pid):
+    """What each descriptor leads to; one that is closed meanwhile is left out."""
+    files = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            files[fd] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return files
+
+
 def parent_of(pid):
     stat = proc_read(pid, "stat").decode("latin-1")
     return int(stat.rsplit(")", 1)[1].split()[1]) if stat else 0
