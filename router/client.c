@@ -27,6 +27,7 @@
 
 #define DOOR_READ_BYTES       65536
 #define DOOR_ACCEPTS_PER_TURN 64
+#define DOOR_BACKLOG          4096
 #define DOOR_SPARE            64 /* connections beyond the limit that are told so; more are just closed */
 
 struct door {
@@ -259,12 +260,9 @@ static int client_new(struct door *d, int fd, const struct sockaddr_storage *fro
 	return 0;
 }
 
-static void on_door(uv_poll_t *poll, int status, int events)
+static void door_accept(struct door *d, unsigned max)
 {
-	struct door *d = poll->data;
-
-	(void)events;
-	for (int i = 0; status == 0 && i < DOOR_ACCEPTS_PER_TURN; i++) {
+	for (unsigned i = 0; i < max; i++) {
 		struct sockaddr_storage from = {0};
 		socklen_t len = sizeof(from);
 		int fd = accept4(d->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -278,6 +276,13 @@ static void on_door(uv_poll_t *poll, int status, int events)
 		if (d->n >= d->n_max + DOOR_SPARE || client_new(d, fd, &from))
 			(void)close(fd);
 	}
+}
+
+static void on_door(uv_poll_t *poll, int status, int events)
+{
+	(void)events;
+	if (status == 0)
+		door_accept(poll->data, DOOR_ACCEPTS_PER_TURN);
 }
 
 int door_open(uv_loop_t *loop, int fd, size_t connections_max, struct requests *all, struct door **ret_door)
@@ -312,8 +317,14 @@ void door_shut(struct door *d)
 	if (d->shut)
 		return;
 	d->shut = true;
+	door_accept(d, DOOR_BACKLOG);
 	uv_close((uv_handle_t *)&d->poll, NULL);
 	(void)close(d->fd);
+	list_for_each_safe (l, &d->clients) {
+		struct client *c = container_of(l, struct client, in_door);
+		if (!c->closing && c->wanted)
+			client_receive(c);
+	}
 }
 
 void door_drop_all(struct door *d)

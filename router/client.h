@@ -33,7 +33,8 @@ const char *client_address(const struct client *c);
 MUST_USE int door_open(uv_loop_t *loop, int fd, size_t connections_max, struct requests *all, struct door **ret_door);
 /* Writes what has gathered since the last round of polling. To be called before the loop sleeps. */
 void door_flush(struct door *d);
-/* No new connections. */
+/* No new connections. Who has connected by now is let in, and what has arrived is read: it would be reset, not
+ * answered. */
 void door_shut(struct door *d);
 /* Ends every connection, whatever it is doing. */
 void door_drop_all(struct door *d);

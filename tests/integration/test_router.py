@@ -3,13 +3,14 @@
 import http.client
 import json
 import os
+import re
 import select
 import signal
 import socket
 
 import pytest
 
-from gateway import Gateway, Provider, open_files, scratch, wait_for
+from gateway import Gateway, Provider, open_files, proc_read, scratch, wait_for
 
 
 class TwoRoutes(Gateway):
@@ -192,6 +193,26 @@ def test_the_last_answer_reaches_who_has_asked_again(new_gateway):
     gateway.stop()
 
 
+def test_who_has_asked_before_the_end_is_answered(new_gateway):
+    """The router may have had no time yet to let a client in, or to read what it asks."""
+    gateway = new_gateway(workers=1)
+    router, = gateway.pids("router")
+    kept, new = gateway.connect(), gateway.connect()
+    kept.request("GET", "/healthz")
+    kept.getresponse().read()
+    os.kill(router, signal.SIGSTOP)
+    for connection in (kept, new):
+        connection.request("POST", "/v1/chat/completions", gateway.chat_body("gpt-x"), gateway.headers())
+    gateway.process.send_signal(signal.SIGTERM)
+    wait_for("the order", lambda: int(re.search(rb"ShdPnd:\s*(\w+)", proc_read(router, "status")).group(1), 16) & 1 << signal.SIGTERM - 1)
+    os.kill(router, signal.SIGCONT)
+    for connection in (kept, new):
+        reply = connection.getresponse()
+        assert reply.status == 200 and json.loads(reply.read())["choices"] and reply.getheader("connection") == "close"
+        connection.close()
+    gateway.stop()
+
+
 def is_refused(gateway):
     try:
         socket.create_connection((gateway.host, gateway.port), timeout=2).close()
@@ -207,6 +228,7 @@ def test_what_has_no_end_does_not_cost_an_orderly_one(new_gateway):
     request_id = stream.response.headers["x-request-id"]
     waiting.request("POST", "/v1/chat/completions", gateway.chat_body("test:hang"), gateway.headers())
     events, last = stream.events(), None
+    wait_for("the provider to be asked", lambda: "test:hang" in gateway.provider.journal()[-1]["body"])
     next(events)
     gateway.process.send_signal(signal.SIGTERM)
     with pytest.raises(http.client.IncompleteRead):
