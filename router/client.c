@@ -312,14 +312,21 @@ int door_open(uv_loop_t *loop, int fd, size_t connections_max, struct requests *
 	return r ? err_origin(r) : 0;
 }
 
-void door_shut(struct door *d)
+static void door_leave(struct door *d)
 {
 	if (d->shut)
 		return;
 	d->shut = true;
-	door_accept(d, DOOR_BACKLOG);
 	uv_close((uv_handle_t *)&d->poll, NULL);
 	(void)close(d->fd);
+}
+
+void door_shut(struct door *d)
+{
+	if (d->shut)
+		return;
+	door_accept(d, DOOR_BACKLOG);
+	door_leave(d);
 	list_for_each_safe (l, &d->clients) {
 		struct client *c = container_of(l, struct client, in_door);
 		if (!c->closing && c->wanted)
@@ -345,7 +352,7 @@ void door_close(struct door *d)
 {
 	if (!d)
 		return;
-	door_shut(d);
+	door_leave(d);
 	door_drop_all(d);
 	uv_close((uv_handle_t *)&d->check, NULL);
 }
