@@ -27,7 +27,7 @@
 #define STORE_FILE   "authd.db"
 #define STORE_SCHEMA 3
 
-#define STORE_RPM_MAX 1000000
+#define STORE_RPM_MAX 1000000 /* as in messages.def */
 
 #define STORE_CREDENTIALS_TABLE(name)                                                      \
 	"CREATE TABLE " name "("                                                           \

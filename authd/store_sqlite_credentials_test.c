@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sodium.h>
-#include <sqlite3.h>
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,21 +89,6 @@ static void test_a_removed_credential_is_gone_but_not_its_version(void **state)
 	assert_int_equal(store_credential_put(f->store, &c), 0);
 }
 
-/* By another hand: quicker than as many transactions. */
-static void execute(struct store_fixture *f, const char *sql)
-{
-	char path[128];
-	sqlite3 *db;
-
-	f->store = store_close(f->store);
-	store_path(f, "authd.db", path);
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "PRAGMA ignore_check_constraints = ON", NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-	assert_int_equal(store_open(f->folder, &store_log, &f->store), 0);
-}
-
 static int count_one(void *ctx, const struct store_credential *c)
 {
 	(void)c;
@@ -135,7 +119,7 @@ static void test_a_row_beyond_its_bounds_is_refused(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		(void)snprintf(sql, sizeof(sql), "DELETE FROM credentials; INSERT INTO credentials VALUES(%s)",
 			       rows[i]);
-		execute(f, sql);
+		store_execute(f, sql);
 		assert_int_equal(store_credential_each(f->store, count_one, &n), STORE_E_GONE);
 	}
 	assert_int_equal(n, 0);
@@ -152,7 +136,7 @@ static void test_credentials_are_limited(void **state)
 		       "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < %d) "
 		       "INSERT INTO credentials SELECT 'p' || i, 'p', '*', 1, 5, zeroblob(64) FROM n",
 		       STORE_CREDENTIALS_MAX);
-	execute(f, sql);
+	store_execute(f, sql);
 	strcpy(c.id, "p7");
 	assert_int_equal(store_credential_put(f->store, &c), 0); /* replacing is not adding */
 	strcpy(c.id, "one-more");
@@ -275,7 +259,8 @@ static void test_a_database_of_the_first_schema(void **state)
 	struct store_fixture *f = *state;
 	struct seen seen = {0};
 
-	execute(f,
+	store_execute(
+		f,
 		"DROP INDEX keys_by_subject; DROP TABLE subjects; ALTER TABLE keys DROP COLUMN subject;"
 		"DROP TABLE credentials; CREATE TABLE credentials(id TEXT PRIMARY KEY, provider TEXT NOT NULL, tenant "
 		"TEXT NOT NULL, version INTEGER NOT NULL, created INTEGER NOT NULL, blob BLOB) STRICT;"

@@ -6,7 +6,6 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -259,23 +258,6 @@ static void test_a_damaged_file_is_an_answer_not_a_crash(void **state)
 	assert_true(r < 0);
 }
 
-/* As a bit that has changed on the disk; the tables' own checks are for those who ask them. */
-static void spoil(struct store_fixture *f, const char *sql)
-{
-	char path[128];
-	sqlite3 *db;
-
-	f->store = store_close(f->store);
-	store_path(f, "authd.db", path);
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(
-		sqlite3_exec(db, "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF", NULL, NULL, NULL),
-		SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-	store_reopen(f);
-}
-
 /* What no message could say, and no limit count, is not taken from a row. */
 static void test_a_row_beyond_its_bounds_is_an_answer_not_a_crash(void **state)
 {
@@ -303,21 +285,21 @@ static void test_a_row_beyond_its_bounds_is_an_answer_not_a_crash(void **state)
 
 	assert_int_equal(store_key_add(f->store, &key), 0);
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		spoil(f, "CREATE TABLE before AS SELECT * FROM keys");
+		store_execute(f, "CREATE TABLE before AS SELECT * FROM keys");
 		(void)snprintf(sql, sizeof(sql), "UPDATE keys SET %s", keys[i]);
-		spoil(f, sql);
+		store_execute(f, sql);
 		assert_int_equal(store_key_page(f->store, SPAN_NULL, &found, 1, &n), STORE_E_GONE);
-		spoil(f, "DELETE FROM keys; INSERT INTO keys SELECT * FROM before; DROP TABLE before");
+		store_execute(f, "DELETE FROM keys; INSERT INTO keys SELECT * FROM before; DROP TABLE before");
 	}
 	assert_int_equal(store_key_find(f->store, key.hmac, &found), 0);
 	for (size_t i = 0; i < ARRAY_LEN(subjects); i++) {
 		bool named = strncmp(subjects[i], "id", 2) != 0;
-		spoil(f, "CREATE TABLE before AS SELECT * FROM subjects");
+		store_execute(f, "CREATE TABLE before AS SELECT * FROM subjects");
 		(void)snprintf(sql, sizeof(sql), "UPDATE subjects SET %s WHERE id = 'sub_1'", subjects[i]);
-		spoil(f, sql);
+		store_execute(f, sql);
 		assert_int_equal(store_subject_find(f->store, named ? SPAN_LIT("sub_1") : SPAN_NULL, &subject),
 				 STORE_E_GONE);
-		spoil(f, "DELETE FROM subjects; INSERT INTO subjects SELECT * FROM before; DROP TABLE before");
+		store_execute(f, "DELETE FROM subjects; INSERT INTO subjects SELECT * FROM before; DROP TABLE before");
 	}
 }
 

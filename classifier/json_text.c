@@ -41,13 +41,6 @@ static size_t text_next(struct span raw, size_t at, uint32_t *ret_char)
 	return at < raw.len ? json_char(span_of(raw.p + at, raw.len - at), ret_char) : 0;
 }
 
-static int text_hex_digit(uint32_t c)
-{
-	if (c >= '0' && c <= '9')
-		return (int)(c - '0');
-	return c >= 'a' && c <= 'f' ? (int)(c - 'a') + 10 : c >= 'A' && c <= 'F' ? (int)(c - 'A') + 10 : -1;
-}
-
 /* Behind the four hexadecimal digits at `at`; 0 when they are not. Half of a pair is no character. */
 static size_t text_unit(struct span raw, size_t at, uint32_t *ret_char)
 {
@@ -55,7 +48,7 @@ static size_t text_unit(struct span raw, size_t at, uint32_t *ret_char)
 
 	for (unsigned i = 0; i < 4; i++) {
 		size_t used = text_next(raw, at, &c);
-		int digit = used > 0 ? text_hex_digit(c) : -1;
+		int digit = used > 0 ? json_hex_digit(c) : -1;
 
 		if (digit < 0)
 			return 0;

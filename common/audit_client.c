@@ -202,12 +202,10 @@ static const struct ipc_edge_spec audit_client_spec = {
 static void audit_client_life(struct audit_client *c, enum event_code code, struct span digest)
 {
 	const struct daemon *d = ipc_daemon(c->ipc);
-	char instance[EDGE_NAME_BYTES];
 
-	instance_name(d->role, d->worker, instance);
 	audit_record(c, &(const struct proto_event){.code = code,
 						    .actor = span_str(role_name(d->role)),
-						    .resource = span_str(instance),
+						    .resource = span_str(d->instance),
 						    .digest = digest});
 }
 

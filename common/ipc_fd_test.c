@@ -12,12 +12,12 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/daemon.h"
 #include "common/ipc_internal.h"
 #include "proto/frame.h"
+#include "tests/support/ipc_place.h"
 
 #define TURNS_MAX 4000
 #define DIALS     40 /* more than may be under way at once */
@@ -26,9 +26,8 @@ struct world {
 	struct daemon dialer, egress;
 	struct ipc_edge *serves, *link;
 	struct ipc_conn *to_egress; /* the dialer's end */
-	int listener, launcher;
-	struct sockaddr_un at;
-	socklen_t at_len;
+	struct ipc_place place;
+	int launcher;
 	unsigned opened, closed, drained, asked, dialed, failed, lost, full;
 	bool mute; /* the dialer answers nothing */
 	struct dialled {
@@ -134,14 +133,6 @@ static void say(int to, enum proto_type type, const void *msg, int fd, size_t fr
 	assert_int_equal(sendmsg(to, &m, MSG_NOSIGNAL), (ssize_t)iov.iov_len);
 }
 
-static int reach(const struct world *w)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	assert_int_equal(connect(fd, (const struct sockaddr *)&w->at, w->at_len), 0);
-	return fd;
-}
-
 static void run_until(struct world *w, const unsigned *counter, unsigned n)
 {
 	for (int i = 0; i < TURNS_MAX && *counter < n; i++) {
@@ -152,31 +143,15 @@ static void run_until(struct world *w, const unsigned *counter, unsigned n)
 	assert_true(*counter >= n);
 }
 
-static void make_daemon(struct daemon *d, enum role role)
-{
-	*d = (struct daemon){.role = role, .config_fd = -1, .control_fd = -1};
-	d->log = (struct log){.daemon = role_name(role), .level = LOG_LEVEL_ERROR + 1};
-	assert_int_equal(uv_loop_init(&d->loop), 0);
-	uv_signal_init(&d->loop, &d->on_term);
-	uv_signal_init(&d->loop, &d->on_int);
-}
-
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	int pair[2];
 
-	make_daemon(&w->dialer, ROLE_DIALER);
-	make_daemon(&w->egress, ROLE_EGRESS);
-	w->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	w->at.sun_family = AF_UNIX; /* an abstract name of the kernel's choice */
-	w->at_len = sizeof(w->at);
-	assert_int_equal(bind(w->listener, (struct sockaddr *)&w->at, sizeof(sa_family_t)), 0);
-	assert_int_equal(listen(w->listener, 8), 0);
-	assert_int_equal(getsockname(w->listener, (struct sockaddr *)&w->at, &w->at_len), 0);
-	(void)strcpy(w->dialer.fds[0].name, "dialer.egress0");
-	w->dialer.fds[0].fd = dup(w->listener);
-	w->dialer.n_fds = 1;
+	ipc_place_daemon(&w->dialer, ROLE_DIALER, 0);
+	ipc_place_daemon(&w->egress, ROLE_EGRESS, 0);
+	ipc_place_open(&w->place);
+	ipc_place_serve(&w->place, &w->dialer, "dialer.egress0");
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 	w->egress.control_fd = pair[0];
 	w->launcher = pair[1];
@@ -184,7 +159,7 @@ static int setup(void **state)
 	assert_int_equal(ipc_new(&w->egress, &w->egress.ipc), 0);
 	assert_int_equal(ipc_serve(w->dialer.ipc, &dialer_spec, w, &w->serves), 0);
 	assert_int_equal(ipc_connect(w->egress.ipc, &egress_spec, 0, w, &w->link), 0);
-	int fd = reach(w);
+	int fd = ipc_place_reach(&w->place);
 	say(w->launcher, PROTO_LINKED, &(struct proto_linked){.edge = SPAN_LIT("dialer.egress0")}, fd, 0, SIZE_MAX);
 	(void)close(fd);
 	run_until(w, &w->opened, 2);
@@ -203,7 +178,7 @@ static int teardown(void **state)
 	daemon_deinit(&w->dialer);
 	for (size_t i = 0; i < DIALS; i++)
 		assert_int_equal(fclose(w->all[i].file), 0);
-	(void)close(w->listener);
+	ipc_place_close(&w->place);
 	(void)close(w->launcher);
 	free(w);
 	return 0;
@@ -241,16 +216,22 @@ static void on_each_small(void *arg, struct ipc_conn *c)
 	assert_int_equal(setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &(int){1}, sizeof(int)), 0);
 }
 
-/* The egress does not read: what there is no room for is refused and closed, and what waits arrives. */
-static void no_more_than_there_is_room_for(void **state)
+/* The dialer has answered, into a socket with little room, and the egress has read nothing of it. */
+static void dial_all_unread(struct world *w)
 {
-	struct world *w = *state;
-
 	ipc_edge_each(w->serves, on_each_small, w);
 	dial_all(w);
 	uv_run(&w->egress.loop, UV_RUN_NOWAIT);
 	for (int i = 0; i < TURNS_MAX && w->asked < DIALS - 1; i++)
 		uv_run(&w->dialer.loop, UV_RUN_NOWAIT);
+}
+
+/* The egress does not read: what there is no room for is refused and closed, and what waits arrives. */
+static void no_more_than_there_is_room_for(void **state)
+{
+	struct world *w = *state;
+
+	dial_all_unread(w);
 	assert_true(w->full > 0 && w->to_egress->blocked);
 	assert_int_equal(w->to_egress->n_tx_fds, IPC_FDS_MAX);
 	run_until(w, &w->failed, (DIALS - 1) / 3 + w->full);
@@ -264,11 +245,7 @@ static void none_outlives_its_connection(void **state)
 {
 	struct world *w = *state;
 
-	ipc_edge_each(w->serves, on_each_small, w);
-	dial_all(w);
-	uv_run(&w->egress.loop, UV_RUN_NOWAIT);
-	for (int i = 0; i < TURNS_MAX && w->asked < DIALS - 1; i++)
-		uv_run(&w->dialer.loop, UV_RUN_NOWAIT);
+	dial_all_unread(w);
 	assert_true(open_fds() > w->fds);
 	ipc_drop(ipc_edge_conn(w->link), "test");
 	run_until(w, &w->closed, 2);
@@ -288,7 +265,7 @@ static void what_nobody_expects_ends_the_connection(void **state)
 	struct world *w = *state;
 
 	for (unsigned in_pieces = 0; in_pieces < 2; in_pieces++) {
-		int fd = reach(w), file = fileno(w->all[0].file);
+		int fd = ipc_place_reach(&w->place), file = fileno(w->all[0].file);
 		say(fd, PROTO_HELLO, &hello, -1, 0, SIZE_MAX);
 		run_until(w, &w->opened, 3 + in_pieces);
 		for (size_t i = 0; i < (in_pieces ? IPC_FDS_MAX + 1 : 1); i++)

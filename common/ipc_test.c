@@ -10,8 +10,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -19,15 +17,15 @@
 #include "common/daemon.h"
 #include "common/ipc_internal.h"
 #include "proto/frame.h"
+#include "tests/support/ipc_place.h"
 
 #define TURNS_MAX 4000
 
 struct world {
 	struct daemon authd, router;
 	struct ipc_edge *serves, *link;
-	int listener, router_control;
-	struct sockaddr_un at;
-	socklen_t at_len;
+	struct ipc_place place;
+	int router_control;
 	unsigned opened, closed, drained, calls, replies, timeouts, lost, gathered;
 	struct proto_authorize last;
 	uint64_t seen_id;
@@ -119,8 +117,7 @@ static void serve_link(struct world *w)
 
 	if (n <= 0 || !w->router.ipc->control)
 		return;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&w->at, w->at_len), 0);
+	int fd = ipc_place_reach(&w->place);
 	say_with_fd(w->router_control, &proto_linked_desc, &(struct proto_linked){.edge = SPAN_LIT("authd.router3")},
 		    fd);
 }
@@ -137,31 +134,15 @@ static void run_until(struct world *w, const unsigned *counter, unsigned n)
 	assert_true(*counter >= n);
 }
 
-static void make_daemon(struct daemon *d, enum role role, unsigned worker)
-{
-	*d = (struct daemon){.role = role, .worker = worker, .config_fd = -1, .control_fd = -1};
-	d->log = (struct log){.daemon = role_name(role), .level = LOG_LEVEL_ERROR + 1};
-	assert_int_equal(uv_loop_init(&d->loop), 0);
-	uv_signal_init(&d->loop, &d->on_term);
-	uv_signal_init(&d->loop, &d->on_int);
-}
-
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof *w);
 	int pair[2];
 
-	make_daemon(&w->authd, ROLE_AUTHD, 0);
-	make_daemon(&w->router, ROLE_ROUTER, 3);
-	w->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	w->at.sun_family = AF_UNIX; /* an abstract name of the kernel's choice */
-	w->at_len = sizeof w->at;
-	assert_int_equal(bind(w->listener, (struct sockaddr *)&w->at, sizeof(sa_family_t)), 0);
-	assert_int_equal(listen(w->listener, 8), 0);
-	assert_int_equal(getsockname(w->listener, (struct sockaddr *)&w->at, &w->at_len), 0);
-	strcpy(w->authd.fds[0].name, "authd.router3");
-	w->authd.fds[0].fd = dup(w->listener);
-	w->authd.n_fds = 1;
+	ipc_place_daemon(&w->authd, ROLE_AUTHD, 0);
+	ipc_place_daemon(&w->router, ROLE_ROUTER, 3);
+	ipc_place_open(&w->place);
+	ipc_place_serve(&w->place, &w->authd, "authd.router3");
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 	w->router.control_fd = pair[0];
 	w->router_control = pair[1];
@@ -181,7 +162,7 @@ static int teardown(void **state)
 
 	daemon_deinit(&w->router); /* asserts that the loop is empty */
 	daemon_deinit(&w->authd);
-	close(w->listener);
+	ipc_place_close(&w->place);
 	close(w->router_control);
 	free(w);
 	return 0;
@@ -306,11 +287,10 @@ static void test_violations_drop_the_peer_and_nobody_else(void **state)
 	struct world *w = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(hostile); i++) {
-		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		int fd = ipc_place_reach(&w->place);
 		char got[256];
 		ssize_t n = -1;
 
-		assert_int_equal(connect(fd, (struct sockaddr *)&w->at, w->at_len), 0);
 		assert_int_equal(send(fd, hostile[i].bytes, hostile[i].len, 0), (ssize_t)hostile[i].len);
 		for (int turn = 0; turn < TURNS_MAX && n != 0; turn++) {
 			uv_run(&w->authd.loop, UV_RUN_NOWAIT);
@@ -356,9 +336,8 @@ static void test_what_a_peer_said_before_it_died_is_heard(void **state)
 
 	w->mute = true;
 	for (unsigned i = 0; i < 2; i++) {
-		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		int fd = ipc_place_reach(&w->place);
 
-		assert_int_equal(connect(fd, (struct sockaddr *)&w->at, w->at_len), 0);
 		say(fd, PROTO_HELLO, &hello);
 		run_until(w, &w->opened, 3 + i);
 		if (i == 1) {
@@ -379,16 +358,13 @@ static void test_a_descriptor_before_hello_is_closed(void **state)
 	struct world *w = *state;
 	struct daemon classifier;
 	struct ipc_edge *edge;
-	int ends[2], peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int ends[2], peer = ipc_place_reach(&w->place);
 	char byte;
 
-	make_daemon(&classifier, ROLE_CLASSIFIER, 3);
-	strcpy(classifier.fds[0].name, "classifier3.router3");
-	classifier.fds[0].fd = dup(w->listener);
-	classifier.n_fds = 1;
+	ipc_place_daemon(&classifier, ROLE_CLASSIFIER, 3);
+	ipc_place_serve(&w->place, &classifier, "classifier3.router3");
 	assert_int_equal(ipc_new(&classifier, &classifier.ipc), 0);
 	assert_int_equal(ipc_serve(classifier.ipc, &spec, w, &edge), 0);
-	assert_int_equal(connect(peer, (struct sockaddr *)&w->at, w->at_len), 0);
 	assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
 	say_with_fd(peer, &proto_scan_desc, &(struct proto_scan){.classes = 1, .body_bytes = 1}, ends[1]);
 	for (int i = 0; i < TURNS_MAX && read(ends[0], &byte, 1) < 0; i++)

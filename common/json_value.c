@@ -5,12 +5,12 @@
 
 #include "common/utf8.h"
 
-static int value_hex_digit(uint8_t c)
+int json_hex_digit(uint32_t c)
 {
 	if (c >= '0' && c <= '9')
-		return c - '0';
+		return (int)(c - '0');
 	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	return c >= 'a' && c <= 'f' ? (int)(c - 'a') + 10 : -1;
 }
 
 /* The unit of a `\uXXXX` at `p`, -1 when there is none. */
@@ -21,7 +21,7 @@ static int32_t value_unit(const uint8_t *p, const uint8_t *end)
 	if (end - p < 6 || p[0] != '\\' || p[1] != 'u')
 		return -1;
 	for (size_t i = 2; i < 6; i++) {
-		int digit = value_hex_digit(p[i]);
+		int digit = json_hex_digit(p[i]);
 
 		if (digit < 0)
 			return -1;

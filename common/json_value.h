@@ -29,6 +29,8 @@ struct json_value {
  * bytes spell it.
  */
 size_t json_char(struct span raw, uint32_t *ret_char);
+/* What this character counts in a \u escape, -1: nothing. */
+int json_hex_digit(uint32_t c);
 /* Writes a code point in UTF-8; the number of bytes, 1 to 4. */
 size_t json_utf8(uint32_t c, uint8_t to[4]);
 

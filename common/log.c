@@ -57,13 +57,20 @@ static void line_value(struct line *l, const struct log_field *f)
 	line_puts(l, "\"");
 }
 
-static void line_field(struct line *l, const char *before, const struct log_field *f, const char *behind)
+/* What stands around the fields of an event. */
+struct log_form {
+	const char *first, *next, *is, *end;
+};
+
+static const struct log_form log_json = {",\"", ",\"", "\":", "}\n"}, log_words = {": ", ", ", "=", "\n"};
+
+static void line_field(struct line *l, const struct log_form *form, bool first, const struct log_field *f)
 {
 	size_t was = l->len;
 
-	line_puts(l, before);
+	line_puts(l, first ? form->first : form->next);
 	line_puts(l, f->key);
-	line_puts(l, behind);
+	line_puts(l, form->is);
 	line_value(l, f);
 	if (l->len >= sizeof l->text - LINE_TAIL)
 		l->len = was; /* cut at a field, so that the line stays JSON */
@@ -80,19 +87,12 @@ static const struct {
 
 static const char *const log_levels[] = {"info", "warning", "error"};
 
-/* The stable id before the colon, or what it means behind it. */
-static struct span log_text(enum log_id id, bool meaning)
-{
-	const char *text = log_catalogue[id].text, *colon = strchr(text, ':');
-
-	return meaning ? span_str(colon + 2) : span_of(text, (size_t)(colon - text));
-}
-
 static void line_json(struct line *l, const struct log *log, enum log_id id, const char *date, const char *time)
 {
+	const char *text = log_catalogue[id].text;
 	struct log_field head[] = {LOG_STR("level", log_levels[log_catalogue[id].level]),
 				   LOG_STR("daemon", log->daemon), LOG_U64("worker", log->worker),
-				   LOG_SPAN("event", log_text(id, false))};
+				   LOG_SPAN("event", span_of(text, strcspn(text, ":")))};
 
 	line_puts(l, "{\"time\":\"");
 	line_puts(l, date);
@@ -100,18 +100,17 @@ static void line_json(struct line *l, const struct log *log, enum log_id id, con
 	line_puts(l, time);
 	line_puts(l, "\"");
 	for (size_t i = 0; i < ARRAY_LEN(head); i++)
-		line_field(l, ",\"", &head[i], "\":");
+		line_field(l, &log_json, false, &head[i]);
 }
 
 /* For somebody who watches: when, who, how bad, and what it means. */
 static void line_words(struct line *l, const struct log *log, enum log_id id, const char *time)
 {
-	struct span meaning = log_text(id, true);
 	char who[64];
 
 	(void)snprintf(who, sizeof who, "%s %s %s: ", time, log->instance, log_levels[log_catalogue[id].level]);
 	line_puts(l, who);
-	line_put(l, (const char *)meaning.p, meaning.len);
+	line_puts(l, strchr(log_catalogue[id].text, ':') + 2);
 }
 
 void log_init(struct log *log, const char *daemon)
@@ -124,6 +123,7 @@ void log_init(struct log *log, const char *daemon)
 
 void log_event_fields(const struct log *log, enum log_id id, const struct log_field *fields, size_t n)
 {
+	const struct log_form *form = log->words ? &log_words : &log_json;
 	struct line l = {.len = 0};
 	struct timespec now;
 	struct tm tm;
@@ -141,9 +141,8 @@ void log_event_fields(const struct log *log, enum log_id id, const struct log_fi
 	else
 		line_json(&l, log, id, date, time);
 	for (size_t i = 1; i < n; i++)
-		line_field(&l, log->words ? i == 1 ? ": " : ", " : ",\"", &fields[i], log->words ? "=" : "\":");
-	const char *end = log->words ? "\n" : "}\n";
-	memcpy(l.text + l.len, end, strlen(end));
-	ssize_t written = write(STDERR_FILENO, l.text, l.len + strlen(end));
+		line_field(&l, form, i == 1, &fields[i]);
+	memcpy(l.text + l.len, form->end, strlen(form->end));
+	ssize_t written = write(STDERR_FILENO, l.text, l.len + strlen(form->end));
 	(void)written; /* there is nowhere to complain */
 }

@@ -27,8 +27,8 @@
 
 #define DOOR_READ_BYTES       65536
 #define DOOR_ACCEPTS_PER_TURN 64
-#define DOOR_BACKLOG          4096
-#define DOOR_SPARE            64 /* connections beyond the limit that are told so; more are just closed */
+#define DOOR_BACKLOG          4096 /* as the launcher has it: so many may have connected */
+#define DOOR_SPARE            64   /* connections beyond the limit that are told so; more are just closed */
 
 struct door {
 	uv_loop_t *loop;

@@ -10,9 +10,9 @@
  * The rules are stricter than the RFC wherever it lets a recipient be generous: no bare CR or LF, no control
  * characters, no folded lines, no empty line in front, one space between the parts of the request line, origin-form
  * targets only, exactly one Host (load balancers that ask in HTTP/1.0 whether we are well may leave it out), one
- * framing field at most, Transfer-Encoding exactly `chunked` and only on 1.1, no Upgrade. Some of them repeat what one
- * version of llhttp checks and another does not (8.1 is in Debian 12, 9.2 in 13): the list does not depend on which one
- * is linked.
+ * framing field at most, Transfer-Encoding exactly `chunked` and only on 1.1, no Upgrade but to h2c, which is passed
+ * over. Some of them repeat what one version of llhttp checks and another does not (8.1 is in Debian 12, 9.2 in 13):
+ * the list does not depend on which one is linked.
  */
 #include "router/http_head.h"
 

@@ -54,16 +54,21 @@ static bool is_blank(struct span s)
 	return s.len == 0;
 }
 
+/* Passes on what was held. */
+static void relay_let_go(struct request *r, struct span held)
+{
+	if (r->reply.head_waits) /* a plain answer's beginning */
+		usage_begin(&r->record.usage, held);
+	reply_release(&r->reply, held.len);
+}
+
 static void relay_plain(struct request *r, struct span bytes)
 {
 	struct span held = reply_held(&r->reply);
 
 	usage_pass(&r->record.usage, &r->tail, bytes);
-	if (r->reply.head_waits && held.len <= REPLY_WHOLE_BYTES_MAX && !is_blank(held))
-		return;
-	if (r->reply.head_waits)
-		usage_begin(&r->record.usage, held);
-	reply_release(&r->reply, held.len);
+	if (!r->reply.head_waits || held.len > REPLY_WHOLE_BYTES_MAX || is_blank(held))
+		relay_let_go(r, held);
 }
 
 enum reason relay_data(struct request *r, struct span bytes)
@@ -99,10 +104,8 @@ enum reason relay_end(struct request *r, const struct proto_end *end)
 			return REASON_UPSTREAM_BROKEN;
 	} else {
 		usage_end(&r->record.usage, &r->tail);
-		if (r->reply.head_waits)
-			usage_begin(&r->record.usage, held);
 	}
-	reply_release(&r->reply, held.len);
+	relay_let_go(r, held);
 	reply_end(&r->reply);
 	memcpy(r->record.digest, end->digest.p, sizeof(r->record.digest));
 	r->record.has_digest = true;

@@ -140,9 +140,9 @@ static int on_end(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg
 static enum reason broken_reason(uint64_t reason)
 {
 	bool known = reason > REASON_NONE && reason < N_REASONS;
+	bool said = known && (reason_row(reason)->status >= 500 || reason == REASON_HEAD_TOO_LARGE);
 
-	return known && (reason_row(reason)->status >= 500 || reason == REASON_HEAD_TOO_LARGE) ? (enum reason)reason
-											       : REASON_UPSTREAM_BROKEN;
+	return said ? (enum reason)reason : REASON_UPSTREAM_BROKEN;
 }
 
 static int on_broken(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)

@@ -11,7 +11,7 @@
 
 #include "common/base.h"
 
-#define USAGE_TAIL_BYTES 1024 /* so near */
+#define USAGE_TAIL_BYTES 1024 /* so near to either end */
 
 struct usage {
 	uint64_t tokens_in, tokens_out; /* 0: unknown */

@@ -203,7 +203,6 @@ static void relay_read(struct exchange *x)
 	struct egress *eg = x->eg;
 	uint8_t *to = eg->in + eg->in_len;
 	size_t room = relay_room(x), n;
-
 	struct relay_read read = {.at = eg->in_len, .more = true};
 
 	while (read.more && read.len < room) {

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -24,6 +25,21 @@ void store_path(const struct store_fixture *f, const char *name, char path[128])
 	int n = snprintf(path, 128, "%s/%s", f->folder, name);
 
 	assert_true(n > 0 && n < 128);
+}
+
+void store_execute(struct store_fixture *f, const char *sql)
+{
+	static const char unchecked[] = "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF";
+	char path[128];
+	sqlite3 *db;
+
+	f->store = store_close(f->store);
+	store_path(f, "authd.db", path);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, unchecked, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	store_reopen(f);
 }
 
 int store_setup(void **state)
