@@ -58,6 +58,7 @@ $(O)/bin/$(1): $(call objs,$(2),$(call tree,$(1))) $(call libs,$(3),$(call tree,
 	$$(call say,LINK,$$@)
 	$(Q)$(CC) $(CFLAGS) $(if $(filter $(1),$(LTO_PROGRAMS)),-flto=auto) $(LDFLAGS) $(call objs,$(2),$(call tree,$(1))) \
 		-Wl,--start-group $(call libs,$(3),$(call tree,$(1))) -Wl,--end-group $(call pkgs,$(4)) -o $$@
+	@chmod 755 $$@ # whatever the umask: each daemon is run by a uid of its own
 endef
 
 # A program that needs nothing of the machine it runs on, where all its libraries can be had so: it is in PROGRAMS then.

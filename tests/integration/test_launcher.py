@@ -50,6 +50,16 @@ def test_ready_line_and_processes(small):
     wait_for("the hint", lambda: "hint: the vault" in small.log())
 
 
+@needs_root
+def test_a_program_that_its_uid_may_not_run():
+    with scratch() as folder:
+        program = program_for_all(folder)
+        os.chmod(os.path.join(folder, "bin", "authd"), 0o700)
+        with pytest.raises(AssertionError) as ended, Gateway(folder, providers=PROVIDERS, program=program):
+            pass
+        assert f"authd: {folder}/bin/authd: Permission denied (it runs as a uid of its own: chmod 755)" in str(ended.value)
+
+
 def test_somebody_at_a_terminal_reads_words():
     """Elsewhere it is a JSON line for each event."""
     with scratch() as folder:

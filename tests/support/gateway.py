@@ -71,7 +71,8 @@ def wait_for(what, condition, seconds=10.0, step=0.02):
 
 @contextlib.contextmanager
 def scratch():
-    """A folder that other uids may enter, removed at the end."""
+    """A folder that other uids may enter, whose files they may read; removed at the end."""
+    os.umask(0o022)
     folder = tempfile.mkdtemp(prefix="bulkhead-")
     os.chmod(folder, 0o755)
     try:
