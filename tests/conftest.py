@@ -45,7 +45,8 @@ def pytest_runtest_protocol(item):
 
 def pytest_configure(config):
     # Under nohup, or behind a shell's &, these are ignored, and would be by every program that a test starts and signals.
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "seconds(n): a limit of its own for a long test")
 

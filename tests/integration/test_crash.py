@@ -2,14 +2,13 @@
 """O-06: kill -9 of each daemon in turn under load. The others live, clients get the documented answer, service comes back."""
 import json
 import os
-import shutil
 import signal
 import threading
 import time
 
 import pytest
 
-from gateway import BUILD, DAEMONS, SLOWER, frozen, is_alive, program_for_all, scratch, wait_for
+from gateway import DAEMONS, SLOWER, frozen, is_alive, program_for_all, scratch, wait_for
 from ipc import metrics
 from load import Load
 
@@ -167,8 +166,7 @@ def test_a_frozen_daemon_is_not_waited_for_without_end(gateway):
 def test_a_classifier_that_does_not_come_to_an_end_is_killed(new_gateway):
     """Its own watchdog does it, the launcher starts another: the real program, linked with a defect."""
     with scratch() as folder:
-        program = program_for_all(folder)
-        shutil.copy(os.path.join(BUILD, "hanging_classifier"), os.path.join(folder, "bin", "classifier"))
+        program = program_for_all(folder, classifier="hanging_classifier")
         gateway = new_gateway(workers=1, settings={"authd": {"guard_email": "flag"}}, program=program)
         victim = gateway.pids("classifier")[0]
         reply = gateway.chat("gpt-x", text="please hang")

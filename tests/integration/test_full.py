@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from gateway import BIN, BUILD, frozen, program_for_all, scratch, wait_for
+from gateway import BIN, frozen, program_for_all, scratch, wait_for
 from test_retention import HOUR, Aging, busy, files, retention
 
 DISK_MIB = 24
@@ -59,8 +59,7 @@ class Disk:
 @pytest.fixture(scope="module")
 def full(new_gateway):
     with scratch() as folder:
-        program = program_for_all(folder)
-        shutil.copy(os.path.join(BUILD, "aging_auditd"), os.path.join(folder, "bin", "auditd"))
+        program = program_for_all(folder, auditd="aging_auditd")
         aging = Aging(os.path.join(folder, "bin", "aging"))
         settings = {"auditd": {"keep_records": "24h", "segment_bytes": 65536, "checkpoint_ms": 20}, "restart_pause_ms": 100}
         gateway = new_gateway(workers=1, settings=settings, program=program)

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from gateway import BUILD, program_for_all, scratch, wait_for
+from gateway import program_for_all, scratch, wait_for
 
 
 def auditd_of(gateway):
@@ -24,8 +24,7 @@ def admin_works(gateway):
 def failing(new_gateway):
     """A gateway, and the file whose existence makes its log's disk fail."""
     with scratch() as folder:
-        program = program_for_all(folder)
-        shutil.copy(os.path.join(BUILD, "failing_auditd"), os.path.join(folder, "bin", "auditd"))
+        program = program_for_all(folder, auditd="failing_auditd")
         yield new_gateway(workers=1, program=program), pathlib.Path(folder, "bin", "disk-fails")
 
 

@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 import postgres
-from gateway import AUDIT, BUILD, Late, frozen, program_for_all, scratch, wait_for
+from gateway import AUDIT, Late, frozen, program_for_all, scratch, wait_for
 from log_copy import copy_log
 from postgres import Postgres
 import verify_log
@@ -55,8 +55,7 @@ class Aging:
 
 
 def aged(new_gateway, folder, shipper=None, **settings):
-    program = program_for_all(folder)
-    shutil.copy(os.path.join(BUILD, "aging_auditd"), os.path.join(folder, "bin", "auditd"))
+    program = program_for_all(folder, auditd="aging_auditd")
     aging = Aging(os.path.join(folder, "bin", "aging"))
     given = {"keep_records": "24h", "segment_bytes": 65536, "checkpoint_ms": 20, **settings}
     sections = {"auditd": given, "restart_pause_ms": 100, **({"shipper": shipper} if shipper else {})}

@@ -108,9 +108,12 @@ def uninterrupted():
         raise KeyboardInterrupt
 
 
-def program_for_all(folder):
-    """`bulkhead` with its daemons beside it where every uid can start them: the tree itself may lie in a home of mode 0700."""
+def program_for_all(folder, **replaced):
+    """`bulkhead` with its daemons beside it where every uid can start them: the tree itself may lie in a home of mode 0700.
+    In place of some daemons, programs of the build's that the tests have linked."""
     programs = shutil.copytree(BIN, os.path.join(folder, "bin"))
+    for name, other in replaced.items():
+        shutil.copy(os.path.join(BUILD, other), os.path.join(programs, name))
     for name in (".", *os.listdir(programs)):
         os.chmod(os.path.join(programs, name), 0o755)
     return os.path.join(programs, "bulkhead")

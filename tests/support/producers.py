@@ -4,9 +4,8 @@ import contextlib
 import json
 import os
 import pathlib
-import shutil
 
-from gateway import BUILD, Gateway, program_for_all, scratch, wait_for
+from gateway import Gateway, program_for_all, scratch, wait_for
 
 
 class Producers:
@@ -44,8 +43,7 @@ class Producers:
 @contextlib.contextmanager
 def producers(workers=4, **settings):
     with scratch() as folder:
-        program = program_for_all(folder)
-        shutil.copy(os.path.join(BUILD, "audit_producer"), os.path.join(folder, "bin", "keyvault-egress"))
+        program = program_for_all(folder, **{"keyvault-egress": "audit_producer"})
         os.chmod(os.path.join(folder, "bin"), 0o777)  # results are written beside the program
         nobody = {"name": "local", "base_url": "https://upstream.test/v1", "dialect": "openai", "auth": "bearer"}
         with Gateway(folder, workers=workers, program=program, providers=[nobody], **settings) as gateway:
