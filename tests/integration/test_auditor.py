@@ -372,6 +372,7 @@ def test_consistency_of_another_implementations_log(tmp_path):
     tile = tmp_path / "log/tile/0/000.p/15"
     data = bytearray(tile.read_bytes())
     data[40] ^= 1
+    tile.chmod(0o644)
     tile.write_bytes(data)
     assert "NOT good" in auditor("consistency", f"{log}/checkpoint.3", f"{log}/checkpoint.9", "--vkey", vkey, log=str(tmp_path / "log"), code=1)
 

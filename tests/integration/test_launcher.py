@@ -349,6 +349,7 @@ def test_not_root():
         assert b"not root, so all daemons share uid 65534" in said
 
 
+@needs_root
 def test_without_the_first_three_descriptors():
     """As old ways of starting a daemon leave it: nothing of the launcher's own may stand in their place, nor be handed on."""
     with scratch() as folder:

@@ -130,7 +130,7 @@ def proc_read(pid, name):
 
 
 def open_files(pid):
-    """What each descriptor leads to; one that is closed meanwhile is left out."""
+    """What each descriptor leads to; one that is closed meanwhile is left out. Of a daemon, only root may look."""
     files = {}
     for fd in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
