@@ -30,6 +30,7 @@ def test_without_a_terminal(folder):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "behind a wall of its own." in done.stdout and "<EMAIL>" in done.stdout
     assert "FOUND" not in done.stdout and "good:" in done.stdout
+    assert "test:slow:60" in done.stdout.split("What the log proves")[1], "the record of the chat that was shown"
     assert " -c " not in done.stdout and "This one stops now" in done.stdout, "a command for a gateway that is not there any more"
     assert not os.listdir(folder)
 
@@ -45,6 +46,7 @@ def test_by_somebody_who_is_not_root(folder):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "refused: " in done.stdout and "sudo make demo" in done.stdout
     assert "FOUND" not in done.stdout and "good:" in done.stdout and "This one stops now" in done.stdout
+    assert "test:slow:60" in done.stdout.split("What the log proves")[1], "the record of the chat that was shown"
     assert not os.listdir(folder)
 
 
