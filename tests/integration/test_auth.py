@@ -10,7 +10,7 @@ import time
 import pytest
 
 import memscan
-from gateway import INSTRUMENTED, wait_for
+from gateway import INSTRUMENTED, halt, wait_for
 from schemes import AWS, BASIC, CLIENT, ROBOT
 
 
@@ -187,7 +187,7 @@ def frozen(auth, daemon):
     """Stops a daemon; whoever talks to it waits."""
     pids = auth.gateway.pids(daemon)
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        halt(pid)
     return pids
 
 

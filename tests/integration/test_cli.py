@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from gateway import BUILD, INSTRUMENTED, wait_for
+from gateway import BUILD, INSTRUMENTED, halt, wait_for
 
 BULKHEAD = os.path.join(BUILD, "bin", "bulkhead")
 
@@ -45,7 +45,7 @@ def test_metrics_of_all_daemons_are_one_page(gateway):
 def test_metrics_without_one_daemon(gateway):
     """A page with a hole that it names: a scrape must not fail when it matters most."""
     dialer, = gateway.pids("dialer")
-    os.kill(dialer, signal.SIGSTOP)
+    halt(dialer)
     try:
         page = families(gateway.cli("metrics").stdout.decode())
     finally:

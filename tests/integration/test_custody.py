@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 import memscan
-from gateway import BUILD, INSTRUMENTED, PASSPHRASE, Gateway, Provider, scratch, wait_for
+from gateway import BUILD, INSTRUMENTED, PASSPHRASE, Gateway, Provider, halt, scratch, wait_for
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="makes a file of another user, reads other users' memory")
 
@@ -84,7 +84,7 @@ def test_a_row_that_was_edited_is_refused_and_recorded(guarded):
 @contextlib.contextmanager
 def without_authd(gateway):
     """authd is dead and stays so, while the core lives on."""
-    os.kill(gateway.process.pid, signal.SIGSTOP)
+    halt(gateway.process.pid)
     os.kill(gateway.pids("authd")[0], signal.SIGKILL)
     wait_for("authd to be gone", lambda: not gateway.pids("authd"))
     try:

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from gateway import SLOWER, wait_for
+from gateway import SLOWER, halt, wait_for
 from ipc import metrics
 
 SERVICE_SECONDS = 15
@@ -30,7 +30,7 @@ def steady(gateway):
 @contextlib.contextmanager
 def nobody_restarts(gateway):
     """Service is back at the end, of itself."""
-    os.kill(gateway.process.pid, signal.SIGSTOP)
+    halt(gateway.process.pid)
     try:
         yield
     finally:
@@ -123,7 +123,7 @@ def seconds_after_its_death(gateway, daemon):
     replies = []
     with nobody_restarts(gateway):
         for pid in gateway.pids(daemon):
-            os.kill(pid, signal.SIGSTOP)
+            halt(pid)
         client = threading.Thread(target=lambda: replies.append(gateway.chat(model)))
         client.start()
         wait_for("the request to wait", lambda: any(waiting(gateway, w, state) for w in range(gateway.workers)))

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from gateway import is_alive, wait_for
+from gateway import halt, is_alive, wait_for
 from load import Load
 from producers import producers
 from test_crash import kill_one, steady
@@ -31,7 +31,7 @@ def count(gateway):
 @contextlib.contextmanager
 def frozen(gateway, daemon="auditd"):
     pid = wait_for(daemon, lambda: gateway.pids(daemon))[0]  # it may have been killed a moment ago
-    os.kill(pid, signal.SIGSTOP)
+    halt(pid)
     try:
         yield pid
     finally:
@@ -103,7 +103,7 @@ def test_killed_with_the_log(four):
     for first in ("producers", "auditd"):
         pid = four.gateway.pids("auditd")[0]
         if first == "auditd":
-            os.kill(pid, signal.SIGSTOP)
+            halt(pid)
         four.life(5000, 50000)
         os.kill(pid, signal.SIGKILL)
         wait_for("another", lambda p=pid: four.gateway.pids("auditd") not in ([], [p]), 15)

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from gateway import (BUILD, INSTRUMENTED, ROOT, Gateway, Provider, children_of, free_port, is_alive,  # noqa: E402  pylint: disable=wrong-import-position
+from gateway import (BUILD, INSTRUMENTED, ROOT, Gateway, Provider, children_of, free_port, halt, is_alive,  # noqa: E402  pylint: disable=wrong-import-position
                      proc_read, program_for_all, read_until, scratch, wait_for)
 
 ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier"]
@@ -190,7 +190,7 @@ def test_drains_what_is_under_way(new_gateway):
 def test_who_does_not_end_does_not_take_the_log_along(new_gateway):
     """Killed at the end of its time, alone: those behind it end in order."""
     gateway = new_gateway(workers=1)
-    os.kill(gateway.pids("router")[0], signal.SIGSTOP)
+    halt(gateway.pids("router")[0])
     gateway.process.send_signal(signal.SIGTERM)
     assert gateway.process.wait(45) == 0 and "drain_timeout" in gateway.log()
     gateway.stop()

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 import memscan
-from gateway import BIN, INSTRUMENTED, proc_read, wait_for
+from gateway import BIN, INSTRUMENTED, halt, proc_read, wait_for
 from load import Load
 
 pytestmark = [
@@ -94,7 +94,7 @@ def waits_without_the_key(gateway):
                                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
         wait_for("the question for the key", lambda: waits_for_input(command.pid))
-        os.kill(authd, signal.SIGSTOP)
+        halt(authd)
         command.stdin.write(key)
         command.stdin.close()
         wait_for("the key to be sealed", lambda: len(gateway.audit(event="vault.seal_credential")) > sealed)
@@ -120,10 +120,9 @@ def test_no_core_dump(gateway, tmp_path):
 
 @pytest.mark.skipif(not shutil.which("gcore"), reason="needs gdb")
 def test_core_by_root_holds_no_key(gateway, tmp_path):
-    """What a debugger run by root can write down of the egress: nothing of the arena."""
+    """Nothing of the arena."""
     victim = gateway.pids("egress")[0]
-    done = subprocess.run(["gcore", "-a", "-o", str(tmp_path / "core"), str(victim)], stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=60, check=False)
+    done = memscan.write_core(victim, str(tmp_path / "core"))
     dumps = glob.glob(str(tmp_path / "core.*"))
     assert len(dumps) == 1, done.stderr
     with open(dumps[0], "rb") as f:

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from gateway import wait_for
+from gateway import halt, wait_for
 
 ALICE, BOB, STRANGER = "203.0.113.77", "2001:db8:77::b0b", "198.51.100.66"
 WELL_FORMED = "bh_sk_u42glmv3rm2xj44gfjqvu2mg4qw4je2psiazvz7vfxwzcii"
@@ -150,7 +150,7 @@ def test_without_the_log_nothing_is_revealed_or_erased(private):
     mine = private.make_key()
     event = record(private, chat(private, ALICE, key=mine["key"]))
     args = ("audit", "erase", "--subject", mine["subject"])
-    os.kill(private.pids("auditd")[0], 19)  # SIGSTOP
+    halt(private.pids("auditd")[0])
     try:
         done = private.cli(*args, check=False)
         assert done.returncode == 1 and b"nothing was done" in done.stderr

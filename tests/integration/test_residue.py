@@ -100,8 +100,7 @@ def in_cores(gateway, folder):
     """What root can write down of each process."""
     hits = []
     for pid, name in everything(gateway).items():
-        subprocess.run(["gcore", "-a", "-o", os.path.join(folder, name), str(pid)], stdin=subprocess.DEVNULL, capture_output=True,
-                       timeout=60, check=False)
+        memscan.write_core(pid, os.path.join(folder, name))
         path = os.path.join(folder, f"{name}.{pid}")
         if os.path.exists(path):
             hits += in_file(path)

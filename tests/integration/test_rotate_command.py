@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gateway import BUILD, PASSPHRASE, wait_for
+from gateway import BUILD, PASSPHRASE, halt, wait_for
 from terminal import Terminal
 
 TENANTS = [f"t{i}" for i in range(15)]
@@ -159,7 +159,7 @@ def test_how_long_argon2_takes_is_not_held_against_the_log(guarded):
         command.stdin.write(PASSPHRASE)
         command.stdin.close()
         wait_for("Argon2 and its 128 MiB", lambda: resident_kib(core) > 100 << 10, step=0.005)
-        os.kill(core, signal.SIGSTOP)
+        halt(core)
         began = time.monotonic()
         try:
             wait_for("ROTATION_AUDIT_MS", lambda: time.monotonic() > began + 5.5)

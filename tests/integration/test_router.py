@@ -10,7 +10,7 @@ import socket
 
 import pytest
 
-from gateway import Gateway, Provider, open_files, proc_read, scratch, wait_for
+from gateway import Gateway, Provider, halt, open_files, proc_read, scratch, wait_for
 
 
 class TwoRoutes(Gateway):
@@ -201,7 +201,7 @@ def test_who_has_asked_before_the_end_is_answered(new_gateway):
     kept, new = gateway.connect(), gateway.connect()
     kept.request("GET", "/healthz")
     kept.getresponse().read()
-    os.kill(router, signal.SIGSTOP)
+    halt(router)
     for connection in (kept, new):
         connection.request("POST", "/v1/chat/completions", gateway.chat_body("gpt-x"), gateway.headers())
     gateway.process.send_signal(signal.SIGTERM)
@@ -217,7 +217,7 @@ def test_who_has_asked_before_the_end_is_answered(new_gateway):
 def is_refused(gateway):
     try:
         socket.create_connection((gateway.host, gateway.port), timeout=2).close()
-    except ConnectionRefusedError:
+    except ConnectionError:  # refused, or let in by nobody
         return True
     return False
 

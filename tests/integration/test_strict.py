@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from gateway import wait_for
+from gateway import halt, wait_for
 from load import Load
 from test_crash import kill_one, steady
 
@@ -26,7 +26,7 @@ def provider_saw(gateway):
 
 def frozen(gateway):
     pid = gateway.pids("auditd")[0]
-    os.kill(pid, signal.SIGSTOP)
+    halt(pid)
     return pid
 
 

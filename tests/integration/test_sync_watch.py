@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from gateway import SLOWER, Gateway, Provider, scratch, wait_for
+from gateway import SLOWER, Gateway, Provider, halt, scratch, wait_for
 from mounted import Secret
 
 
@@ -172,7 +172,7 @@ def test_a_daemon_that_hangs_and_dies_is_waited_for(world, daemon):
     with watching(world) as (watcher, gateway, secret):
         watcher.hears("Watching")
         pid = gateway.pids(daemon)[0]
-        os.kill(pid, signal.SIGSTOP)
+        halt(pid)
         secret.write(b"sk-while-away")
         at = watcher.hears(f"Waits: {daemon} ", seconds=40)
         os.kill(pid, signal.SIGKILL)
@@ -201,7 +201,7 @@ def test_a_log_that_is_away(world):
         watcher.hears("Watching")
         before = version(gateway)
         pid = gateway.pids("auditd")[0]
-        os.kill(pid, signal.SIGSTOP)
+        halt(pid)
         secret.write(b"sk-unrecorded")
         at = watcher.hears("The key of local stays as it was: ", seconds=40)
         assert version(gateway) == before

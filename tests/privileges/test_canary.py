@@ -24,9 +24,14 @@ PERMITTED = {
     "dialer": {"tcp4", "tcp6"},  # to no port at all here; the real one is given those of its providers and name servers
 }
 LANDLOCK_ABI = ctypes.CDLL(None).syscall(444, None, 0, 1)  # landlock_create_ruleset, which version?
-if LANDLOCK_ABI < 4:
-    PERMITTED["dialer"].add("connect_inherited")
-    PERMITTED["shipper"].add("connect_inherited")
+for abi, what in (4, "connect_inherited"), (6, "connect_abstract"):
+    if LANDLOCK_ABI < abi:
+        PERMITTED["dialer"].add(what)
+        PERMITTED["shipper"].add(what)
+if LANDLOCK_ABI < 1:  # the modes of files and the uid are all that is left
+    for role in ("authd", "auditd", "shipper"):
+        PERMITTED[role] |= {"open_passwd", "open_cmdline", "create_tmp", "open_beneath"}
+    PERMITTED["authd"].add("unlink")
 if os.geteuid() != 0:  # one uid for all, so that file modes say nothing; the dialer has no Unix socket that it could connect
     PERMITTED["dialer"].add("connect_edge")
     PERMITTED["shipper"].add("connect_edge")

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from gateway import proc_read, wait_for
+from gateway import halt, proc_read, wait_for
 from ipc import Peer
 from lane import open_exchange, permit
 from schemes import started
@@ -20,7 +20,7 @@ TOKEN_BYTES_MAX = 4096  # TOKEN_PUT
 def in_place_of_egress1(auth):
     """Its place at the core. The process itself is stopped, or it would come back and take it."""
     pid = next(p for p in auth.gateway.pids("egress") if proc_read(p, "cmdline").split(b"\0")[-2] == b"1")
-    os.kill(pid, signal.SIGSTOP)
+    halt(pid)
     try:
         with Peer(auth.gateway, "keyvault", "egress1") as peer:
             peer.socket.settimeout(60)

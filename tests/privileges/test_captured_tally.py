@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from gateway import is_alive, open_files, wait_for
+from gateway import halt, is_alive, open_files, wait_for
 
 MADE_MAX = 1 << 53  # common/tally.h
 F_ADD_SEALS = 1033
@@ -48,7 +48,7 @@ def captured(gateway, lie):
     recorded(gateway)
     before, known = last_boot(gateway), len(gateway.audit())
     router, fd = gateway.pids("router")[0], page(gateway)
-    os.kill(router, signal.SIGSTOP)
+    halt(router)
     boot, made = struct.unpack("16sQ", os.pread(fd, 24, 0))
     os.pwrite(fd, struct.pack("16sQ", *lie(boot, made)), 0)
     os.close(fd)

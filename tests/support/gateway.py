@@ -48,7 +48,7 @@ class Late(AssertionError):
 def frozen(*pids):
     """Processes that stand still meanwhile; some may be gone at the end."""
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        halt(pid)
     try:
         yield
     finally:
@@ -127,6 +127,12 @@ def proc_read(pid, name):
             return f.read()
     except OSError:
         return b""
+
+
+def halt(pid):
+    """Stops a process, and comes back when it stands (or is gone): of two signals on their way the lower number arrives first."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(f"process {pid} to stand still", lambda: proc_read(pid, "stat").rpartition(b") ")[2][:1] not in (b"R", b"S", b"D"))
 
 
 def open_files(pid):

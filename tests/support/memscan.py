@@ -10,6 +10,7 @@ import dataclasses
 import errno
 import json
 import os
+import subprocess
 import sys
 import urllib.parse
 
@@ -39,6 +40,14 @@ def forms(secret):
             for i, core in enumerate(base64_cores(part, alphabet)):
                 found[f"{name} at {i}{which}"] = core
     return found
+
+
+def write_core(pid, to):
+    """What a debugger run by root writes down of a process, in to.PID: all there is; but where the kernel does not hide the arena
+    (no memfd_secret: before Linux 6.5 it must be switched on), all but what is marked as not to be dumped."""
+    everything = ["-a"] if any(name.startswith("/secretmem") for *_, name, arena in mappings(pid) if arena) else []
+    return subprocess.run(["gcore", *everything, "-o", to, str(pid)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=60, check=False)
 
 
 @dataclasses.dataclass
