@@ -21,6 +21,7 @@ AGING_WRAPS := $(foreach c,clock_gettime unlinkat renameat fsync syncfs,-Wl,--wr
 $(eval $(call helper,aging_auditd,tests/support/aging.c auditd/main.c,auditd auditlog common proto,libuv libsodium nettle msgpack,$(AGING_WRAPS)))
 $(eval $(call helper,audit_producer,tests/support/audit_producer.c,auditlog common proto,libuv libsodium nettle msgpack))
 $(eval $(call helper,fault_tracer,tests/support/fault_tracer.c,,))
+$(eval $(call helper,older_kernel,tests/support/older_kernel.c,,))
 
 .PHONY: audit-faults again-audit-faults
 audit-faults: deps ## each single system call by which auditd writes, made to fail in each way: minutes
