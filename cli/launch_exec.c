@@ -77,10 +77,10 @@ static int exec_collect(struct exec_plan *p, int config_fd, int control_fd, int 
 
 static _Noreturn void exec_die(const struct exec_plan *p, const char *what)
 {
-	bool mode = errno == EACCES && what == p->program;
+	bool closed = errno == EACCES && what == p->program;
 
 	dprintf(STDERR_FILENO, "bulkhead: %s: %s: %s%s\n", p->child->name, what, strerror(errno),
-		mode ? " (it runs as a uid of its own: chmod 755)" : "");
+		closed ? " (it runs as a uid of its own: chmod 755)" : "");
 	_exit(127);
 }
 

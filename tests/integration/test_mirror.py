@@ -41,9 +41,15 @@ def shipper(gateway):
     return next(d for d in gateway.status_anyway() if d["name"] == "shipper")
 
 
-def signed_size(gateway):
+def signed(gateway):
+    """Size and root of the checkpoint."""
     with open(os.path.join(gateway.state, "auditd", "checkpoint"), encoding="utf-8") as f:
-        return int(f.read().split("\n")[1])
+        _, size, root, *_ = f.read().split("\n")
+    return int(size), root
+
+
+def signed_size(gateway):
+    return signed(gateway)[0]
 
 
 def mirrored(db, where="true"):
@@ -74,8 +80,7 @@ def test_the_newest_checkpoint_is_there(gateway, db, when):
     gateway.chat("gpt-x")
     wait_for(f"the {when} checkpoint", lambda: signed_size(gateway) > before)
     settled(gateway, db)
-    with open(os.path.join(gateway.state, "auditd", "checkpoint"), encoding="utf-8") as f:
-        _, size, root = f.read().split("\n")[:3]
+    size, root = signed(gateway)
     assert wait_for("it in the mirror", lambda: db.sql(
         f"SELECT consistent FROM bulkhead.checkpoints WHERE size = {size} AND note LIKE '%{root}%'")) == [["t"]]
 

@@ -100,7 +100,7 @@ def in_cores(gateway, folder):
     """What root can write down of each process."""
     hits = []
     for pid, name in everything(gateway).items():
-        memscan.write_core(pid, os.path.join(folder, name))
+        memscan.write_core(pid, os.path.join(folder, name), everything=memscan.kernel_hides())
         path = os.path.join(folder, f"{name}.{pid}")
         if os.path.exists(path):
             hits += in_file(path)

@@ -86,8 +86,8 @@ def key_search(gateway):
 
 def audit_proof(gateway):
     title("What the log proves")
-    chat = wait_for("the chat's record", lambda: [e for e in gateway.audit(event="request.complete") if e["model"] == MODEL])[0]["request_id"]
-    wait_for("its other witness", lambda: [e for e in gateway.audit(event="egress.use") if e["request_id"] == chat])
+    chat, = wait_for("the chat's record", lambda: gateway.audit(event="request.complete", model=MODEL))
+    wait_for("its other witness", lambda: gateway.audit(event="egress.use", request_id=chat["request_id"]))
     for event in gateway.audit()[-4:]:
         print("  " + "  ".join(str(event.get(k, "")) for k in ("event", "actor", "model", "provider", "status", "request_id")))
     show("bulkhead audit verify")

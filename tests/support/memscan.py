@@ -6,6 +6,7 @@ JSON-escaped, hexadecimal. Reads /proc/PID/mem, as root or the same user could.
     memscan.py KEY_FILE PID...        exit code 1 when found outside the secret arena
 """
 import base64
+import ctypes
 import dataclasses
 import errno
 import json
@@ -42,12 +43,18 @@ def forms(secret):
     return found
 
 
-def write_core(pid, to):
-    """What a debugger run by root writes down of a process, in to.PID: all there is; but where the kernel does not hide the arena
-    (no memfd_secret: before Linux 6.5 it must be switched on), all but what is marked as not to be dumped."""
-    everything = ["-a"] if any(name.startswith("/secretmem") for *_, name, arena in mappings(pid) if arena) else []
-    return subprocess.run(["gcore", *everything, "-o", to, str(pid)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=60, check=False)
+def kernel_hides():
+    """Has it memfd_secret? Before Linux 6.5 it must be switched on."""
+    fd = ctypes.CDLL(None).syscall(447, os.O_CLOEXEC)
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
+
+
+def write_core(pid, to, everything):
+    """What a debugger run by root writes down of a process, in to.PID; everything: also what is marked as not to be dumped."""
+    return subprocess.run(["gcore", *(["-a"] if everything else []), "-o", to, str(pid)], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=60, check=False)
 
 
 @dataclasses.dataclass
