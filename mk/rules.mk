@@ -15,9 +15,11 @@ HELPERS  := # programs that only the tests use
 HARNESS  := # what fuzzers are made of: compiled with the tests in every variant, so that none rots unseen
 SOURCES  :=
 
-# `make V=1` shows the commands, DOTS=1 only a dot for each.
-Q   := $(if $(V),,@)
-say  = $(if $(V),,$(if $(DOTS),@printf .,@printf '  %-5s %s\n' $(1) $(2)))
+# `make V=1` shows the commands. STEPS=230 says how many of so many are begun, or but a dot for each where nobody watches.
+Q    := $(if $(V),,@)
+say   = $(if $(V),,@printf $(if $(STEPS),$(step),'  %-5s %s\n' $(1) $(2)))
+step  = $(eval BEGUN += x)$(if $(MAKE_TERMOUT),'\rBuilding: %d of %d ' $(words $(BEGUN)) $(STEPS),.)
+BEGUN :=
 
 # All packages' include paths: what a file may include is checked by tests/arch, what it may link is its program's line.
 PKG_CFLAGS := $(sort $(foreach p,libuv msgpack libsodium nettle openssl sqlite3 yaml jansson hs cares libpq curl cmocka llhttp,$(PKG_CFLAGS_$(p))))

@@ -14,16 +14,19 @@ fuzzers: $(FUZZERS)
 # After `deps` this make's idea of the libraries may be old: a second one does the work.
 AGAIN := @+$(MAKE) --no-print-directory
 
+# For who wants to see it run: how far it is, no list of files, and no end at what a compiler newer than ours warns of.
+define BUILD_ALL
+@+steps=$$($(MAKE) --no-print-directory -n V= STEPS=1 all | grep -c '^printf'); \
+	test $$steps = 0 || echo "Building, $$steps steps; the first time that takes some minutes (V=1 shows each)"; \
+	$(MAKE) --no-print-directory -j2 STEPS=$$steps WERROR= all && { test $$steps = 0 || echo; }
+endef
+
 demo: deps ## the whole gateway with a provider stand-in: a streamed chat, a key search, a proof; Ctrl-C ends it
-	@printf 'Building; the first time that takes some minutes (V=1 shows each step) '
-	$(AGAIN) -j2 DOTS=1 WERROR= all
-	@echo
+	$(BUILD_ALL)
 	@$(PYTHON) tests/support/demo.py
 
 run: deps ## the gateway with ./bulkhead.yaml (made if absent), for a real provider
-	@printf 'Building; the first time that takes some minutes (V=1 shows each step) '
-	$(AGAIN) -j2 DOTS=1 WERROR= all
-	@echo
+	$(BUILD_ALL)
 	@test -e bulkhead.yaml || $(O)/bin/bulkhead config show --example >bulkhead.yaml
 	@printf '%s\n' 'In another terminal, once (YOUR-KEY.txt holds the key of the provider named in bulkhead.yaml):' \
 		'  $(O)/bin/bulkhead vault init' '  $(O)/bin/bulkhead vault add openai < YOUR-KEY.txt' \
