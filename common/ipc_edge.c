@@ -330,30 +330,28 @@ void ipc_set_before_flush(struct ipc *ipc, void (*before)(void *ctx), void *ctx)
 	ipc->before_flush_ctx = ctx;
 }
 
-static int edge_new(struct ipc *ipc, const struct ipc_edge_spec *spec, void *ctx, struct ipc_edge **ret_edge)
+static struct ipc_edge *edge_new(struct ipc *ipc, const struct ipc_edge_spec *spec, void *ctx)
 {
 	struct ipc_edge *e = calloc(1, sizeof *e);
 
 	if (!e)
-		return err_origin(-ENOMEM);
+		return NULL;
 	*e = (struct ipc_edge){.ipc = ipc, .spec = spec, .ctx = ctx};
 	list_init(&e->conns);
 	list_init(&e->in_ipc);
 	list_push(&ipc->edges, &e->in_ipc);
-	*ret_edge = e;
-	return 0;
+	return e;
 }
 
 int ipc_serve(struct ipc *ipc, const struct ipc_edge_spec *spec, void *ctx, struct ipc_edge **ret_edge)
 {
-	struct ipc_edge *e;
-	int r = edge_new(ipc, spec, ctx, &e);
+	struct ipc_edge *e = edge_new(ipc, spec, ctx);
 
 	assert(edge_row(ipc->d->role, spec->peer));
-	if (r)
-		return r;
+	if (!e)
+		return err_origin(-ENOMEM);
 	e->serves = true;
-	r = edge_adopt_listeners(e);
+	int r = edge_adopt_listeners(e);
 	if (!r && ret_edge)
 		*ret_edge = e;
 	return r;
@@ -374,12 +372,11 @@ int ipc_serve_admin(struct ipc *ipc)
 int ipc_connect(struct ipc *ipc, const struct ipc_edge_spec *spec, unsigned peer_worker, void *ctx,
 		struct ipc_edge **ret_edge)
 {
-	struct ipc_edge *e;
-	int r = edge_new(ipc, spec, ctx, &e);
+	struct ipc_edge *e = edge_new(ipc, spec, ctx);
 
 	assert(edge_row(spec->peer, ipc->d->role));
-	if (r)
-		return r;
+	if (!e)
+		return err_origin(-ENOMEM);
 	e->peer_worker = peer_worker;
 	edge_name(spec->peer, peer_worker, ipc->d->role, ipc->d->worker, e->name);
 	edge_ask(e);
