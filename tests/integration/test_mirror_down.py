@@ -144,7 +144,8 @@ def test_backends_ended_by_an_operator(gateway, db):
 
 def test_rows_that_somebody_removed_from_the_end_come_back(gateway, db):
     whole(gateway, db)
-    db.sql("DELETE FROM bulkhead.records WHERE idx > 5; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'mirror'")
+    db.sql("BEGIN; LOCK TABLE bulkhead.records IN EXCLUSIVE MODE; "  # a row that came meanwhile would stand beyond a hole
+           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'mirror'; DELETE FROM bulkhead.records WHERE idx > 5; COMMIT")
     whole(gateway, db)
 
 
