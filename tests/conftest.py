@@ -2,6 +2,7 @@
 """Fixtures for everything under tests/: a gateway shared by the tests of a module, and a factory for those that need their own."""
 import contextlib
 import os
+import re
 import signal
 import sys
 
@@ -43,7 +44,13 @@ def pytest_runtest_protocol(item):
     signal.signal(signal.SIGALRM, before)
 
 
+# What a shell may hold for other programs' clients and libraries: nothing here is asked through a proxy, or as somebody else.
+STEERS_CLIENTS = re.compile(r"(.*_proxy|(PG|OPENAI_|ANTHROPIC_|NODE_|SSL_CERT_|GIT_).*)$", re.IGNORECASE)
+
+
 def pytest_configure(config):
+    for name in filter(STEERS_CLIENTS.match, list(os.environ)):
+        del os.environ[name]
     # Under nohup, or behind a shell's &, these are ignored, and would be by every program that a test starts and signals.
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)

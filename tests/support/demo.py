@@ -36,8 +36,8 @@ def streamed_chat(gateway):
     title("A streamed chat: client -> router -> authd -> classifier -> egress -> TLS provider, and back")
     show(f"curl -N localhost:{gateway.port}/v1/chat/completions -H 'Authorization: Bearer {gateway.key[:15]}...' -d '{body}'")
     config = f'url = "http://{gateway.host}:{gateway.port}/v1/chat/completions"\nheader = "Authorization: Bearer {gateway.key}"\n'
-    curl = subprocess.Popen(["curl", "-sSN", "--max-time", "60", "-K", "-", "-H", "Content-Type: application/json", "-d", body],
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    curl = subprocess.Popen(["curl", "-q", "-sSN", "--noproxy", "*", "--max-time", "60", "-K", "-", "-H", "Content-Type: application/json",
+                             "-d", body], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     curl.stdin.write(config.encode())  # a key in argv would be there for every user to read
     curl.stdin.close()
     last = ""
@@ -48,6 +48,8 @@ def streamed_chat(gateway):
                 print(choice["delta"].get("content", ""), end="", flush=True)
         elif line.startswith(b"data: [DONE]"):
             last = "[DONE]"
+        elif line.strip():
+            last = line.decode(errors="replace").strip()
     print()
     if curl.wait() != 0 or last != "[DONE]":
         raise SystemExit(f"demo: the stream did not end as it should: {last}")

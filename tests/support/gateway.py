@@ -33,6 +33,7 @@ AUDIT = [AUDITOR] if os.path.exists(AUDITOR) else [os.path.join(BIN, "bulkhead")
 INSTRUMENTED = os.path.basename(BUILD) != "release"
 SLOWER = 5 if INSTRUMENTED else 1
 PASSPHRASE = b"correct horse battery staple\n"  # as it is typed
+TMPDIR_MAX = 40  # bytes; the 107 of a socket's path must also hold a folder's name and the socket's
 PROVIDER_KEY = 'sk-test-Zm9v/bar+baz="quux\\%41-' + "0123456789abcdef"
 
 DAEMONS = {"router": "router", "authd": "authd", "keyvault": "keyvault", "egress": "keyvault-egress",
@@ -73,7 +74,8 @@ def wait_for(what, condition, seconds=10.0, step=0.02):
 def scratch():
     """A folder that other uids may enter, whose files they may read; removed at the end."""
     os.umask(0o022)
-    folder = tempfile.mkdtemp(prefix="bulkhead-")
+    short = len(tempfile.gettempdir()) <= TMPDIR_MAX
+    folder = tempfile.mkdtemp(prefix="bulkhead-", dir=None if short else "/tmp")
     os.chmod(folder, 0o755)
     try:
         yield folder
