@@ -49,12 +49,15 @@ static int egress_read_config(struct egress *eg)
 static int egress_load_trust(struct egress *eg)
 {
 	bool system = false;
+	char why[320];
 
 	for (size_t i = 0; i < eg->config.n_providers; i++) {
 		const char *file = eg->config.providers[i].ca_file;
 		system |= !*file;
-		if (*file && tls_ctx_new(file, &eg->trust[i]))
-			return egress_fatal(eg, "providers.ca_file", file);
+		if (*file && tls_ctx_new(file, &eg->trust[i])) {
+			(void)snprintf(why, sizeof(why), "no certificate (PEM) can be read from %s", file);
+			return egress_fatal(eg, "providers.ca_file", why);
+		}
 	}
 	if (system && tls_ctx_new(NULL, &eg->trust_system))
 		return egress_fatal(eg, "certificates", "no bundle of trusted certificates; install ca-certificates");

@@ -279,9 +279,9 @@ def test_children_die_with_the_launcher():
         gateway.start()  # stale sockets are in the way of nobody
 
 
-def start_with_arena(folder, arena_bytes, providers):
-    """How `bulkhead up` ends when the egress cannot have the arena that it needs."""
-    gateway = Gateway(folder, providers=providers, settings={"egress": {"arena_bytes": arena_bytes}})
+def start_in_vain(folder, providers, **egress):
+    """How `bulkhead up` ends when the egress cannot begin."""
+    gateway = Gateway(folder, providers=providers, settings={"egress": egress} if egress else None)
     gateway.port = 0
     gateway.write_config()
     done = subprocess.run([os.path.join(BUILD, "bin", "bulkhead"), "up", "-c", gateway.config], capture_output=True, timeout=60,
@@ -296,7 +296,7 @@ def start_with_arena(folder, arena_bytes, providers):
 def test_gives_up_on_what_cannot_start():
     """Too little may be locked: how much it takes, how much it is, and what to set."""
     with scratch() as folder:
-        said = start_with_arena(folder, 1073741824, PROVIDERS)
+        said = start_in_vain(folder, PROVIDERS, arena_bytes=1073741824)
         assert b"1048576 KiB cannot be locked, the limit is " in said
         assert b"LimitMEMLOCK=1048576K" in said and b"ulimit -l 1048576" in said
 
@@ -305,8 +305,17 @@ def test_an_arena_too_small_for_the_credentials():
     """Refused at start, not at the request that finds no room."""
     with scratch() as folder:
         providers = [{**PROVIDERS[0], "name": f"p{i}"} for i in range(32)]
-        said = start_with_arena(folder, 131072, providers)
+        said = start_in_vain(folder, providers, arena_bytes=131072)
         assert b"131072 is too small for 32 providers; set it to 638976 or more" in said
+
+
+def test_a_ca_file_without_a_certificate():
+    with scratch() as folder:
+        mistaken = os.path.join(folder, "ca.csr")
+        with open(mistaken, "w", encoding="ascii") as f:
+            f.write("-----BEGIN CERTIFICATE REQUEST-----\n")
+        said = start_in_vain(folder, [{**PROVIDERS[0], "ca_file": mistaken}])
+        assert b"providers.ca_file" in said and f"no certificate (PEM) can be read from {mistaken}".encode() in said
 
 
 def test_the_least_arena_does_for_a_key():
