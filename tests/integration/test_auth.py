@@ -10,6 +10,7 @@ import time
 import pytest
 
 import memscan
+from capabilities import sees_others
 from gateway import INSTRUMENTED, halt, wait_for
 from schemes import AWS, BASIC, CLIENT, ROBOT
 
@@ -261,7 +262,8 @@ def test_a_replaced_credential_takes_another_token(auth):
 # ---- what must not be seen ----
 
 @pytest.mark.seconds(400)
-@pytest.mark.skipif(os.geteuid() != 0 or INSTRUMENTED, reason="reads the memory of other users' processes")
+@sees_others
+@pytest.mark.skipif(INSTRUMENTED, reason="the sanitizers keep freed memory")
 def test_tokens_are_only_in_the_arenas(auth):
     """Before the tests below: what a provider tells its clients of tokens that are no longer in use is in its answers."""
     auth.say(rotate=True, life=6)

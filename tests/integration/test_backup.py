@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 import memscan
+from capabilities import sees_others
 from gateway import BUILD, INSTRUMENTED, PASSPHRASE, SLOWER, Gateway, Provider, scratch, wait_for
 
 NEEDS_AGE = pytest.mark.skipif(not shutil.which("age"), reason="needs the age tool (Debian package age)")
@@ -254,7 +255,8 @@ def test_shares_on_a_terminal(guarded):
 
 
 @NEEDS_AGE
-@pytest.mark.skipif(os.geteuid() != 0 or INSTRUMENTED, reason="needs root, and no sanitizer that keeps freed memory")
+@sees_others
+@pytest.mark.skipif(INSTRUMENTED, reason="the sanitizers keep freed memory")
 def test_no_root_key_is_left_outside_the_arena(guarded, tmp_path):
     ours, to_us = age_identity(tmp_path, "ours")
     path = os.path.join(tmp_path, "backup.age")

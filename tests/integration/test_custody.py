@@ -10,9 +10,9 @@ import subprocess
 import pytest
 
 import memscan
+from capabilities import sees_others
 from gateway import BUILD, INSTRUMENTED, PASSPHRASE, Gateway, Provider, halt, scratch, wait_for
 
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="makes a file of another user, reads other users' memory")
 
 
 def refusal(reply):
@@ -180,7 +180,7 @@ def every_key(gateway, root):
     return keys
 
 
-@ROOT_ONLY
+@sees_others
 @pytest.mark.seconds(300)
 @pytest.mark.skipif(INSTRUMENTED, reason="the sanitizers keep freed memory")
 def test_no_key_of_the_hierarchy_is_outside_the_arena():

@@ -13,12 +13,13 @@ import time
 
 import pytest
 
+from capabilities import namespaces
 from gateway import INSTRUMENTED, Gateway, free_port, proc_read, scratch, wait_for
 from island import Island
 from ipc import Peer, reason_code
 from nameserver import A, AAAA, CNAME, NameServer, pack_name, record
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a network of its own needs root")
+pytestmark = namespaces
 
 PUBLIC, PUBLIC2, PUBLIC6 = "198.41.0.4", "199.9.14.201", "2001:503:ba3e::2:30"
 PRIVATE = ["10.1.2.3", "192.168.1.1", "169.254.169.254", "100.64.0.1", "fd00:1::1", "fd00:ec2::254"]

@@ -12,6 +12,7 @@ import pytest
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 import memscan
+from capabilities import sees_others
 from gateway import BIN, INSTRUMENTED, wait_for
 from test_custody import found_outside
 
@@ -218,7 +219,7 @@ def test_bad_keys_files_are_named(open_gateway, tmp_path, content, why):
         assert key.decode() not in said
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="reads the memory of other users' processes")
+@sees_others
 @pytest.mark.skipif(INSTRUMENTED, reason="the sanitizers keep freed memory")
 def test_neither_keys_nor_plaintext_stay_outside_the_arena(open_gateway, keys):
     """K-05, K-06: of import, export and rotation nothing remains that opens anything; nor does the schedule of a cipher key."""

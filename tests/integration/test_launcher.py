@@ -8,13 +8,12 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 
 import pytest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from gateway import (BUILD, INSTRUMENTED, ROOT, Gateway, Provider, children_of, free_port, halt, is_alive,  # noqa: E402  pylint: disable=wrong-import-position
-                     proc_read, program_for_all, read_until, scratch, wait_for)
+from capabilities import SEES_OTHERS, sees_others
+from gateway import (BUILD, INSTRUMENTED, ROOT, Gateway, Provider, children_of, free_port, halt, is_alive, proc_read, program_for_all,
+                     read_until, scratch, wait_for)
 
 ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier"]
 ROOT_UID = os.geteuid() == 0
@@ -255,6 +254,7 @@ def test_a_stop_before_anybody_is_a_program_of_its_own():
 
 
 @pytest.mark.skipif(INSTRUMENTED or not shutil.which("strace"), reason="needs strace, and programs that it may follow")
+@pytest.mark.skipif(ROOT_UID and not SEES_OTHERS, reason="strace cannot read what root's launcher says")
 def test_the_folders_of_a_state_are_durable_before_anything_in_them():
     """A power failure must not take the log with the folder's name, which nobody but its maker can sync."""
     with scratch() as folder:
@@ -358,7 +358,7 @@ def test_not_root():
         assert b"not root, so all daemons share uid 65534" in said
 
 
-@needs_root
+@sees_others
 def test_without_the_first_three_descriptors():
     """As old ways of starting a daemon leave it: nothing of the launcher's own may stand in their place, nor be handed on."""
     with scratch() as folder:

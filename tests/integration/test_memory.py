@@ -11,11 +11,12 @@ import subprocess
 import pytest
 
 import memscan
+from capabilities import sees_others
 from gateway import BIN, INSTRUMENTED, halt, proc_read, wait_for
 from load import Load
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="reads the memory of other users' processes"),
+    sees_others,
     pytest.mark.skipif(INSTRUMENTED, reason="the sanitizers keep freed memory"),
 ]
 

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 import memscan
+from capabilities import sees_others
 from gateway import BUILD, INSTRUMENTED
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="reads the memory of other users' processes")
 pytestmark = pytest.mark.skipif(INSTRUMENTED, reason="instrumented builds have no sandbox, and keep freed memory")
 
 
@@ -29,14 +29,14 @@ def test_it_serves_and_says_what_confines_it(gateway):
     assert "mlock+mprotect" in gateway.cli("vault", "status").stdout.decode()
 
 
-@needs_root
+@sees_others
 def test_the_key_is_in_the_arena_alone(gateway):
     """Where root can read it now, and nobody else."""
     report = memscan.scan(gateway.pids(), gateway.provider.key.encode())
     assert not report.found and {gateway.pids()[pid] for pid, _, _ in report.in_arena} == {"egress"}
 
 
-@needs_root
+@sees_others
 @pytest.mark.skipif(not shutil.which("gcore"), reason="needs gdb")
 def test_a_core_holds_no_key(gateway, tmp_path):
     """Its pages are marked as not to be dumped."""

@@ -15,6 +15,7 @@ import pytest
 
 import certs
 import memscan
+from capabilities import sees_others
 from gateway import BUILD, INSTRUMENTED, PROVIDER_KEY, Gateway, scratch, wait_for
 
 REQUESTS = int(os.environ.get("RESIDUE_REQUESTS", "10000"))
@@ -25,7 +26,7 @@ MODES = {"polite": 300, "stream": 140, "unauthorized": 160, "leak": 120, "pieces
          "!stall": 5}
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="reads the memory of other users' processes"),
+    sees_others,
     pytest.mark.skipif(INSTRUMENTED, reason="the sanitizers keep freed memory"),
 ]
 

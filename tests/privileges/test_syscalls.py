@@ -14,6 +14,7 @@ import signal
 import pytest
 
 import postgres
+from capabilities import sees_others
 from gateway import INSTRUMENTED, ROOT, Gateway, Provider, scratch, wait_for
 from witness import Witness
 
@@ -21,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(INSTRUMENTED, reason="instrumented builds have no sandbox"),
     pytest.mark.skipif(not shutil.which("strace"), reason="needs strace"),
     pytest.mark.skipif(postgres.MISSING, reason="needs Debian's postgresql"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="follows processes into uids of their own"),
+    sees_others,
 ]
 
 ROLES = ["router", "authd", "keyvault", "egress", "dialer", "auditd", "classifier", "shipper"]

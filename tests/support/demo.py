@@ -65,7 +65,8 @@ def key_search(gateway):
     try:
         report = memscan.scan(processes, gateway.provider.key.encode())
     except PermissionError:  # the daemons are not dumpable
-        print("  refused: not even the user whose daemons these are may read their memory. `sudo make demo` searches it all the same.")
+        how = "Run the container with `--cap-add SYS_PTRACE` and it is searched" if os.geteuid() == 0 else "`sudo make demo` searches it"
+        print(f"  refused: not even the user whose daemons these are may read their memory. {how} all the same.")
         return
     outside = collections.defaultdict(list)
     for pid, where, form in report.found:
