@@ -142,6 +142,8 @@ def main():
         tour()
     except KeyboardInterrupt:
         print(f"\n{BOLD}Stopped: no process, no socket, no file is left.{END}")
+    except AssertionError as e:  # of gateway.py, which is the tests': what it says is enough
+        sys.exit(f"demo: {e}")
 
 
 if __name__ == "__main__":
