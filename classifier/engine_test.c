@@ -11,6 +11,7 @@
 
 #include "classifier/engine.h"
 #include "classifier/recognise.h"
+#include "tests/support/within.h"
 
 #define TEXT_MAX 1024
 
@@ -41,7 +42,7 @@ static bool note(void *ctx, enum class class, size_t begin, size_t end)
 {
 	struct found *f = ctx;
 
-	assert_in_range(f->n, 0, ARRAY_LEN(f->at) - 1);
+	assert_within(f->n, 0, ARRAY_LEN(f->at) - 1);
 	f->at[f->n].class = class;
 	f->at[f->n].begin = begin;
 	f->at[f->n++].end = end;
@@ -274,7 +275,7 @@ static void is_local(void **state)
 			seen++;
 		}
 	}
-	assert_in_range(seen, 1000, SIZE_MAX);
+	assert_within(seen, 1000, SIZE_MAX);
 }
 
 /* Is the byte before `end` the thirteenth digit of groups that begin at a group's first digit? */

@@ -5,6 +5,7 @@
  * next call has covered it cannot see.
  */
 #include "tests/support/fernet_fixture.h"
+#include "tests/support/within.h"
 
 #include <nettle/aes.h>
 #include <sodium.h>
@@ -62,7 +63,7 @@ static void run_on_own_stack(uint8_t *stack, void (*work)(void))
 	size_t untouched = 0;
 	while (untouched < STACK_BYTES && stack[untouched] == 0xa5)
 		untouched++;
-	assert_in_range(untouched, 1024, STACK_BYTES - 64); /* it was used, and did not run over */
+	assert_within(untouched, 1024, STACK_BYTES - 64); /* it was used, and did not run over */
 }
 
 static void assert_absent(const uint8_t *stack, const void *needle, size_t len, const char *what)

@@ -4,6 +4,7 @@
  * and so on until one run is not disturbed. Every disturbed one must answer, change nothing, and keep nothing.
  */
 #include "tests/support/vault_fixture.h"
+#include "tests/support/within.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -94,7 +95,7 @@ static void initialise(struct fixture *f)
 		assert_false(vault_is_open(&f->v.vault));
 		assert_int_equal(secret_arena_used(f->v.arena), 0);
 	}
-	assert_in_range(times, 2, 100);
+	assert_within(times, 2, 100);
 	assert_string_equal(vault_state(&f->v.vault), "sealed");
 }
 
@@ -149,16 +150,16 @@ static void every_operation_refuses(void **state)
 	int peer;
 
 	initialise(f);
-	assert_in_range(disturb(f, act_unseal), 3, 100);
-	assert_in_range(disturb(f, act_add), 1, 100);
-	assert_in_range(disturb(f, act_load), 1, 100);
-	assert_in_range(disturb(f, act_fetch), 2, 100);
-	assert_in_range(disturb(f, act_root), 1, 100);
+	assert_within(disturb(f, act_unseal), 3, 100);
+	assert_within(disturb(f, act_add), 1, 100);
+	assert_within(disturb(f, act_load), 1, 100);
+	assert_within(disturb(f, act_fetch), 2, 100);
+	assert_within(disturb(f, act_root), 1, 100);
 	assert_null(lanes_attach(&f->v.vault.lanes, 1, &peer));
-	assert_in_range(disturb(f, act_mint), 1, 100);
+	assert_within(disturb(f, act_mint), 1, 100);
 	vault_seal(&f->v.vault);
 	assert_int_equal(secret_arena_used(f->v.arena), 0);
-	assert_in_range(disturb(f, act_unseal), 3, 100);
+	assert_within(disturb(f, act_unseal), 3, 100);
 	assert_int_equal(act_fetch(f), 0);
 }
 
@@ -175,7 +176,7 @@ static void a_restore_refuses(void **state)
 	assert_int_equal(act_restore(f), VAULT_E_ROOT); /* a root key alone opens nothing */
 	assert_int_equal(keys_create(&f->v.vault.keys, &f->root), 0);
 	keys_close(&f->v.vault.keys);
-	assert_in_range(disturb(f, act_restore), 2, 100);
+	assert_within(disturb(f, act_restore), 2, 100);
 	assert_string_equal(vault_state(&f->v.vault), "unsealed");
 	secret_free(f->v.arena, &f->root);
 }
@@ -201,7 +202,7 @@ static void a_start_refuses(void **state)
 		assert_int_equal(r, VAULT_E_FULL);
 		assert_string_equal(vault_refusal(r)->reason, "arena_full");
 	}
-	assert_in_range(times, 3, 100);
+	assert_within(times, 3, 100);
 	assert_string_equal(vault_state(&f->v.vault), "unsealed");
 }
 

@@ -9,8 +9,10 @@ CC := $(if $(filter fuzz,$(BUILD)),clang,gcc)
 endif
 AR := ar
 
-# `demo` and `run` build for whoever has a compiler that is newer than this, and warns of more.
-WERROR ?= -Werror
+# Warnings are errors for the compilers this was read with. A newer one warns of more, and whoever has it can still build.
+COMPILERS := gcc-12 gcc-13 gcc-14 clang-14 clang-15 clang-16 clang-17 clang-18 clang-19
+COMPILER := $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)),clang,gcc)-$(firstword $(subst ., ,$(shell $(CC) -dumpversion)))
+WERROR ?= $(if $(filter $(COMPILER),$(COMPILERS)),-Werror)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wundef \
 	-Wimplicit-fallthrough -Wpointer-arith -Wcast-qual -Wwrite-strings $(WERROR)
 BASE := -std=gnu17 -D_GNU_SOURCE -I. -fvisibility=hidden -fno-common -ftrivial-auto-var-init=zero
@@ -22,7 +24,7 @@ endif
 MOVES := $(foreach o,memset memcpy,-m$(o)-strategy=vector_loop:1024:noalign,libcall:-1:noalign)
 MOVES := $(if $(shell $(CC) $(MOVES) -fsyntax-only -x c /dev/null 2>&1),,$(MOVES))
 
-ifneq ($(findstring clang,$(shell $(CC) --version 2>/dev/null)),)
+ifneq ($(filter clang-%,$(COMPILER)),)
 BASE += -Wno-gnu-zero-variadic-macro-arguments
 # Up to 15 clang wants to be told twice to zero locals; later ones do not know the second flag.
 INIT_ZERO := -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang

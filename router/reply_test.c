@@ -8,6 +8,7 @@
 
 #include "router/http_write.h"
 #include "router/reply.h"
+#include "tests/support/within.h"
 
 struct wire {
 	char text[4096];
@@ -21,7 +22,7 @@ static bool flush(struct reply *r, struct wire *w, size_t room)
 	int n = reply_iov(r, iov);
 	size_t taken = 0;
 
-	assert_in_range(n, 0, REPLY_IOV_MAX);
+	assert_within(n, 0, REPLY_IOV_MAX);
 	for (int i = 0; i < n; i++) {
 		size_t part = MIN(room - taken, iov[i].iov_len);
 		memcpy(w->text + w->len, iov[i].iov_base, part);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "router/sse.h"
+#include "tests/support/within.h"
 
 /* Non-empty data of all events, each followed by '|'; `step` bytes arrive at a time. *ret_left: bytes of no event. */
 static void events(struct span in, size_t step, char *ret, size_t *ret_left)
@@ -32,7 +33,7 @@ static void events(struct span in, size_t step, char *ret, size_t *ret_left)
 			free(copy);
 			if (!found)
 				break;
-			assert_in_range(bytes, 1, have - taken);
+			assert_within(bytes, 1, have - taken);
 			taken += bytes;
 		}
 	}
@@ -68,7 +69,7 @@ static void test_every_split(void **state)
 			if (cases[i].left > 1)
 				assert_int_equal(left, cases[i].left);
 			else
-				assert_in_range(left, 0, cases[i].left);
+				assert_within(left, 0, cases[i].left);
 		}
 }
 

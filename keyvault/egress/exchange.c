@@ -214,7 +214,7 @@ static enum exchange_state exchange_hold(struct exchange *x, struct upstream *u)
 
 static enum exchange_state exchange_connect(struct exchange *x, const struct exchange_event *ev)
 {
-	struct upstream *u;
+	struct upstream *u = NULL;
 
 	if (ev->kind == EV_CONNECTED)
 		return ev->upstream ? exchange_hold(x, ev->upstream) : exchange_without(x, ev->why);

@@ -9,14 +9,18 @@ import base64
 import ctypes
 import dataclasses
 import errno
+import itertools
 import json
+import mmap
 import os
+import struct
 import subprocess
 import sys
 import urllib.parse
 
 PIECE_BYTES = 256 << 10
 ZEROS = bytes(PIECE_BYTES)  # as most of what is mapped: it was never touched
+PAGEMAP_GUARD = 58  # the bit, from Linux 6.15 on: Documentation/admin-guide/mm/pagemap.rst
 ARENA_FLAGS = {"lo", "dd", "dc"}  # locked, not dumped, not inherited: proc(5), VmFlags; nothing but common/secret.c asks for all three
 
 
@@ -92,6 +96,26 @@ def search(memory, low, high, needles):
     return names, read
 
 
+def without_guards(pid, low, high):
+    """The parts of a mapping that are no guard pages by madvise(2), as glibc has them below a thread's stack: nobody can read those."""
+    with open(f"/proc/{pid}/pagemap", "rb") as f:
+        f.seek(low // mmap.PAGESIZE * 8)
+        pages = struct.unpack(f"={(high - low) // mmap.PAGESIZE}Q", f.read((high - low) // mmap.PAGESIZE * 8))
+    for guard, run in itertools.groupby(pages, key=lambda page: page >> PAGEMAP_GUARD & 1):
+        end = low + len(list(run)) * mmap.PAGESIZE
+        if not guard:
+            yield low, end
+        low = end
+
+
+def search_around_guards(pid, memory, low, high, needles):
+    parts = list(without_guards(pid, low, high))
+    if parts == [(low, high)]:
+        raise OSError(errno.EIO, f"cannot read {low:x}-{high:x} of process {pid}")
+    found = [search(memory, *part, needles) for part in parts]
+    return set().union(*(names for names, _ in found)), sum(read for _, read in found)
+
+
 def scan(pids, *secrets):
     """Looks at each process; one that ends meanwhile is not counted as scanned."""
     needles = {name if len(secrets) == 1 else f"{i}: {name}": n for i, s in enumerate(secrets) for name, n in forms(s).items()}
@@ -111,9 +135,9 @@ def scan(pids, *secrets):
                     if arena:
                         report.hidden[pid] += high - low
                         continue
-                    if permissions.startswith("r") and (low, high) in ((a, b) for a, b, *_ in mappings(pid)):
-                        raise
-                    continue  # a guard page, or one that was unmapped meanwhile
+                    if not permissions.startswith("r") or (low, high) not in ((a, b) for a, b, *_ in mappings(pid)):
+                        continue  # a guard page, or one that was unmapped meanwhile
+                    names, read = search_around_guards(pid, memory, low, high, needles)
                 report.scanned[pid] += read
                 target = report.in_arena if arena else report.found
                 target += [(pid, name or f"{low:x}-{high:x} {permissions}", form) for form in sorted(names)]
