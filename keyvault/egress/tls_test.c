@@ -268,8 +268,8 @@ static void the_wrong_ones_are_not(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		int r = shake(w, rows[i].host, rows[i].shown, SPAN_NULL);
 		assert_int_equal(r, rows[i].why ? TLS_E_REFUSED : 0);
-		if (rows[i].why)
-			assert_string_equal(tls_why(w->tls), rows[i].why);
+		if (rows[i].why) /* newer versions of OpenSSL go on in their words */
+			assert_int_equal(strncmp(tls_why(w->tls), rows[i].why, strlen(rows[i].why)), 0);
 		assert_true(!rows[i].why || !w->session.session);
 		tls_session_deinit(&w->session);
 	}

@@ -2,6 +2,7 @@
 """K-01, K-06, K-11: how the root key is kept, what a restart leaves, and what somebody who writes the database can do: nothing."""
 import contextlib
 import ctypes
+import ctypes.util
 import os
 import signal
 import sqlite3
@@ -137,16 +138,10 @@ def test_a_bad_key_file_is_named(content, mode, why):
 
 def found_outside(processes, needles):
     """(process, needle, mapping) for every needle outside of an arena."""
-    for pid, name in processes.items():
-        memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
-        for low, high, _, where, arena in memscan.mappings(pid):
-            if not arena and not where.startswith(("[vvar", "[vsyscall")):
-                with contextlib.suppress(OSError):  # a mapping that is not readable at all
-                    yield from ((name, needle, where) for needle in memscan.search(memory, low, high, needles)[0])
-        os.close(memory)
+    return [(processes[pid], needle, where) for pid, where, needle in memscan.scan_for(processes, needles).found]
 
 
-SODIUM = ctypes.CDLL("libsodium.so.23")
+SODIUM = ctypes.CDLL(ctypes.util.find_library("sodium"))
 
 
 def derived(key, number, context):
@@ -206,5 +201,5 @@ def test_no_key_of_the_hierarchy_is_outside_the_arena():
             for act in (lambda: None, lambda: gateway.cli("vault", "seal"), lambda: gateway.cli("vault", "unseal")):
                 act()
                 processes = {**gateway.pids(), gateway.process.pid: "launcher"}
-                assert not list(found_outside(processes, needles))
+                assert not found_outside(processes, needles)
                 assert len({name for name, _, _ in found_outside(processes, {"a word that all know": b"/lib/"})}) > 5

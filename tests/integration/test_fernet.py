@@ -236,7 +236,7 @@ def test_neither_keys_nor_plaintext_stay_outside_the_arena(open_gateway, keys):
         needles.update({f"{name} text": key, f"{name} MAC key": raw[:16], f"{name} cipher key": raw[16:],
                         f"{name} inner pad": bytes(b ^ 0x36 for b in raw[:16]), f"{name} outer pad": bytes(b ^ 0x5C for b in raw[:16]),
                         f"{name} last round key": last_round_key(raw[16:])})
-    assert not list(found_outside(processes, needles))
+    assert not found_outside(processes, needles)
     assert len({name for name, _, _ in found_outside(processes, {"a word that all know": b"/lib/"})}) > 5
 
 

@@ -117,8 +117,12 @@ def search_around_guards(pid, memory, low, high, needles):
 
 
 def scan(pids, *secrets):
-    """Looks at each process; one that ends meanwhile is not counted as scanned."""
-    needles = {name if len(secrets) == 1 else f"{i}: {name}": n for i, s in enumerate(secrets) for name, n in forms(s).items()}
+    """For the secrets in all their forms."""
+    return scan_for(pids, {name if len(secrets) == 1 else f"{i}: {name}": n for i, s in enumerate(secrets) for name, n in forms(s).items()})
+
+
+def scan_for(pids, needles):
+    """Looks at each process for {name: bytes}; one that ends meanwhile is not counted as scanned."""
     report = Report([], [], {}, {})
     for pid in pids:
         memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
