@@ -275,7 +275,7 @@ static void is_local(void **state)
 			seen++;
 		}
 	}
-	assert_within(seen, 1000, SIZE_MAX);
+	assert_true(seen >= 1000);
 }
 
 /* Is the byte before `end` the thirteenth digit of groups that begin at a group's first digit? */
