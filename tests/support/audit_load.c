@@ -326,7 +326,7 @@ static void receive(struct load *l, struct peer *p)
 	}
 	p->rx_len += (size_t)n;
 	for (;;) {
-		const struct proto_desc *desc;
+		const struct proto_desc *desc = NULL;
 		union proto_any msg;
 		struct span body;
 		uint64_t id = 0;
