@@ -56,7 +56,7 @@ static int unread(int fd)
 static void a_flood_of_tickets_does_not_hold_the_loop(void **state)
 {
 	char path[32];
-	EVP_PKEY *key = EVP_EC_gen("P-256");
+	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
 	X509 *x = certify(key, path);
 	SSL_CTX *server_ctx = SSL_CTX_new(TLS_server_method());
 	struct tls_session session = {0};

@@ -76,7 +76,7 @@ static struct certificate certify_key(EVP_PKEY *key, const struct certificate *b
 
 static struct certificate certify(const struct certificate *by, const char *names, long from_s, long to_s)
 {
-	return certify_key(EVP_EC_gen("P-256"), by, names, from_s, to_s);
+	return certify_key(EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256"), by, names, from_s, to_s);
 }
 
 static void discard(struct certificate *c)
