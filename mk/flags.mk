@@ -10,7 +10,7 @@ endif
 AR := ar
 
 # Warnings are errors for the compilers this was read with. A newer one warns of more, and whoever has it can still build.
-COMPILERS := gcc-12 gcc-13 gcc-14 clang-14 clang-15 clang-16 clang-17 clang-18 clang-19
+COMPILERS := gcc-12 gcc-13 gcc-14 clang-14 clang-19
 COMPILER := $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)),clang,gcc)-$(firstword $(subst ., ,$(shell $(CC) -dumpversion)))
 WERROR ?= $(if $(filter $(COMPILER),$(COMPILERS)),-Werror)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wundef \
