@@ -60,9 +60,10 @@ def descendants(pid):
     return found
 
 
+@pytest.mark.parametrize("times", [1, 25])
 @pytest.mark.parametrize("moment", [b"Starting", b"A streamed chat", b"goes on running"])
-def test_ctrl_c_leaves_nothing(folder, moment):
-    """At any moment of the tour."""
+def test_ctrl_c_leaves_nothing(folder, moment, times):
+    """At any moment of the tour; and pressed by somebody who cannot wait."""
     pid, fd = pty.fork()
     if pid == 0:
         os.environ["TMPDIR"] = folder
@@ -71,9 +72,13 @@ def test_ctrl_c_leaves_nothing(folder, moment):
     if moment == b"goes on running":
         assert b"bulkhead status -c " in seen
     below = descendants(pid)
-    os.write(fd, b"\x03")
+    said = b""
     with contextlib.suppress(OSError):
-        read_until(fd, b"no file is left", 60)
+        for _ in range(times):
+            os.write(fd, b"\x03")
+            time.sleep(0.01)
+        said = read_until(fd, b"no file is left", 60)
+    assert b'"event":' not in said, "the daemons' log is for failures"
     deadline = time.monotonic() + 30
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
         assert time.monotonic() < deadline

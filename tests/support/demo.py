@@ -20,6 +20,7 @@ from gateway import BIN, ROOT, Gateway, Provider, scratch, wait_for  # noqa: E40
 BOLD, DIM, END = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 QUESTION = "Why bulkheads? Please answer to anna.muster@example.org"
 SETTINGS = {"authd": {"guard_email": "redact"}}
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MODEL = "test:slow:60"  # the stand-in sends a token every 60 ms
 
 
@@ -133,10 +134,17 @@ def tour():
     title("Stopped: no process, no socket, no file is left.")
 
 
+def end(*_):
+    """Once: a second Ctrl-C would end the tidying up."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main():
     os.chdir(ROOT)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    for number in ENDS:
+        signal.signal(number, end)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # so that pause() ends when the gateway does
     try:
         tour()

@@ -107,7 +107,7 @@ def uninterrupted():
     finally:
         signal.signal(signal.SIGINT, before)
     if caught:
-        raise KeyboardInterrupt
+        before(signal.SIGINT, None)
 
 
 def program_for_all(folder, **replaced):
@@ -326,9 +326,10 @@ class Gateway:
         return self
 
     def __exit__(self, kind, value, trace):
-        if kind is not None:
-            sys.stderr.write(self.log()[-8000:])
-        self.stop()
+        with uninterrupted():
+            if kind not in (None, KeyboardInterrupt):
+                sys.stderr.write(self.log()[-8000:])
+            self.stop()
 
     def start(self, seconds=20):
         self.log_file = open(os.path.join(self.folder, "log"), "ab")  # pylint: disable=consider-using-with
