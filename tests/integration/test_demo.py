@@ -80,10 +80,10 @@ def test_ctrl_c_leaves_nothing(folder, moment, times):
         said = read_until(fd, b"no file is left", 60)
     assert b'"event":' not in said, "the daemons' log is for failures"
     deadline = time.monotonic() + 30
-    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+    while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.close(fd)
-    assert not os.listdir(folder)
+    assert ended == (pid, 0) and not os.listdir(folder)
     assert not [p for p in below if is_alive(p)]
     assert signal.getsignal(signal.SIGINT)

@@ -97,7 +97,7 @@ def stops_on_failure(stop):
 @contextlib.contextmanager
 def uninterrupted():
     """Ctrl-C waits for the end of the body: Popen() interrupted has a child that nobody knows."""
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
         yield
         return
     caught = []
