@@ -14,9 +14,9 @@
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3; older kernels answer EINVAL */
 #endif
 
-void body_init(struct body *b)
+void body_init(struct body *b, struct bodies *all)
 {
-	*b = (struct body){.fd = -1};
+	*b = (struct body){.all = all, .fd = -1};
 	buf_init(&b->small, BODY_SMALL_BYTES_MAX);
 }
 
@@ -27,11 +27,24 @@ static void body_unmap(struct body *b)
 	b->map = NULL;
 }
 
+static void body_count(struct body *b, ptrdiff_t more)
+{
+	if (b->all)
+		b->all->bytes = (size_t)((ptrdiff_t)b->all->bytes + more);
+}
+
+static bool body_fits(const struct body *b, size_t more)
+{
+	return !b->all || (b->all->bytes <= b->all->bytes_max && more <= b->all->bytes_max - b->all->bytes);
+}
+
 void body_deinit(struct body *b)
 {
 	body_unmap(b);
-	if (b->fd >= 0)
+	if (b->fd >= 0) {
+		body_count(b, -(ptrdiff_t)b->len);
 		(void)close(b->fd);
+	}
 	b->fd = -1;
 	b->len = 0;
 	buf_deinit(&b->small);
@@ -55,6 +68,7 @@ static int body_grow_up(struct body *b)
 	if (fd < 0)
 		return err_origin(-errno);
 	b->fd = fd;
+	body_count(b, (ptrdiff_t)b->len);
 	if (ftruncate(fd, BODY_BYTES_MAX) < 0)
 		return err_origin(-errno);
 	void *map = mmap(NULL, BODY_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -72,7 +86,11 @@ static int body_grow_up(struct body *b)
 int body_expect(struct body *b, size_t bytes)
 {
 	assert(b->len == 0 && bytes <= BODY_BYTES_MAX);
-	return bytes > BODY_SMALL_BYTES_MAX && b->fd < 0 ? body_grow_up(b) : 0;
+	if (bytes <= BODY_SMALL_BYTES_MAX)
+		return 0;
+	if (!body_fits(b, bytes))
+		return BODY_E_CROWDED;
+	return b->fd < 0 ? body_grow_up(b) : 0;
 }
 
 int body_space(struct body *b, size_t want, uint8_t **ret_to, size_t *ret_bytes)
@@ -86,8 +104,10 @@ int body_space(struct body *b, size_t want, uint8_t **ret_to, size_t *ret_bytes)
 	}
 	if (b->fd < 0) {
 		*ret_bytes = want;
-		return buf_reserve(&b->small, want, ret_to);
+		return err_fold(buf_reserve(&b->small, want, ret_to));
 	}
+	if (!body_fits(b, want))
+		return BODY_E_CROWDED;
 	*ret_to = b->map + b->len;
 	*ret_bytes = MIN(want, BODY_BYTES_MAX - b->len);
 	return 0;
@@ -98,6 +118,8 @@ void body_commit(struct body *b, size_t bytes)
 	assert(bytes <= BODY_BYTES_MAX - b->len);
 	if (b->fd < 0)
 		buf_commit(&b->small, bytes);
+	else
+		body_count(b, (ptrdiff_t)bytes);
 	b->len += bytes;
 }
 
@@ -112,7 +134,7 @@ int body_append(struct body *b, struct span bytes)
 		return BODY_E_TOO_LARGE;
 	int r = body_space(b, bytes.len, &to, &room);
 	if (r)
-		return r < 0 ? r : err_fold(r);
+		return r;
 	memcpy(to, bytes.p, bytes.len);
 	body_commit(b, bytes.len);
 	return 0;
@@ -134,6 +156,19 @@ int body_finish(struct body *b)
 	b->map = map;
 	b->map_bytes = b->len;
 	return 0;
+}
+
+void body_replace(struct body *b, struct body *with)
+{
+	struct bodies *all = b->all;
+
+	assert(!with->all);
+	body_deinit(b);
+	*b = *with;
+	b->all = all;
+	if (b->fd >= 0)
+		body_count(b, (ptrdiff_t)b->len);
+	body_init(with, NULL);
 }
 
 struct span body_span(const struct body *b)

@@ -32,7 +32,7 @@ static void test_sizes(void **state)
 	struct body b;
 
 	(void)state;
-	body_init(&b);
+	body_init(&b, NULL);
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
 		for (unsigned expected = 0; expected < 2; expected++) {
 			if (expected)
@@ -65,11 +65,40 @@ static void test_too_large(void **state)
 	size_t n;
 
 	(void)state;
-	body_init(&b);
+	body_init(&b, NULL);
 	fill(&b, BODY_BYTES_MAX, 65536);
 	assert_int_equal(body_append(&b, SPAN_LIT("x")), BODY_E_TOO_LARGE);
 	assert_int_equal(body_space(&b, 1, &to, &n), BODY_E_TOO_LARGE);
 	body_deinit(&b);
+}
+
+/* Of all that are large at a time; what replaces one counts instead of it. */
+static void test_so_much_together(void **state)
+{
+	struct bodies all = {.bytes_max = 200000};
+	struct body a, b, c;
+
+	(void)state;
+	body_init(&a, &all);
+	body_init(&b, &all);
+	body_init(&c, NULL);
+	fill(&a, BODY_SMALL_BYTES_MAX, 4096);
+	assert_int_equal(all.bytes, 0);
+	fill(&b, 150000, 1000);
+	assert_int_equal(all.bytes, 150000);
+	assert_int_equal(body_append(&a, SPAN_LIT("x")), BODY_E_CROWDED);
+	body_reset(&a);
+	assert_int_equal(body_expect(&a, 70000), BODY_E_CROWDED);
+	assert_int_equal(all.bytes, 150000);
+	fill(&c, 180000, 1000);
+	body_replace(&b, &c);
+	assert_int_equal(all.bytes, 180000);
+	assert_int_equal(body_span(&b).len, 180000);
+	assert_int_equal(body_span(&c).len, 0);
+	body_deinit(&a);
+	body_deinit(&b);
+	body_deinit(&c);
+	assert_int_equal(all.bytes, 0);
 }
 
 /* A head whose body comes later is looked at twice. */
@@ -78,7 +107,7 @@ static void test_expected_again(void **state)
 	struct body b;
 
 	(void)state;
-	body_init(&b);
+	body_init(&b, NULL);
 	assert_int_equal(body_expect(&b, BODY_BYTES_MAX), 0);
 	int fd = b.fd;
 	assert_int_equal(body_expect(&b, BODY_BYTES_MAX), 0);
@@ -92,6 +121,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_too_large),
+		cmocka_unit_test(test_so_much_together),
 		cmocka_unit_test(test_expected_again),
 	};
 

@@ -7,6 +7,7 @@
  *
  *   AWAIT      nothing of the next request has come
  *   READ_HEAD  some of its head has; then READ_BODY; our own pages go from there to ANSWER
+ *   IDENTIFY   its body is large: authd was asked whose it is before more of it is taken; then READ_BODY goes on
  *   AUTHORIZE  authd was asked; PERMIT brings routes and a grant
  *   SCAN       the classifier was asked, if the tenant's policy cares
  *   OPEN       the egress was asked; a route that failed before a byte reached its provider is followed by the next
@@ -89,6 +90,8 @@ static enum request_state read_body(struct request *r, const struct event *ev)
 	switch (ev->kind) {
 	case EV_ENTER:
 	case EV_INPUT: {
+		if (ask_is_large(r) && !r->ask.identified)
+			return REQUEST_IDENTIFY;
 		enum reason reason = ask_body(r, &done);
 		if (reason)
 			return refuse(r, reason);
@@ -99,6 +102,30 @@ static enum request_state read_body(struct request *r, const struct event *ev)
 	}
 	case EV_SENT: /* 100 Continue */
 		return REQUEST_READ_BODY;
+	default:
+		return unexpected(r, ev);
+	}
+}
+
+static enum request_state identify(struct request *r, const struct event *ev)
+{
+	enum reason reason;
+
+	switch (ev->kind) {
+	case EV_ENTER:
+		client_read(r->client, false);
+		reason = plan_identify(r);
+		return reason ? refuse(r, reason) : REQUEST_IDENTIFY;
+	case EV_MODELS:
+		plan_identified(r, ev->models);
+		client_read(r->client, true);
+		return REQUEST_READ_BODY;
+	case EV_DENY:
+		return refuse(r, plan_deny(r, ev->deny));
+	case EV_PEER_LOST:
+		return refuse(r, REASON_AUTHD_GONE);
+	case EV_SENT: /* 100 Continue */
+		return REQUEST_IDENTIFY;
 	default:
 		return unexpected(r, ev);
 	}
@@ -220,6 +247,7 @@ static enum request_state relay(struct request *r, const struct event *ev)
 
 	switch (ev->kind) {
 	case EV_ENTER:
+		body_reset(&r->body); /* its provider has it */
 		client_flush(r->client);
 		return REQUEST_RELAY;
 	case EV_DATA:
@@ -263,6 +291,7 @@ static enum request_state refusal(struct request *r, const struct event *ev)
 	switch (ev->kind) {
 	case EV_ENTER:
 		client_read(r->client, false);
+		body_reset(&r->body);
 		answer_refusal(r);
 		return REQUEST_FLUSH;
 	default:
@@ -325,11 +354,11 @@ static enum request_state closed(struct request *r, const struct event *ev)
 typedef enum request_state request_step(struct request *r, const struct event *ev);
 
 static request_step *const steps[N_REQUEST_STATES] = {
-	[REQUEST_AWAIT] = await,         [REQUEST_READ_HEAD] = read_head, [REQUEST_READ_BODY] = read_body,
-	[REQUEST_AUTHORIZE] = authorize, [REQUEST_SCAN] = scan,           [REQUEST_OPEN] = open_exchange,
-	[REQUEST_RENEW] = renew,         [REQUEST_RELAY] = relay,         [REQUEST_ANSWER] = answer,
-	[REQUEST_REFUSE] = refusal,      [REQUEST_FLUSH] = flush,         [REQUEST_SETTLE] = settle,
-	[REQUEST_LINGER] = linger,       [REQUEST_CLOSED] = closed,
+	[REQUEST_AWAIT] = await,        [REQUEST_READ_HEAD] = read_head, [REQUEST_READ_BODY] = read_body,
+	[REQUEST_IDENTIFY] = identify,  [REQUEST_AUTHORIZE] = authorize, [REQUEST_SCAN] = scan,
+	[REQUEST_OPEN] = open_exchange, [REQUEST_RENEW] = renew,         [REQUEST_RELAY] = relay,
+	[REQUEST_ANSWER] = answer,      [REQUEST_REFUSE] = refusal,      [REQUEST_FLUSH] = flush,
+	[REQUEST_SETTLE] = settle,      [REQUEST_LINGER] = linger,       [REQUEST_CLOSED] = closed,
 };
 
 #define TO(NAME) BIT(REQUEST_##NAME)

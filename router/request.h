@@ -23,7 +23,7 @@ struct client;
 /* What the head said. */
 struct request_ask {
 	struct endpoint_match endpoint;
-	bool has_endpoint, http11, bodiless, keep_alive, expect_continue;
+	bool has_endpoint, http11, bodiless, keep_alive, expect_continue, identified;
 	size_t n_fields, fields_bytes;      /* packed, at the front of `words`; the credential follows */
 	size_t model_at, model_bytes;       /* the model's raw text in the body */
 	char id[ENDPOINT_ID_BYTES_MAX + 1]; /* of the request that this one is about */

@@ -236,11 +236,25 @@ static enum reason ask_json(struct request *r)
 	return REASON_NONE;
 }
 
+static enum reason ask_no_room(int e)
+{
+	return e < 0 ? REASON_INTERNAL : e == BODY_E_CROWDED ? REASON_OVERLOADED : REASON_TOO_LARGE;
+}
+
+bool ask_is_large(const struct request *r)
+{
+	uint64_t to_come = r->framing.chunked ? 0 : r->framing.left;
+
+	return r->body.len + to_come > r->all->limits.anonymous_bytes_max;
+}
+
 /* Before the first byte of the body is taken. */
 static enum reason ask_expect(struct request *r)
 {
-	if (!r->framing.chunked && body_expect(&r->body, (size_t)r->framing.left))
-		return REASON_INTERNAL;
+	int e = r->framing.chunked ? 0 : body_expect(&r->body, (size_t)r->framing.left);
+
+	if (e)
+		return ask_no_room(e);
 	if (r->ask.expect_continue && ask_input(r).len == 0) {
 		if (buf_append_str(&r->reply.wire, "HTTP/1.1 100 Continue\r\n\r\n"))
 			return REASON_INTERNAL;
@@ -257,13 +271,14 @@ enum reason ask_body(struct request *r, bool *ret_done)
 	int e, b = 0;
 
 	*ret_done = false;
-	if (r->body.len == 0 && ask_expect(r))
-		return REASON_INTERNAL;
+	enum reason reason = r->body.len == 0 ? ask_expect(r) : REASON_NONE;
+	if (reason)
+		return reason;
 	while ((e = http_body_next(&r->framing, ask_input(r), &used, &data)) == 0) {
 		b = body_append(&r->body, data);
 		ask_take_input(r, used); /* even what found no room is no part of the next request */
 		if (b)
-			return b < 0 ? REASON_INTERNAL : REASON_TOO_LARGE;
+			return ask_no_room(b);
 	}
 	if (e == HTTP_BODY_E_MORE)
 		return REASON_NONE;

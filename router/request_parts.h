@@ -12,10 +12,15 @@ struct span ask_input(const struct request *r);
 void ask_take_input(struct request *r, size_t bytes);
 /* Looks for a whole head. *ret_done false: more must come. Else REASON_NONE or why it is refused. */
 enum reason ask_head(struct request *r, bool *ret_done);
+/* Will its body be, or is it already, more than is taken from somebody unknown? */
+bool ask_is_large(const struct request *r);
 /* Takes body bytes. As above. */
 enum reason ask_body(struct request *r, bool *ret_done);
 
 /* ---- request_plan.c: what it may have, and by which way ---- */
+/* Asks whose the key is, and takes the answer. */
+enum reason plan_identify(struct request *r);
+void plan_identified(struct request *r, const struct proto_models_rep *models);
 enum reason plan_ask(struct request *r);
 enum reason plan_permit(struct request *r, const struct proto_permit *permit);
 void plan_limit(struct request *r, uint64_t limit, uint64_t remaining, uint64_t reset_ms);

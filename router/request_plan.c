@@ -50,10 +50,28 @@ static int plan_ask_call(struct request *r, struct span credential)
 	return peers_authorize(r->all->peers, r, &ask);
 }
 
-enum reason plan_ask(struct request *r)
+static struct span plan_credential(const struct request *r)
 {
 	struct span words = buf_span(&r->words);
-	struct span credential = span_of(words.p + r->ask.fields_bytes, words.len - r->ask.fields_bytes);
+
+	return span_of(words.p + r->ask.fields_bytes, words.len - r->ask.fields_bytes);
+}
+
+/* To ask which models a key may use is to ask whose it is: the answer says that, and it counts against no limit. */
+enum reason plan_identify(struct request *r)
+{
+	return plan_ask_models(r, plan_credential(r)) ? REASON_AUTHD_GONE : REASON_NONE;
+}
+
+void plan_identified(struct request *r, const struct proto_models_rep *models)
+{
+	record_whose(r, models->tenant, models->principal, models->subject, models->sealed);
+	r->ask.identified = true;
+}
+
+enum reason plan_ask(struct request *r)
+{
+	struct span credential = plan_credential(r);
 	int e;
 
 	switch (r->ask.endpoint.endpoint) {
@@ -166,14 +184,13 @@ static enum reason plan_redact(struct request *r, const struct splices *s)
 {
 	struct body changed;
 
-	body_init(&changed);
+	body_init(&changed, NULL);
 	int e = splice_body(body_span(&r->body), s->at, s->n, &changed);
 	if (e) {
 		body_deinit(&changed);
 		return e < 0 ? REASON_INTERNAL : REASON_TOO_LARGE;
 	}
-	body_deinit(&r->body);
-	r->body = changed;
+	body_replace(&r->body, &changed);
 	r->ask.model_at = (size_t)((ptrdiff_t)r->ask.model_at + splice_shift(s, r->ask.model_at));
 	r->record.note = "content_redacted";
 	return REASON_NONE;
@@ -259,7 +276,7 @@ enum reason plan_open(struct request *r)
 	record_text(r->record.credential, sizeof(r->record.credential), route.credential);
 	if (route.model.len == 0 || span_eq_str(route.model, r->record.model))
 		return plan_send(r, &route, &r->body);
-	body_init(&renamed);
+	body_init(&renamed, NULL);
 	int e = plan_rename(r, route.model, &renamed);
 	if (e)
 		reason = e < 0 ? REASON_INTERNAL : REASON_TOO_LARGE;

@@ -38,7 +38,7 @@ static void client_begin(struct client *c)
 
 static void client_give(struct client *c)
 {
-	uint8_t piece[512];
+	uint8_t piece[SIM_PIECE_BYTES];
 	size_t most = 1 + chance(chance(2) ? sizeof(piece) : 8), n = MIN(most, c->in_len - c->in_at);
 
 	if (n == 0) {

@@ -41,7 +41,7 @@ void request_init(struct request *r, struct requests *all, struct client *client
 	buf_init(&r->in, REQUEST_IN_BYTES_MAX);
 	buf_init(&r->words, REQUEST_WORDS_BYTES_MAX);
 	buf_init(&r->plan.bytes, REQUEST_PLAN_BYTES_MAX);
-	body_init(&r->body);
+	body_init(&r->body, &all->bodies);
 	reply_init(&r->reply);
 	list_init(&r->in_state);
 	r->state = REQUEST_AWAIT;

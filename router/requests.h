@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/list.h"
+#include "router/body.h"
 #include "router/http_head.h"
 #include "router/http_write.h"
 #include "router/proxies.h"
@@ -16,6 +17,7 @@ struct splices;
 struct request_limits {
 	uint64_t idle_ms, head_ms, body_ms, authorize_ms, scan_ms, reply_ms, stall_ms, linger_ms;
 	uint64_t stream_bytes_max;
+	uint64_t anonymous_bytes_max; /* of a body, before it is known whose it is */
 };
 
 /* What all requests of a worker share. */
@@ -23,6 +25,7 @@ struct requests {
 	struct list in_state[N_REQUEST_STATES]; /* each in order of deadline */
 	uint64_t wait_ms[N_REQUEST_STATES];
 	size_t n;
+	struct bodies bodies;
 	uint64_t now_us, unix_s; /* kept current by the adapters: router/clock.h */
 	bool clock_told;
 	bool draining;
@@ -41,7 +44,8 @@ struct requests {
 	struct splices *splices; /* likewise */
 };
 
-/* `all` zeroed but for what its user fills in: limits, trusted, peers, lane, audit, now_us, unix_s. 0 or -ENOMEM. */
+/* `all` zeroed but for what its user fills in: limits, bodies.bytes_max, trusted, peers, lane, audit, now_us, unix_s. 0
+ * or -ENOMEM. */
 MUST_USE int requests_init(struct requests *all, const uint8_t boot[16], unsigned worker);
 void requests_deinit(struct requests *all);
 /* Sends EV_TIMEOUT to all whose time is over. */

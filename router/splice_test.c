@@ -47,7 +47,7 @@ static void test_redact(void **state)
 	(void)state;
 	uint64_t redact = guard(CLASS_EMAIL, GUARD_REDACT) | guard(CLASS_CARD, GUARD_REDACT);
 	assert_int_equal(plan(f, 2, 2, redact, text, span_of(text.p + 10, 1), &s), 0);
-	body_init(&to);
+	body_init(&to, NULL);
 	assert_int_equal(splice_body(text, s.at, s.n, &to), 0);
 	assert_true(span_eq_str(body_span(&to), "{\"model\":\"m\",\"to\":\"<EMAIL>\",\"card\":\"<CARD>\"}"));
 	assert_int_equal(splice_shift(&s, 10), 0);
@@ -112,7 +112,7 @@ static void test_large(void **state)
 
 	(void)state;
 	memset(text, 'x', sizeof(text));
-	body_init(&to);
+	body_init(&to, NULL);
 	assert_int_equal(splice_body(span_of(text, sizeof(text)), &at, 1, &to), SPLICE_E_TOO_LARGE);
 	assert_int_equal(splice_body(span_of(text, 100000), &at, 1, &to), 0);
 	assert_int_equal(to.len, 100002);

@@ -22,6 +22,7 @@ static inline size_t test_request(char *to, size_t cap, uint64_t kind, uint64_t 
 {
 	static const char body[] =
 		"{\"model\":\"gpt-x\",\"messages\":[{\"role\":\"user\",\"content\":\"hello there\"}]}";
+	static const char small[] = "{\"model\":\"gpt-x\",\"messages\":[]}";
 	static const char no_key[] = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
 	static const char bad_chunk[] = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nx-api-key: k\r\n"
 					"Transfer-Encoding: chunked\r\n\r\nzz\r\n";
@@ -48,6 +49,8 @@ static inline size_t test_request(char *to, size_t cap, uint64_t kind, uint64_t 
 	else if (kind == 3)
 		len = snprintf(to, cap, "%s5\r\n%.5s\r\n%zx\r\n%s\r\n0\r\n\r\n", chunked, body, sizeof(body) - 6,
 			       body + 5);
+	else if (kind == 4)
+		len = snprintf(to, cap, whole, 1, sizeof(small) - 1, small);
 	else
 		len = snprintf(to, cap, whole, which > 0 || kind % 2, sizeof(body) - 1, body);
 	assert(len > 0 && (size_t)len < cap);

@@ -57,7 +57,9 @@ int worker_configure(struct worker *w)
 		.stall_ms = c->stall_timeout_ms,
 		.linger_ms = WORKER_LINGER_MS,
 		.stream_bytes_max = c->stream_bytes_max,
+		.anonymous_bytes_max = BODY_SMALL_BYTES_MAX,
 	};
+	all->bodies.bytes_max = c->bodies_bytes_max;
 	if (proxies_parse(&all->trusted, c->trusted_proxies))
 		return worker_fatal(w, "router.trusted_proxies", "not a list of addresses and CIDR ranges");
 	worker_now(w);

@@ -107,7 +107,7 @@ int peers_renew(struct peers *p, struct request *r, const struct proto_renew *ms
 int peers_models(struct peers *p, struct request *r, const struct proto_models *msg)
 {
 	(void)p;
-	(void)msg;
+	assert(msg->credential.len > 0 && r->body.len <= SIM_ANONYMOUS_BYTES + SIM_PIECE_BYTES);
 	return ask(r, ASKS_MODELS);
 }
 
@@ -410,7 +410,9 @@ void world_init(uint64_t seed)
 	test_pack(&proto_route_desc, &b, sim.routes, sizeof(sim.routes), &sim.routes_len);
 	test_pack(&proto_header_desc, &events, sim.events, sizeof(sim.events), &sim.events_len);
 	test_pack(&proto_header_desc, &json, sim.json, sizeof(sim.json), &sim.json_len);
-	sim.all.limits = (struct request_limits){75000, 10000, 60000, 2000, 2000, 120000, 300000, 5000, 100000};
+	sim.all.limits = (struct request_limits){75000,  10000,  60000, 2000,   2000,
+						 120000, 300000, 5000,  100000, SIM_ANONYMOUS_BYTES};
+	sim.all.bodies.bytes_max = BODY_BYTES_MAX;
 	sim.all.now_us = 1000000;
 	int e = requests_init(&sim.all, boot, 0);
 	assert(e == 0);

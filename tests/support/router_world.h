@@ -14,8 +14,10 @@
 #include "router/request.h"
 #include "router/test_request.h"
 
-#define SIM_TOGETHER  24 /* connections alive at a time */
-#define SIM_OUT_BYTES (1U << 20)
+#define SIM_TOGETHER        24 /* connections alive at a time */
+#define SIM_OUT_BYTES       (1U << 20)
+#define SIM_PIECE_BYTES     512 /* that a client sends at a time, at most */
+#define SIM_ANONYMOUS_BYTES 40  /* about half of the bodies: some are begun, some are asked about at once */
 
 enum question { ASKS_NOTHING, ASKS_PERMIT, ASKS_RENEW, ASKS_MODELS, ASKS_RECEIPT, ASKS_SCAN };
 enum stream_phase { STREAM_NONE, STREAM_HEAD, STREAM_DATA };
