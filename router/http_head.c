@@ -10,9 +10,9 @@
  * The rules are stricter than the RFC wherever it lets a recipient be generous: no bare CR or LF, no control
  * characters, no folded lines, no empty line in front, one space between the parts of the request line, origin-form
  * targets only, exactly one Host (load balancers that ask in HTTP/1.0 whether we are well may leave it out), one
- * framing field at most, Transfer-Encoding exactly `chunked` and only on 1.1, no Upgrade but to h2c, which is passed
- * over. Some of them repeat what one version of llhttp checks and another does not (8.1 is in Debian 12, 9.2 in 13):
- * the list does not depend on which one is linked.
+ * framing field at most, Transfer-Encoding exactly `chunked` and only on 1.1, no Upgrade but the offers that libraries
+ * make unasked (h2c, TLS/1.2), which are passed over. Some of them repeat what one version of llhttp checks and another
+ * does not (8.1 is in Debian 12, 9.2 in 13): the list does not depend on which one is linked.
  */
 #include "router/http_head.h"
 
@@ -317,6 +317,12 @@ static bool head_list_has(struct span list, const char *word)
 	return false;
 }
 
+/* Java's own client offers h2c with each request, Apache's TLS/1.2 with each GET and HEAD (RFC 2817). */
+static bool head_may_upgrade(struct span value)
+{
+	return http_name_is(value, "h2c") || http_name_is(value, "tls/1.2");
+}
+
 static int head_facts(struct http_head *h)
 {
 	unsigned hosts = 0, lengths = 0, codings = 0;
@@ -339,7 +345,7 @@ static int head_facts(struct http_head *h)
 		} else if (http_name_is(name, "connection")) {
 			h->keep_alive = h->keep_alive && !head_list_has(value, "close");
 		} else if (http_name_is(name, "upgrade")) {
-			if (!http_name_is(value, "h2c"))
+			if (!head_may_upgrade(value))
 				return HTTP_HEAD_E_BAD;
 		} else if (http_name_is(name, "expect")) {
 			if (!http_name_is(value, "100-continue"))

@@ -231,6 +231,7 @@ static const struct bad corpus[] = {
 	BAD("Transfer-Encoding on HTTP/1.0", "POST / HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n"),
 	/* what we do not speak */
 	BAD("one upgrade of several", "GET / HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: h2c, websocket\r\n\r\n"),
+	BAD("another upgrade beside TLS", "GET / HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: TLS/1.2, h2\r\n\r\n"),
 	BAD("two upgrades", "GET / HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: x\r\n\r\n"),
 	BAD("websocket upgrade", "GET / HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
 	ERR("unknown expectation", "POST / HTTP/1.1\r\n" H "Expect: 200-ok\r\n\r\n", HTTP_HEAD_E_EXPECTATION),
@@ -325,6 +326,8 @@ static void test_framing_and_connection(void **state)
 		{"POST / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 2\r\n" H
 		 "HTTP2-Settings: AAEAAEAA\r\nUpgrade: h2c\r\n\r\n",
 		 HTTP_FRAMING_LENGTH, true},
+		{"GET / HTTP/1.1\r\n" H "Connection: keep-alive\r\nUpgrade: TLS/1.2\r\nConnection: Upgrade\r\n\r\n",
+		 HTTP_FRAMING_NONE, true},
 	};
 	struct http_head h;
 

@@ -155,6 +155,14 @@ def test_an_offer_of_http_2_is_passed_over(gateway):
     assert not [n for n, _ in gateway.provider.journal()[-1]["fields"] if n.lower() in ("upgrade", "http2-settings")]
 
 
+def test_an_offer_of_tls_is_passed_over(gateway):
+    """Apache's HttpClient makes it from 5.4 on with every GET and HEAD, and goes on in plain HTTP where nobody takes it up."""
+    offer = {"connection": "Upgrade", "upgrade": "TLS/1.2"}
+    for method, path in (("GET", "/v1/models"), ("GET", "/readyz"), ("HEAD", "/healthz")):
+        reply = gateway.request(method, path, headers=offer)
+        assert reply.status == 200 and "upgrade" not in reply.headers, path
+
+
 def test_keep_alive(gateway):
     conn = gateway.connect()
     for _ in range(20):
