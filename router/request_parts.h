@@ -43,7 +43,8 @@ bool plan_next_route(struct request *r);
 enum reason relay_head(struct request *r, const struct proto_reply_head *head);
 enum reason relay_data(struct request *r, struct span bytes);
 enum reason relay_end(struct request *r, const struct proto_end *end);
-/* Ends an answer whose beginning may have left. False: nothing had, so it can still be refused. */
+/* Ends an answer whose beginning may have left, in order where nothing of it is missing. False: nothing had, so it can
+ * still be refused. */
 COLD bool relay_cut(struct request *r, enum reason reason);
 
 /* ---- request_answer.c: our own answers ---- */

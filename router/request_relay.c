@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The provider's answer on its way through. Of an event stream only whole events pass, and it is complete only when its
- * last event, `data: [DONE]`, has come: a stream that ends without it, however politely, is broken.
+ * last event has come: `data: [DONE]`, or `data: {"error": ...}`, with which many end instead. A stream that ends
+ * without either, however politely, is broken; one that has it is whole, however impolitely the connection ends.
  *
  * A plain answer is held until it is whole, if it is not large: half a JSON object is of no use to anybody, and while
  * nothing has left, an answer that breaks off can still be refused in words which a client knows how to take: it tries
@@ -36,22 +37,44 @@ enum reason relay_head(struct request *r, const struct proto_reply_head *head)
 	return w.r ? REASON_UPSTREAM_INVALID : REASON_NONE;
 }
 
+/* Behind JSON's white space (RFC 8259 section 2). */
+static struct span skip_blank(struct span s)
+{
+	while (s.len > 0 && memchr(" \t\r\n", s.p[0], 4))
+		s = span_of(s.p + 1, s.len - 1);
+	return s;
+}
+
+static bool is_blank(struct span s)
+{
+	return skip_blank(s).len == 0;
+}
+
+/* Takes `with` from the front of `s`, and white space before it. */
+static bool takes(struct span *s, const char *with)
+{
+	*s = skip_blank(*s);
+	if (!starts_with(*s, with))
+		return false;
+	*s = span_of(s->p + strlen(with), s->len - strlen(with));
+	return true;
+}
+
+/* An object that begins with an error; of some servers every piece begins with `"error":null`. */
+static bool is_error(struct span data)
+{
+	return takes(&data, "{") && takes(&data, "\"error\"") && takes(&data, ":") &&
+	       (takes(&data, "{") || takes(&data, "\""));
+}
+
 static void relay_event(struct request *r, struct span event)
 {
 	struct span data = sse_data(event);
 
-	if (starts_with(data, "[DONE]"))
+	if (starts_with(data, "[DONE]") || is_error(data))
 		r->stream_done = true;
 	else if (data.len > 0)
 		(void)usage_read(&r->record.usage, data);
-}
-
-/* JSON's white space (RFC 8259 section 2). */
-static bool is_blank(struct span s)
-{
-	while (s.len > 0 && memchr(" \t\r\n", s.p[0], 4))
-		s = span_of(s.p + 1, s.len - 1);
-	return s.len == 0;
 }
 
 /* Passes on what was held. */
@@ -114,8 +137,14 @@ enum reason relay_end(struct request *r, const struct proto_end *end)
 
 bool relay_cut(struct request *r, enum reason reason)
 {
+	struct span held = reply_held(&r->reply);
 	struct buf words;
 
+	if (r->stream_done && is_blank(held)) {
+		relay_let_go(r, held);
+		reply_end(&r->reply);
+		return true;
+	}
 	if (!r->reply.begun)
 		return false;
 	r->record.reason = reason;

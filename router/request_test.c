@@ -275,6 +275,49 @@ static void test_who_leaves_with_the_last_event_has_it_all(void **state)
 	}
 }
 
+/* What breaks behind the last event, taken or not, is no mishap; the event may be an error. */
+static void test_what_breaks_behind_the_last_event_is_whole(void **state)
+{
+	static const struct proto_header type = {SPAN_LIT("content-type"), SPAN_LIT("text/event-stream")};
+	static const struct {
+		struct span data;
+		bool whole;
+	} cases[] = {
+		{SPAN_LIT("data: {}\n\ndata: [DONE]\n\n"), true},
+		{SPAN_LIT("data: {}\r\n\r\ndata:[DONE]\r\n\r\n\r\n"), true},
+		{SPAN_LIT("data: {}\n\ndata: [DONE]\n\ndata: {"), false},
+		{SPAN_LIT("data: {}\n\ndata: [DONE]"), false},
+		{SPAN_LIT("data: {\"error\":{\"code\":1}}\n\n"), true},
+		{SPAN_LIT("event: error\ndata: { \"error\" : \"no room\"}\n\n"), true},
+		{SPAN_LIT("data: {\"error\":null,\"id\":1}\n\n"), false},
+		{SPAN_LIT("data: {\"id\":\"error\"}\n\n"), false},
+		{SPAN_LIT("data: {\"error\"}\n\n"), false},
+		{SPAN_LIT("data: {\n\n"), false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
+		bool taken = i % 2, whole = cases[i / 2].whole;
+		world_init(7);
+		struct client *c = client_in_open();
+		tell(c, &(struct event){.kind = EV_REPLY_HEAD,
+					.reply_head = &(struct proto_reply_head){
+						.status = 200, .headers = {.items = &type, .count = 1}}});
+		tell(c, &(struct event){.kind = EV_DATA, .data = cases[i / 2].data});
+		while (c->dirty && taken)
+			client_take(c);
+		c->stream.phase = STREAM_NONE;
+		c->request.upstream.id = 0;
+		tell(c, &(struct event){.kind = EV_BROKEN, .broken = {REASON_UPSTREAM_BROKEN, true}});
+		while (c->dirty)
+			client_take(c);
+		assert_int_equal(sim.completes, whole);
+		assert_int_equal(sim.cuts, !whole && taken);
+		assert_int_equal(sim.refusals, !whole && !taken);
+		client_end(c);
+	}
+}
+
 /* A body that finds no room is over all the same: what is left of it is not taken for a request. */
 static void test_no_room_for_a_body(void **state)
 {
@@ -330,6 +373,7 @@ int main(void)
 		cmocka_unit_test(test_an_end_refuses_what_is_under_way),
 		cmocka_unit_test(test_refused_after_a_head_without_body),
 		cmocka_unit_test(test_who_leaves_with_the_last_event_has_it_all),
+		cmocka_unit_test(test_what_breaks_behind_the_last_event_is_whole),
 		cmocka_unit_test(test_no_room_for_a_body),
 		cmocka_unit_test(test_a_proxys_field_counts),
 	};

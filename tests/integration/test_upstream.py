@@ -51,6 +51,23 @@ def test_truncated_stream_never_ends_well(gateway, mode):
     assert not complete or "error" in json.loads(events[-1])
 
 
+@pytest.mark.parametrize("ms", [0, 50])
+def test_a_stream_that_breaks_behind_its_last_event_is_whole(gateway, ms):
+    """As its provider's own clients take it: everything was said, and there is nothing to try again."""
+    stream = gateway.stream(f"test:ragged:{ms}")
+    events, complete = read_all(stream)
+    assert (stream.status, events[-1], complete) == (200, "[DONE]", True)
+
+
+@pytest.mark.parametrize("ms", [0, 50])
+def test_a_streams_own_error_is_not_replaced(gateway, ms):
+    """Many end with it and without [DONE]. The client is to hear what the provider said: a 502 it would only repeat."""
+    stream = gateway.stream(f"test:complaint:{ms}")
+    events, complete = read_all(stream)
+    assert (stream.status, complete) == (200, True)
+    assert json.loads(events[-1])["error"]["code"] == "context_length_exceeded"
+
+
 @pytest.mark.parametrize("mode", ["cut", "malformed:chunk"])
 def test_cut_answer_is_refused_whole(gateway, mode):
     """A client knows what to do with a refusal, and not with half an object."""

@@ -346,6 +346,23 @@ class Exchange:
         await self.tokens(3, 0)
         await self.conn.send("0\r\n\r\n")
 
+    async def mode_ragged(self, ms="0"):
+        """A whole stream, but for the end of its framing, at once or a moment later."""
+        await self.head_out(200, "OK")
+        await self.tokens(3, 0)
+        await self.event("[DONE]")
+        await self.conn.pause(int(ms) / 1000)
+        self.conn.abort()
+        self.keep = False
+
+    async def mode_complaint(self, ms="0"):
+        """A stream that says what is wrong instead of [DONE]."""
+        await self.head_out(200, "OK")
+        await self.tokens(1, 0)
+        await self.event({"error": {"message": "The context is too long.", "type": "invalid_request_error", "code": "context_length_exceeded"}})
+        await self.conn.pause(int(ms) / 1000)
+        await self.conn.send("0\r\n\r\n")
+
     async def mode_cut(self):
         """Fewer bytes than content-length promised."""
         body = json.dumps(self.completion("cut short")).encode()
