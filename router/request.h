@@ -79,7 +79,7 @@ struct request {
 		uint64_t id;
 	} call;
 	struct upstream upstream;
-	bool stream, stream_done; /* the answer is an event stream; its last event has come */
+	bool stream, stream_finished, stream_done; /* of events; the model has finished; its last event has come */
 	struct sse sse;
 	struct usage_tail tail;
 	struct reply reply;

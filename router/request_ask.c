@@ -39,7 +39,7 @@ void ask_reset(struct request *r)
 	r->plan.permitted = false;
 	r->plan.limit.limit = 0;
 	r->plan.route = r->plan.n_routes = 0;
-	r->stream = r->stream_done = false;
+	r->stream = r->stream_finished = r->stream_done = false;
 	r->sse = (struct sse){0};
 	r->tail.len = 0;
 	body_reset(&r->body);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The provider's answer on its way through. Of an event stream only whole events pass, and it is complete only when its
- * last event has come: `data: [DONE]`, or `data: {"error": ...}`, with which many end instead. A stream that ends
- * without either, however politely, is broken; one that has it is whole, however impolitely the connection ends.
+ * last event has come: `data: [DONE]`, or `data: {"error": ...}`, with which many end instead. One that has it is
+ * whole, however impolitely the connection ends; one that ends without either is broken, however politely, unless the
+ * model has said that it is finished: Perplexity and several servers of local models end so, in order and without a
+ * word.
  *
  * A plain answer is held until it is whole, if it is not large: half a JSON object is of no use to anybody, and while
  * nothing has left, an answer that breaks off can still be refused in words which a client knows how to take: it tries
@@ -67,14 +69,37 @@ static bool is_error(struct span data)
 	       (takes(&data, "{") || takes(&data, "\""));
 }
 
+/* A choice has its finish_reason, which is null or empty until then. In a string the name's quotes would be escaped. */
+static bool is_finish(struct span data)
+{
+	static const char name[] = "\"finish_reason\"";
+	const uint8_t *end = data.p + data.len, *at;
+
+	while (data.len > 0 && (at = memmem(data.p, data.len, name, sizeof(name) - 1))) {
+		at += sizeof(name) - 1;
+		data = span_of(at, (size_t)(end - at));
+		if (takes(&data, ":") && takes(&data, "\"") && !starts_with(data, "\""))
+			return true;
+	}
+	return false;
+}
+
+/* As far as it is an object; what is none says nothing. */
+static bool is_whole(struct span data)
+{
+	return data.len == 0 || data.p[data.len - 1] == '}';
+}
+
 static void relay_event(struct request *r, struct span event)
 {
 	struct span data = sse_data(event);
 
-	if (starts_with(data, "[DONE]") || is_error(data))
+	if (starts_with(data, "[DONE]") || is_error(data)) {
 		r->stream_done = true;
-	else if (data.len > 0)
+	} else if (data.len > 0) {
+		r->stream_finished = r->stream_finished || is_finish(data);
 		(void)usage_read(&r->record.usage, data);
+	}
 }
 
 /* Passes on what was held. */
@@ -123,6 +148,7 @@ enum reason relay_end(struct request *r, const struct proto_end *end)
 	if (r->stream) {
 		if (held.len > 0)
 			relay_event(r, held); /* an empty line after the last event is often forgotten */
+		r->stream_done |= r->stream_finished && is_whole(sse_data(held));
 		if (!r->stream_done)
 			return REASON_UPSTREAM_BROKEN;
 	} else {

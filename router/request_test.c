@@ -318,6 +318,48 @@ static void test_what_breaks_behind_the_last_event_is_whole(void **state)
 	}
 }
 
+/* A stream without [DONE] is whole when its model had finished, and its framing ends in order. */
+static void test_a_finished_stream_may_end_in_silence(void **state)
+{
+	static const struct proto_header type = {SPAN_LIT("content-type"), SPAN_LIT("text/event-stream")};
+	static const uint8_t digest[32];
+	static const struct proto_end end = {.digest = {digest, sizeof(digest)}};
+	static const struct {
+		struct span data;
+		bool ends, complete;
+	} cases[] = {
+		{SPAN_LIT("data: {\"finish_reason\":\"stop\"}\n\ndata: {}\n\n"), true, true},
+		{SPAN_LIT("data: {\"finish_reason\":null,\"finish_reason\" : \"length\"}"), true, true},
+		{SPAN_LIT("data: {\"finish_reason\":\"stop\"}\n\n"), false, false},
+		{SPAN_LIT("data: {\"finish_reason\":\"stop\"}\n\ndata: {\"us"), true, false},
+		{SPAN_LIT("data: {\"finish_reason\":\"sto"), true, false},
+		{SPAN_LIT("data: {\"finish_reason\":null}\n\n"), true, false},
+		{SPAN_LIT("data: {\"finish_reason\":\"\"}\n\n"), true, false},
+		{SPAN_LIT("data: {\"content\":\"\\\"finish_reason\\\":\\\"stop\"}\n\n"), true, false},
+		{SPAN_LIT("data: \"finish_reason\"\n\n"), true, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		world_init(7);
+		struct client *c = client_in_open();
+		tell(c, &(struct event){.kind = EV_REPLY_HEAD,
+					.reply_head = &(struct proto_reply_head){
+						.status = 200, .headers = {.items = &type, .count = 1}}});
+		tell(c, &(struct event){.kind = EV_DATA, .data = cases[i].data});
+		c->stream.phase = STREAM_NONE;
+		c->request.upstream.id = 0;
+		if (cases[i].ends)
+			tell(c, &(struct event){.kind = EV_END, .end = &end});
+		else
+			tell(c, &(struct event){.kind = EV_BROKEN, .broken = {REASON_UPSTREAM_BROKEN, true}});
+		while (c->dirty)
+			client_take(c);
+		assert_int_equal(sim.completes, cases[i].complete);
+		client_end(c);
+	}
+}
+
 /* A body that finds no room is over all the same: what is left of it is not taken for a request. */
 static void test_no_room_for_a_body(void **state)
 {
@@ -374,6 +416,7 @@ int main(void)
 		cmocka_unit_test(test_refused_after_a_head_without_body),
 		cmocka_unit_test(test_who_leaves_with_the_last_event_has_it_all),
 		cmocka_unit_test(test_what_breaks_behind_the_last_event_is_whole),
+		cmocka_unit_test(test_a_finished_stream_may_end_in_silence),
 		cmocka_unit_test(test_no_room_for_a_body),
 		cmocka_unit_test(test_a_proxys_field_counts),
 	};

@@ -59,6 +59,13 @@ def test_a_stream_that_breaks_behind_its_last_event_is_whole(gateway, ms):
     assert (stream.status, events[-1], complete) == (200, "[DONE]", True)
 
 
+def test_a_stream_that_says_only_that_it_has_finished_is_whole(gateway):
+    """As Perplexity's do; the framing says that nothing more comes."""
+    stream = gateway.stream("test:nodone:stop")
+    events, complete = read_all(stream)
+    assert (stream.status, complete, len(events)) == (200, True, 6) and "error" not in json.loads(events[-1])
+
+
 @pytest.mark.parametrize("ms", [0, 50])
 def test_a_streams_own_error_is_not_replaced(gateway, ms):
     """Many end with it and without [DONE]. The client is to hear what the provider said: a 502 it would only repeat."""

@@ -340,10 +340,13 @@ class Exchange:
         self.conn.abort()
         self.keep = False
 
-    async def mode_nodone(self):
-        """Framing ends in order, but the stream never said [DONE]."""
+    async def mode_nodone(self, finish=None):
+        """Framing ends in order, but the stream never said [DONE]; perhaps that the model has finished."""
         await self.head_out(200, "OK")
         await self.tokens(3, 0)
+        if finish:
+            await self.event(self.piece({}, finish))
+            await self.event(dict(self.piece({}), choices=[], usage=self.usage()))
         await self.conn.send("0\r\n\r\n")
 
     async def mode_ragged(self, ms="0"):
