@@ -95,6 +95,14 @@ static void vault_unmark(struct cli *cli)
 			cli_value(cli, "bulkhead.run_dir"));
 }
 
+static int vault_say(struct cli *cli, const char *result)
+{
+	if (cli->json)
+		return cli_print_json(cli, json_pack("{s:s}", "result", result));
+	fprintf(cli->out, "%s\n", result);
+	return CLI_DONE;
+}
+
 int vault_send(struct cli *cli, enum proto_type type, const void *msg, int fd, const char *done)
 {
 	const union proto_any *answer;
@@ -104,10 +112,8 @@ int vault_send(struct cli *cli, enum proto_type type, const void *msg, int fd, c
 	if (!r)
 		r = admin_call_fd(a, type, msg, fd, PROTO_DONE, VAULT_KDF_MS, &answer);
 	bool opened = !r && type != PROTO_VAULT_SEAL;
-	if (!r && cli->json)
-		r = cli_print_json(cli, json_pack("{s:s}", "result", done));
-	else if (!r)
-		fprintf(cli->out, "%s\n", done);
+	if (!r)
+		r = vault_say(cli, done);
 	admin_close(a);
 	if (opened)
 		vault_unmark(cli);
@@ -128,24 +134,29 @@ static int vault_ask_status(struct cli *cli, struct admin **ret_admin, const str
 	return r;
 }
 
+enum vault_state { VAULT_FRESH, VAULT_SEALED, VAULT_OPEN };
+
 /* A passphrase is asked for where it is of use. The core will look again. */
-static int vault_state_is(struct cli *cli, const char *state, bool *ret)
+static int vault_state(struct cli *cli, enum vault_state *ret)
 {
 	const struct proto_vault_status_rep *status;
 	struct admin *a = NULL;
 	int r = vault_ask_status(cli, &a, &status);
 
-	*ret = !r && span_eq_str(status->state, state);
+	if (!r)
+		*ret = span_eq_str(status->state, "uninitialised") ? VAULT_FRESH
+		       : span_eq_str(status->state, "unsealed")    ? VAULT_OPEN
+								   : VAULT_SEALED;
 	admin_close(a);
 	return r;
 }
 
 int vault_check_fresh(struct cli *cli)
 {
-	bool fresh;
-	int r = vault_state_is(cli, "uninitialised", &fresh);
+	enum vault_state state;
+	int r = vault_state(cli, &state);
 
-	if (r || fresh)
+	if (r || state == VAULT_FRESH)
 		return r;
 	if (root_source_is_passphrase(cli) || root_source_is_made_by_us(cli))
 		return cli_fail(cli, "the vault has a root key already; nothing was changed");
@@ -170,14 +181,19 @@ int cmd_vault_init(struct cli *cli)
 int cmd_vault_unseal(struct cli *cli)
 {
 	struct vault_proof proof = VAULT_PROOF_NULL;
-	bool fresh;
-	int r = vault_state_is(cli, "uninitialised", &fresh);
+	enum vault_state state;
+	int r = vault_state(cli, &state);
 
-	if (!r && fresh)
-		r = cli_fail(cli, "there is no root key: `bulkhead vault init` makes a new vault's, `bulkhead vault "
-				  "restore` brings back one that was there");
-	if (!r)
-		r = vault_proof(cli, &proof);
+	if (r)
+		return r;
+	if (state == VAULT_FRESH)
+		return cli_fail(cli, "there is no root key: `bulkhead vault init` makes a new vault's, `bulkhead vault "
+				     "restore` brings back one that was there");
+	if (state == VAULT_OPEN) {
+		vault_unmark(cli);
+		return vault_say(cli, "The vault is open already.");
+	}
+	r = vault_proof(cli, &proof);
 	if (!r)
 		r = vault_send(
 			cli, PROTO_VAULT_UNSEAL,

@@ -54,6 +54,13 @@ def test_nobody_types_a_passphrase_for_nothing(fresh):
     assert code == 1 and b"already; nothing was changed" in shown and b"passphrase" not in shown
 
 
+def test_an_open_vault_says_so_first(fresh):
+    """Needs the vault that the test above made."""
+    code, shown = answer(fresh, ["vault", "unseal"])
+    assert code == 0 and shown.strip() == b"The vault is open already."
+    assert fresh.cli_json("vault", "unseal") == {"result": "The vault is open already."}
+
+
 @pytest.mark.parametrize("key", [b"\x03", b"\x04"])
 def test_who_gives_up_at_a_share_leaves_none_on_the_screen(fresh, key):
     """Needs the vault that the test above made."""
