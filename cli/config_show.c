@@ -157,8 +157,10 @@ static void show_markdown(FILE *to)
 	      "a value out of\n"
 	      "bounds or a key twice is refused with file and line. A relative path is taken from the folder of the "
 	      "file. A variable\n"
-	      "of the environment overrides a key; lists are the file's alone. Secrets are never in this file or the "
-	      "environment.\n",
+	      "of the environment overrides a key; lists are the file's alone. One that is mistyped is refused "
+	      "or, where it names\n"
+	      "no section, warned of when a daemon is started (`config.stray`). Secrets are never in this file or "
+	      "the environment.\n",
 	      to);
 	for (unsigned s = 0; s < N_CONFIG_SECTIONS; s++) {
 		const struct config_section_row *section = config_section_row(s);

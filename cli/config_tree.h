@@ -16,6 +16,7 @@
 
 #define CONFIG_TREE_ROWS_MAX  16
 #define CONFIG_FILE_BYTES_MAX (1024 * 1024)
+#define CONFIG_ENV_BYTES      64
 
 struct config_slot {
 	char *value;   /* NULL: not given */
@@ -52,6 +53,9 @@ MUST_USE int config_tree_load(const char *path, char **environ, struct config_tr
 MUST_USE int config_yaml(struct config_tree *t, struct span text);
 MUST_USE int config_env(struct config_tree *t, char **environ);
 MUST_USE int config_complete(struct config_tree *t);
+/* The next variable from here on that begins like an override, is none and is nobody else's; NULL: no more. Of its name
+ * the bytes are the variable's; *ret_nearest: an override that is like it, or "". */
+char **config_env_stray(char **environ, struct span *ret_name, char ret_nearest[CONFIG_ENV_BYTES]);
 
 /* Keeps a copy of `value` after config_value() approved of it. `what` names the key in a message. As above. */
 MUST_USE int config_tree_set(struct config_tree *t, const struct config_place *place, struct span value, unsigned line,

@@ -241,11 +241,59 @@ static void test_environment(void **state)
 	assert_string_equal(config_tree_get(t, CONFIG_AUDITD, 0, "legal_hold"), "1");
 	config_tree_free(t);
 	t = load("", unknown, &r);
-	assert_non_null(strstr(t->problem, "BULKHEAD_ROUTER_WORKRS overrides no key"));
+	assert_non_null(
+		strstr(t->problem, "BULKHEAD_ROUTER_WORKRS overrides no key; did you mean 'BULKHEAD_ROUTER_WORKERS'?"));
 	config_tree_free(t);
 	t = load("", out_of_range, &r);
 	assert_non_null(strstr(t->problem, "BULKHEAD_ROUTER_WORKERS must be a number"));
 	config_tree_free(t);
+}
+
+/* What is neither a key nor anybody else's: named with what it is like. */
+static void test_stray_variables(void **state)
+{
+	static const struct {
+		const char *variable, *nearest; /* NULL: it is none */
+	} cases[] = {
+		{"BULKHEAD_ROUTR_LISTEN=127.0.0.1:1", "BULKHEAD_ROUTER_LISTEN"},
+		{"BULKHEAD_STATEDIR=/x", "BULKHEAD_STATE_DIR"},
+		{"BULKHEAD_RUNDIR=", "BULKHEAD_RUN_DIR"},
+		{"BULKHEAD_ROUTER_PORT=9090", "BULKHEAD_ROUTER_LISTEN"},
+		{"BULKHEAD_PORT=9090", ""},
+		{"BULKHEAD_PROVIDERS_0_NAME=openai", ""},
+		{"BULKHEAD_=x", ""},
+		{"BULKHEAD_A_NAME_THAT_IS_LONGER_THAN_ANY_OVERRIDE_THAT_THERE_IS_AND_LONGER_THAN_ITS_ROOM=x", ""},
+		{"BULKHEAD_ROUTER_LISTEN=127.0.0.1:1", NULL},
+		{"BULKHEAD_STATE_DIR=/x", NULL},
+		{"BULKHEAD_SHIPPER_WITNESS_CA_FILE=/x", NULL},
+		{"BULKHEAD_CONFIG=x", NULL},
+		{"BULKHEAD_BUILD=build/asan", NULL},
+		{"BULKHEAD_SERVICE_HOST=10.0.0.1", NULL},
+		{"BULKHEAD_FRONT_SERVICE_PORT_HTTP=8080", NULL},
+		{"BULKHEAD_PORT=tcp://10.0.0.1:8080", NULL},
+		{"BULKHEAD_PORT_8080_TCP_ADDR=10.0.0.1", NULL},
+		{"BULKHEAD=x", NULL},
+		{"BULKHEAD_ROUTER_LISTN", NULL},
+		{"PATH=BULKHEAD_STATEDIR", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char text[128], nearest[CONFIG_ENV_BYTES];
+		char *environ_[] = {(char[]){"HOME=/root"}, text, NULL};
+		struct span name;
+
+		(void)snprintf(text, sizeof(text), "%s", cases[i].variable);
+		char **at = config_env_stray(environ_, &name, nearest);
+		if ((at != NULL) != (cases[i].nearest != NULL))
+			fail_msg("%s", cases[i].variable);
+		if (!at)
+			continue;
+		assert_ptr_equal(at, &environ_[1]);
+		assert_int_equal(name.len, strcspn(text, "="));
+		assert_string_equal(nearest, cases[i].nearest);
+		assert_null(config_env_stray(at + 1, &name, nearest));
+	}
 }
 
 static void test_limits(void **state)
@@ -283,6 +331,7 @@ int main(void)
 		cmocka_unit_test(test_wrong_permissions_to_connect),
 		cmocka_unit_test(test_empty_files),
 		cmocka_unit_test(test_environment),
+		cmocka_unit_test(test_stray_variables),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_nearest),
 	};

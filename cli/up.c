@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/admin.h"
+#include "cli/config_tree.h"
 #include "cli/launch.h"
 #include "cli/launch_files.h"
 
@@ -115,12 +116,23 @@ void launch_heard(struct launch_child *c)
 		up_hint(l);
 }
 
+/* What somebody meant to say, and nobody hears. */
+static void up_strays(const struct launcher *l)
+{
+	char nearest[CONFIG_ENV_BYTES];
+	struct span name;
+
+	for (char **at = environ; (at = config_env_stray(at, &name, nearest)); at++)
+		log_event(&l->log, LOG_CONFIG_STRAY, LOG_SPAN("variable", name), LOG_STR("nearest", nearest));
+}
+
 static int up_prepare(struct launcher *l)
 {
 	int r = cli_config(l->cli);
 
 	if (r)
 		return r;
+	up_strays(l);
 	l->workers = (unsigned)cli_value_u64(l->cli, "router.workers");
 	r = l->whole ? up_children(l) : run_child(l);
 	if (!r)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`bulkhead up`: what it starts, how it restarts it, what it refuses, and that it leaves nothing behind."""
 import contextlib
+import json
 import os
 import pty
 import resource
@@ -78,6 +79,26 @@ def test_somebody_at_a_terminal_reads_words():
                     seen += os.read(master, 4096)
         os.close(master)
         assert process.returncode == 0 and b"{" not in seen and seen.count(b"\n") < 6, seen.decode()
+
+
+@pytest.mark.parametrize("words, ready", [(["up"], b"ready: http"), (["run", "classifier"], b"ready: classifier")])
+def test_a_variable_that_overrides_nothing_is_warned_of(words, ready):
+    """Not those that this project reads itself, nor those that Kubernetes makes for a service."""
+    with scratch() as folder:
+        gateway = Gateway(folder, providers=PROVIDERS, workers=1)
+        gateway.port = free_port()
+        gateway.write_config()
+        env = {**os.environ, "BULKHEAD_BUILD": "build/release", "BULKHEAD_CONFIG": gateway.config, "BULKHEAD_PORT": "tcp://10.0.0.1:8080",
+               "BULKHEAD_RESTART_PAUSE_MS": "100", "BULKHEAD_ROUTR_LISTEN": "127.0.0.1:1"}
+        with subprocess.Popen([gateway.program, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              cwd=folder, env=env, start_new_session=True) as process:
+            started = read_until(process.stdout.fileno(), b"\n")
+            process.send_signal(signal.SIGINT)
+            log = process.communicate(timeout=20)[1].decode()
+        strays = [json.loads(line) for line in log.splitlines() if "config.stray" in line]
+        assert started.startswith(ready) and process.returncode == 0, log
+        assert [(e["level"], e["daemon"], e["variable"], e["nearest"]) for e in strays] == \
+            [("warning", "launcher", "BULKHEAD_ROUTR_LISTEN", "BULKHEAD_ROUTER_LISTEN")], log
 
 
 @needs_root
