@@ -202,8 +202,7 @@ static bool receipt_head_is_without_type(struct receipt_head *h, struct span rec
 static uint64_t receipt_head(const struct proto_leaf *leaf, struct receipt_head *h, struct span text)
 {
 	receipt_parse_head(h, text);
-	if (text.len == 0 || receipt_head_is(h, leaf->head_digest) ||
-	    receipt_head_is_without_type(h, leaf->head_digest))
+	if (!text.p || receipt_head_is(h, leaf->head_digest) || receipt_head_is_without_type(h, leaf->head_digest))
 		return 0;
 	return BIT(RECEIPT_HEAD);
 }

@@ -48,7 +48,7 @@ extern const struct receipt_finding_row {
 /* What somebody holds against it. */
 struct receipt_claim {
 	struct span body;
-	struct span head;       /* as `curl -D` writes it; empty: not looked at */
+	struct span head;       /* as `curl -D` writes it; SPAN_NULL: not looked at, while an empty one is none */
 	struct span request_id; /* expected; empty: the head's, if there is one */
 	struct span host;       /* expected; empty: any */
 };

@@ -148,6 +148,8 @@ static void test_heads(void **state)
 		{"HTTP/1.1 200 OK\r\n" FIELDS "Content-Type : text/html\r\n\r\n", BIT(RECEIPT_HEAD)},
 		{"HTTP/1.1 200 OK\r\nX-Upstream-Request-Id: up-7\r\n\r\nContent-Type: application/json\r\n",
 		 BIT(RECEIPT_HEAD)},
+		{"", BIT(RECEIPT_HEAD)}, /* a file that nobody filled */
+		{"\r\n", BIT(RECEIPT_HEAD)},
 	};
 	struct fixture *f = *state;
 	struct buf text;

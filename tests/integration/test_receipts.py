@@ -162,6 +162,8 @@ def test_altered(gateway, answered, tmp_path):
     for old, new in ((b"up-", b"uq-"), (b"application/json", b"text/html"), (b" 200 ", b" 201 ")):
         (head,) = kept(tmp_path, head=head_of(reply).replace(old, new))
         assert verify(gateway, tmp_path, reply.body, receipt, "--head", head)["findings"] == ["head_altered"]
+    (head,) = kept(tmp_path, head=b"")
+    assert verify(gateway, tmp_path, reply.body, receipt, "--head", head)["findings"] == ["head_altered"], "as good as none"
 
 
 def test_another_answers_receipt(gateway, answered, tmp_path):
