@@ -70,6 +70,27 @@ static const char *args_value(struct args *a, const char *equals)
 	return a->at < a->end ? *a->at++ : NULL;
 }
 
+/* Not nothing, but for a TEXT: `--tenant "$TENANT"` without that variable would mean everybody's. And not two, of which
+ * one would count. */
+static int args_keep_value(struct args *a, size_t i, const char *token, const char *value)
+{
+	const struct cli_option *o = &a->cli->command->options[i];
+	bool repeats = strstr(o->value, "...") != NULL;
+
+	if (!value)
+		return cli_misuse(a->cli, "%s needs %s", token, o->value);
+	if (!*value && strcmp(o->value, "TEXT") != 0)
+		return cli_misuse(a->cli, "%s is empty: it needs %s", o->name, o->value);
+	if (a->cli->options[i] && !repeats)
+		return cli_misuse(a->cli, "%s is given twice; it takes one %s", o->name, o->value);
+	if (repeats && a->cli->n_repeats == CLI_REPEATS_MAX)
+		return cli_misuse(a->cli, "%s more than %d times", token, CLI_REPEATS_MAX);
+	if (repeats)
+		a->cli->repeats[a->cli->n_repeats++] = value;
+	a->cli->options[i] = value;
+	return CLI_DONE;
+}
+
 static int args_own_option(struct args *a, const char *token, size_t len, const char *equals)
 {
 	const struct cli_command *c = a->cli->command;
@@ -79,14 +100,9 @@ static int args_own_option(struct args *a, const char *token, size_t len, const 
 			continue;
 		if (!c->options[i].value && equals)
 			return cli_misuse(a->cli, "%.*s takes no value", (int)len, token);
-		a->cli->options[i] = c->options[i].value ? args_value(a, equals) : "";
-		if (!a->cli->options[i])
-			return cli_misuse(a->cli, "%s needs %s", token, c->options[i].value);
-		bool repeats = c->options[i].value && strstr(c->options[i].value, "...");
-		if (repeats && a->cli->n_repeats == CLI_REPEATS_MAX)
-			return cli_misuse(a->cli, "%s more than %d times", token, CLI_REPEATS_MAX);
-		if (repeats)
-			a->cli->repeats[a->cli->n_repeats++] = a->cli->options[i];
+		if (c->options[i].value)
+			return args_keep_value(a, i, token, args_value(a, equals));
+		a->cli->options[i] = "";
 		return CLI_DONE;
 	}
 	return cli_misuse(a->cli, "no option '%s' here; see `%s help%s%s`", token, cli_program.name, c ? " " : "",
@@ -111,7 +127,9 @@ static int args_option(struct args *a, const char *token)
 
 	if (args_option_is("-c|--config", token, len)) {
 		a->cli->config_path = args_value(a, equals);
-		return a->cli->config_path ? CLI_DONE : cli_misuse(a->cli, "%s needs a file", token);
+		return a->cli->config_path && *a->cli->config_path
+			       ? CLI_DONE
+			       : cli_misuse(a->cli, "%.*s needs a file", (int)len, token);
 	}
 	if (strcmp(token, "--json") == 0)
 		a->cli->json = true;

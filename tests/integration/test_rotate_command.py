@@ -56,7 +56,8 @@ def test_a_rate_is_kept(own_key):
 @pytest.mark.parametrize("rate", ["0", "-1", "fast", "1000001", ""])
 def test_what_is_no_rate(own_key, rate):
     refused = own_key.cli("vault", "rotate", "--what", "tenant", "--rate", rate, check=False)
-    assert refused.returncode == 2 and b"--rate must be a number from 1 to 1000000" in refused.stderr
+    assert refused.returncode == 2
+    assert (b"--rate must be a number from 1 to 1000000" if rate else b"--rate is empty: it needs N") in refused.stderr
     assert own_key.cli("vault", "rotate").stdout == b"No rotation is under way.\n"
 
 
