@@ -138,6 +138,7 @@ static void test_segments_and_bundles_go_and_hashes_stay(void **state)
 	struct finder finder;
 	struct retained read;
 	struct verify_report before, after;
+	char tiles[160], away[160];
 
 	pruned_make_log(f);
 	assert_true(verifies(f, f->dir, &before));
@@ -163,6 +164,12 @@ static void test_segments_and_bundles_go_and_hashes_stay(void **state)
 	pruned_fill(f, 80);
 	pruned_good(f, ledger_first(f->l));
 	assert_true(verifies(f, f->dir, &after) && after.first > end && after.entries == ledger_size(f->l));
+	(void)snprintf(tiles, sizeof(tiles), "%s/tile", f->dir);
+	(void)snprintf(away, sizeof(away), "%s/away", f->dir);
+	assert_int_equal(rename(tiles, away), 0);
+	assert_false(verifies(f, f->dir, &after));
+	assert_non_null(strstr(after.why, "that retention removed are missing, with the whole folder"));
+	assert_int_equal(rename(away, tiles), 0);
 	assert_int_equal(finder_init(&finder, f->l->dir), 0);
 	finder_deinit(&finder);
 }

@@ -148,6 +148,11 @@ int tile_expect_begun(int dir, const char *path, struct span bytes)
 	return r;
 }
 
+bool tile_folder_is_missing(int dir)
+{
+	return faccessat(dir, "tile", F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
 int tile_read_bundle(int dir, uint64_t n, unsigned width, uint8_t **ret_bytes, size_t *ret_len)
 {
 	return tile_slurp_either(dir, TILE_ENTRIES, n, width, BUNDLE_BYTES_MAX, ret_bytes, ret_len);

@@ -46,6 +46,8 @@ MUST_USE int tile_slurp(int dir, const char *path, size_t max, uint8_t **ret_byt
 MUST_USE int tile_expect(int dir, const char *path, struct span bytes);
 /* The same of one that need not be there yet, nor be whole. */
 MUST_USE int tile_expect_begun(int dir, const char *path, struct span bytes);
+/* Not one of its tiles: the folder itself. */
+bool tile_folder_is_missing(int dir);
 /* The bundle that covers at least `width` leaves; *ret_bytes is the caller's to free. 0, TILE_E_* or negative. */
 MUST_USE int tile_read_bundle(int dir, uint64_t n, unsigned width, uint8_t **ret_bytes, size_t *ret_len);
 /* Takes the next leaf of a bundle; false at the end or where it is malformed (then bundle->len > 0). */

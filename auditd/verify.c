@@ -51,6 +51,18 @@ static PRINTF_LIKE(2, 3) int verify_bad(struct verify *v, const char *format, ..
 	return VERIFY_E_BAD;
 }
 
+/* Of what is made from entries, when it was held against them: r is TILE_E_* or negative. */
+static int verify_derived(struct verify *v, int r)
+{
+	if (r > 0 && tile_folder_is_missing(v->dir))
+		return verify_bad(
+			v, "the folder tile/ is missing, and with it the hashes that proofs are made of: copy it, "
+			   "too; where it is lost, auditd makes it again from seg/ when it starts");
+	return r > 0 ? verify_bad(v, "a tile or bundle in tile/ %s the entries up to %" PRIu64,
+				  r == TILE_E_MISSING ? "is missing: one of" : "differs from", v->tree.merkle.size - 1)
+		     : r;
+}
+
 /* ---- checkpoint ---- */
 
 /* The key that must have signed; *ret_key is NULL where the policy names the logs. */
@@ -212,7 +224,10 @@ static int verify_prefix(struct verify *v, const struct segment_head *head)
 	int r = prefix_grow(&v->tree, v->report->first);
 	if (r)
 		return r < 0 ? r
-			     : verify_bad(v, "the hashes in tile/ of the entries that retention removed are damaged");
+			     : verify_bad(v, "the hashes in tile/ of the entries that retention removed are %s",
+					  tile_folder_is_missing(v->dir)
+						  ? "missing, with the whole folder: copy it, too"
+						  : "damaged");
 	v->sources = head->sources;
 	v->report->entries = v->report->first;
 	return verify_signed_size(v);
@@ -283,7 +298,7 @@ static int verify_signed_size(struct verify *v)
 		return verify_bad(v, "entries 0 to %" PRIu64 " are not those that were signed", v->report->signed_size);
 	int r = tree_flush(&v->tree);
 	v->tree.emit = tile_expect_begun; /* what nobody signed yet */
-	return r > 0 ? verify_bad(v, "a tile or bundle in tile/ differs from the entries") : r;
+	return verify_derived(v, r);
 }
 
 /* What retention says that it removed must have been there: the root is the one that this log had then. */
@@ -331,9 +346,7 @@ static int verify_entry(struct verify *v, const struct entry *entry, uint64_t at
 	v->report->last_ns = leaf.recorded_ns;
 	r = tree_append(&v->tree, entry->leaf);
 	if (r)
-		return r > 0 ? verify_bad(v, "a tile or bundle in tile/ differs from the entries up to %" PRIu64,
-					  entry->index)
-			     : r;
+		return verify_derived(v, r);
 	v->report->entries++;
 	if (v->options->progress && v->report->entries % VERIFY_PROGRESS_STEP == 0)
 		v->options->progress(v->options->ctx, v->done_bytes + at, v->all_bytes);

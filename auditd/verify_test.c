@@ -430,24 +430,37 @@ static void test_missing_files(void **state)
 	expect(f, true, "untouched", 0);
 }
 
+/* A copy without the folder tile/ is told from one whose tiles are wrong. */
+static void test_no_tiles_at_all(void **state)
+{
+	struct fixture *f = *state;
+	struct verify_report report;
+	char tiles[160], away[160];
+
+	make_log(f);
+	(void)snprintf(tiles, sizeof(tiles), "%s/tile", f->dir);
+	(void)snprintf(away, sizeof(away), "%s/away", f->dir);
+	assert_int_equal(rename(tiles, away), 0);
+	assert_false(verifies(f, f->dir, &report));
+	assert_non_null(strstr(report.why, "the folder tile/ is missing, and with it the hashes"));
+	assert_non_null(strstr(report.why, "auditd makes it again from seg/ when it starts"));
+	assert_int_equal(mkdir(tiles, 0700), 0);
+	assert_false(verifies(f, f->dir, &report));
+	assert_string_equal(report.why, "a tile or bundle in tile/ is missing: one of the entries up to 8");
+	assert_int_equal(rmdir(tiles), 0);
+	assert_int_equal(rename(away, tiles), 0);
+	expect(f, true, "untouched", 0);
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(test_every_bit),
-		CASE(test_every_length),
-		CASE(test_every_swap),
-		CASE(test_a_rewritten_history),
-		CASE(test_another_key),
-		CASE(test_a_silent_loss),
-		CASE(test_missing_files),
-		CASE(test_another_log),
-		CASE(test_every_place),
-		CASE(test_heads),
-		CASE(test_every_bit_of_the_key),
-		CASE(test_full_tiles),
-		CASE(test_strangers),
-		CASE(test_an_old_copy_and_a_fork),
+		CASE(test_every_bit),           CASE(test_every_length),    CASE(test_every_swap),
+		CASE(test_a_rewritten_history), CASE(test_another_key),     CASE(test_a_silent_loss),
+		CASE(test_missing_files),       CASE(test_no_tiles_at_all), CASE(test_another_log),
+		CASE(test_every_place),         CASE(test_heads),           CASE(test_every_bit_of_the_key),
+		CASE(test_full_tiles),          CASE(test_strangers),       CASE(test_an_old_copy_and_a_fork),
 	};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
