@@ -53,8 +53,9 @@ static int source_seal(struct cli *cli, const struct proto_binding *binding, int
 	return r;
 }
 
-static int source_pass(struct cli *cli, struct admin *authd, const char *name, int fd)
+static int source_pass(struct cli *cli, struct admin *authd, size_t provider, int fd)
 {
+	const char *name = source_provider(cli, provider);
 	struct credential_versions versions = {0};
 	struct binding binding;
 	uint8_t blob[BLOB_BYTES_MAX];
@@ -66,21 +67,22 @@ static int source_pass(struct cli *cli, struct admin *authd, const char *name, i
 	binding.proto.version = binding.proto.since = versions.last + 1;
 	if (!r)
 		r = source_seal(cli, &binding.proto, fd, blob, &len);
-	if (r || len == 0)
-		return r;
-	r = credential_put(authd, &binding.proto, span_of(blob, len));
-	return r ? r : credential_added(cli, &binding.proto);
+	if (!r && len > 0)
+		r = credential_put(authd, &binding.proto, span_of(blob, len));
+	if (r)
+		return cli_fail(cli, "so the key of %s stays as it was; what is in %s was not taken", name,
+				config_tree_get(cli->config, CONFIG_PROVIDERS, provider, "key_file"));
+	return len > 0 ? credential_added(cli, &binding.proto) : CLI_DONE;
 }
 
 int source_sync(struct cli *cli, struct admin *authd, size_t provider)
 {
-	const char *name = source_provider(cli, provider);
 	char why[KEY_FILE_WHY_BYTES];
 	int fd;
 
 	if (source_open(cli, provider, &fd, why))
-		return cli_fail(cli, "the key of %s stays as it was: %s", name, why);
-	int r = source_pass(cli, authd, name, fd);
+		return cli_fail(cli, "the key of %s stays as it was: %s", source_provider(cli, provider), why);
+	int r = source_pass(cli, authd, provider, fd);
 	close(fd);
 	return r;
 }

@@ -93,6 +93,8 @@ def test_what_is_no_key_leaves_the_last_good_one(world, data, mode, told):
     if told == "not taken":
         wait_for("the record", lambda: gateway.audit(event="vault.reject", reason="bad_secret", credential="local"))
         assert data not in gateway.log().encode("utf-8", "surrogateescape")
+        named = f"the key of local stays as it was; what is in {secret.path} was not taken"
+        assert named in gateway.log() and named in gateway.cli("vault", "sync", check=False).stderr.decode()
     secret.write(gateway.provider.key.encode())
     assert gateway.cli("vault", "sync").returncode == 0
 
