@@ -3,6 +3,7 @@
  * `bulkhead receipt verify`: offline, with nothing but the answer, its receipt and the key that the log is signed with.
  * On the gateway's own machine the key may be left out: then it is the one beside the log, which serves to try it.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
@@ -32,18 +33,21 @@ static int receipt_slurp(const struct cli *cli, const char *path, size_t max, ui
 		if (len < cap)
 			continue;
 		uint8_t *more = cap < max ? realloc(bytes, cap * 2) : NULL;
-		if (!more)
+		if (!more) {
 			free(bytes);
+			errno = cap < max ? ENOMEM : EFBIG;
+		}
 		bytes = more;
 		cap *= 2;
 	}
-	if (f && ferror(f))
+	if (bytes && ferror(f))
 		free(TAKE(bytes));
+	int why = errno;
 	if (f && f != stdin)
 		(void)fclose(f);
 	*ret_bytes = bytes;
 	*ret_len = len;
-	return bytes ? CLI_DONE : cli_fail(cli, "%s cannot be read", path);
+	return bytes ? CLI_DONE : cli_fail(cli, "%s: %s", path, strerror(why));
 }
 
 /* --vkey, or the key beside a log. CLI_DONE, CLI_USAGE or CLI_FAILED. */

@@ -166,6 +166,13 @@ def test_altered(gateway, answered, tmp_path):
     assert verify(gateway, tmp_path, reply.body, receipt, "--head", head)["findings"] == ["head_altered"], "as good as none"
 
 
+@pytest.mark.parametrize("name, says", [("none", "No such file or directory"), (".", "Is a directory"), ("/dev/zero", "File too large")])
+def test_a_file_that_cannot_be_read(gateway, tmp_path, name, says):
+    (answer,) = kept(tmp_path, answer=b"")
+    done = gateway.cli("receipt", "verify", answer, name, "--vkey", vkey(gateway), check=False)
+    assert done.returncode == 1 and done.stderr.decode() == f"bulkhead: {name}: {says}\n"
+
+
 def test_another_answers_receipt(gateway, answered, tmp_path):
     reply, _ = answered
     other = gateway.chat("gpt-y")
