@@ -97,12 +97,13 @@ docs: all ## write the generated pages: PROTOCOL.md, REASONS.md, EVENTS.md, CONF
 
 TO = $(DESTDIR)$(PREFIX)
 install: all ## into DESTDIR and PREFIX (/usr/local); docs/service.md says what comes after it
-	for folder in bin libexec/bulkhead share/doc/bulkhead share/man/man1 share/bash-completion/completions lib/systemd/system; do \
+	for folder in bin libexec/bulkhead share/doc/bulkhead/docs share/man/man1 share/bash-completion/completions lib/systemd/system; do \
 		install -d "$(TO)/$$folder" || exit 1; done
 	install -m 0755 $(filter-out %/docgen,$(PROGRAMS)) "$(TO)/libexec/bulkhead"
 	for name in $(filter bulkhead bulkhead-audit,$(notdir $(PROGRAMS))); do \
 		ln -sf "../libexec/bulkhead/$$name" "$(TO)/bin/$$name" || exit 1; done
-	install -m 0644 $(wildcard *.md LICENSE docs/*.md) packaging/bulkhead.yaml "$(TO)/share/doc/bulkhead"
+	install -m 0644 $(wildcard *.md LICENSE) packaging/bulkhead.yaml "$(TO)/share/doc/bulkhead"
+	install -m 0644 $(wildcard docs/*.md) "$(TO)/share/doc/bulkhead/docs"
 	install -m 0644 docs/bulkhead.1 "$(TO)/share/man/man1"
 	install -m 0644 packaging/bulkhead.bash "$(TO)/share/bash-completion/completions/bulkhead"
 	sed 's#/usr/bin#$(PREFIX)/bin#' packaging/bulkhead.service | install -m 0644 /dev/stdin "$(TO)/lib/systemd/system/bulkhead.service"

@@ -48,3 +48,9 @@ def test_completion_tells_a_command_from_one_whose_name_it_begins():
     assert "--keys-file" in completed("bulkhead", "vault", "rotate-fernet")
     assert "--overlap" in completed("bulkhead", "vault", "add", "openai")
     assert "import-fernet" in completed("bulkhead", "vault")
+
+
+def test_completion_passes_over_what_stands_in_front():
+    assert "import-fernet" in completed("bulkhead", "-c", "bulkhead.yaml", "--json", "vault")
+    assert "--overlap" in completed("bulkhead", "vault", "--json", "add", "-c", "x")
+    assert not completed("bulkhead", "-c")  # files

@@ -24,7 +24,7 @@ def test_into_a_folder_with_a_space_for_everybody_to_read(tmp_path):
     there = set(os.listdir(ROOT))
     modes = installed(str(tmp_path / "a space"), 0o077)
     assert os.listdir(tmp_path) == ["a space"] and set(os.listdir(ROOT)) == there
-    assert {"bin/bulkhead", "libexec/bulkhead/router", "share/man/man1/bulkhead.1", "share/doc/bulkhead/service.md",
+    assert {"bin/bulkhead", "libexec/bulkhead/router", "share/man/man1/bulkhead.1", "share/doc/bulkhead/docs/service.md",
             "lib/systemd/system/bulkhead.service"} <= set(modes)
     assert set(modes.values()) == {0o755, 0o644}
     with open(tmp_path / "a space/opt/b/lib/systemd/system/bulkhead.service", encoding="ascii") as f:
