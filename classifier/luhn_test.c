@@ -7,6 +7,15 @@
 
 #include "classifier/luhn.h"
 
+static bool ok(const char *digits, size_t n)
+{
+	struct luhn luhn = LUHN_NULL;
+
+	for (size_t i = 0; i < n; i++)
+		luhn_add(&luhn, (unsigned)(digits[i] - '0'));
+	return luhn_ok(&luhn);
+}
+
 /* Published test numbers of the card schemes. */
 static void accepts_cards(void **state)
 {
@@ -24,26 +33,26 @@ static void accepts_cards(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cards); i++)
-		assert_true(luhn_ok(span_str(cards[i])));
+		assert_true(ok(cards[i], strlen(cards[i])));
 }
 
 /* One wrong digit is always seen; so is an exchange of neighbours, but for 09 and 90. */
 static void sees_slips(void **state)
 {
-	uint8_t digits[16];
+	char digits[16];
 
 	(void)state;
-	assert_false(luhn_ok(SPAN_NULL));
+	assert_false(ok("", 0));
 	for (size_t i = 0; i < sizeof(digits); i++) {
 		memcpy(digits, "4111111111111111", sizeof(digits));
-		for (uint8_t d = '0'; d <= '9'; d++) {
+		for (char d = '0'; d <= '9'; d++) {
 			if (d == "4111111111111111"[i])
 				continue;
 			digits[i] = d;
-			assert_false(luhn_ok(span_of(digits, sizeof(digits))));
+			assert_false(ok(digits, sizeof(digits)));
 		}
 	}
-	assert_false(luhn_ok(SPAN_LIT("1411111111111111")));
+	assert_false(ok("1411111111111111", 16));
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-SRC_classifier := classifier/luhn.c classifier/recognise.c classifier/engine.c classifier/json_text.c classifier/classify.c \
+SRC_classifier := classifier/recognise.c classifier/engine.c classifier/json_text.c classifier/classify.c \
 	classifier/body.c
 $(eval $(call library,classifier,$(SRC_classifier)))
 SRC_service := classifier/main.c classifier/dispatch.c classifier/watchdog.c

@@ -134,13 +134,20 @@ bool recognise_email(struct span text, size_t end, struct range *ret_range)
 	return true;
 }
 
+static inline bool recognise_one_of(const char *bytes, uint8_t c)
+{
+	while (*bytes && (uint8_t)*bytes != c)
+		bytes++;
+	return *bytes;
+}
+
 /* Where the next digit is, at most `separators_max` bytes on; 0: none. */
-static size_t recognise_next_digit(struct span text, size_t at, const char *separators, size_t separators_max)
+static inline size_t recognise_next_digit(struct span text, size_t at, const char *separators, size_t separators_max)
 {
 	for (size_t n = 0; n <= separators_max && at < text.len; n++, at++) {
 		if (recognise_digit(text.p[at]))
 			return at;
-		if (text.p[at] == '\0' || !strchr(separators, text.p[at]))
+		if (!recognise_one_of(separators, text.p[at]))
 			return 0;
 	}
 	return 0;
@@ -168,9 +175,9 @@ bool recognise_phone(struct span text, size_t end, struct range *ret_range)
 	return true;
 }
 
-static bool card_issuer(const uint8_t *digits)
+static bool card_issuer(unsigned first, unsigned second)
 {
-	return (digits[0] >= '2' && digits[0] <= '6') || (digits[0] == '8' && (digits[1] == '1' || digits[1] == '2'));
+	return (first >= 2 && first <= 6) || (first == 8 && (second == 1 || second == 2));
 }
 
 /* The first of the CARD_DIGITS_MIN digits that end at `end`. */
@@ -190,25 +197,32 @@ static bool card_is_fraction(struct span text, size_t begin)
 	return recognise_byte(text, begin - 1) == '.' && recognise_digit(recognise_byte(text, begin - 2));
 }
 
+/* A text of single digits with spaces between them has an anchor at each: what is done for one must be little. */
 bool recognise_card(struct span text, size_t end, struct range *ret_range)
 {
 	struct range r = {.begin = card_begin(text, end)};
-	uint8_t digits[CARD_DIGITS_MAX];
+	struct luhn luhn = LUHN_NULL;
+	unsigned first = 0;
 	size_t at = r.begin;
 
 	if (card_is_fraction(text, r.begin))
 		return false;
-	for (size_t n = 0; n < CARD_DIGITS_MAX;) {
+	while (luhn.n < CARD_DIGITS_MAX) {
 		size_t next = recognise_next_digit(text, at + 1, " -", 1);
+		unsigned digit = text.p[at] - (unsigned)'0';
 
-		digits[n++] = text.p[at];
-		if (n >= CARD_DIGITS_MIN && next != at + 1 && luhn_ok(span_of(digits, n)))
+		if (luhn.n == 0)
+			first = digit;
+		if (luhn.n == 1 && !card_issuer(first, digit))
+			return false;
+		luhn_add(&luhn, digit);
+		if (luhn.n >= CARD_DIGITS_MIN && next != at + 1 && luhn_ok(&luhn))
 			r.end = at + 1;
 		if (next == 0)
 			break;
 		at = next;
 	}
-	if (r.end == 0 || !card_issuer(digits))
+	if (r.end == 0)
 		return false;
 	*ret_range = r;
 	return true;

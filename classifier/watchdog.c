@@ -9,7 +9,7 @@
 #include "classifier/service.h"
 #include "common/err.h"
 
-/* The dearest text of 10 MiB takes half a second; several may wait in one turn, on a slow machine. */
+/* The dearest text of 10 MiB takes less than a second; several may wait in one turn, on a slow machine. */
 #define WATCHDOG_S 20
 
 static void watchdog_before_sleep(uv_prepare_t *handle)
