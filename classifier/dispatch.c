@@ -2,6 +2,9 @@
 /*
  * SCAN in, VERDICT out, nothing else. The router has validated the text before it sends it: what is not JSON here means
  * that it is not the router it should be, and it is dropped like any peer that breaks the protocol.
+ *
+ * Texts are read one after the other. One that nobody waits for any more, since others took too long, is not read: else
+ * the texts of a few moments, of clients that have been refused long since, would be in everybody's way for minutes.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,6 +34,11 @@ static int handle_scan(void *ctx, struct ipc_conn *conn, uint64_t id, const void
 
 	if (r)
 		return r == BODY_E_PEER ? IPC_E_VIOLATION : r;
+	if (ipc_now_ms(s->daemon.ipc) >= scan->expires_ms) {
+		body_close(&body);
+		s->late++;
+		return 0;
+	}
 	service_watch(s);
 	s->scans++;
 	s->bytes += body.json.len;
@@ -60,9 +68,11 @@ void service_metrics(void *ctx, char *to, size_t cap)
 	(void)snprintf(to, cap,
 		       "# TYPE bulkhead_classifier_scans_total counter\n"
 		       "bulkhead_classifier_scans_total %" PRIu64 "\n"
+		       "# TYPE bulkhead_classifier_late_total counter\n"
+		       "bulkhead_classifier_late_total %" PRIu64 "\n"
 		       "# TYPE bulkhead_classifier_bytes_total counter\n"
 		       "bulkhead_classifier_bytes_total %" PRIu64 "\n"
 		       "# TYPE bulkhead_classifier_findings_total counter\n"
 		       "bulkhead_classifier_findings_total %" PRIu64 "\n",
-		       s->scans, s->bytes, s->findings);
+		       s->scans, s->late, s->bytes, s->findings);
 }

@@ -11,8 +11,8 @@ struct service {
 	struct classifier *classifier;
 	struct ipc_edge *router, *admin;
 	uv_prepare_t before_sleep;
-	bool watched;                    /* the watchdog runs */
-	uint64_t scans, bytes, findings; /* since start */
+	bool watched;                          /* the watchdog runs */
+	uint64_t scans, late, bytes, findings; /* since start */
 };
 
 /* ---- dispatch.c ---- */

@@ -169,7 +169,9 @@ uint64_t plan_classes(const struct request *r)
 enum reason plan_scan(struct request *r)
 {
 	struct span text = body_span(&r->body);
-	struct proto_scan ask = {.classes = plan_classes(r), .body_bytes = text.len};
+	struct proto_scan ask = {.classes = plan_classes(r),
+				 .expires_ms = r->all->now_us / 1000 + r->all->limits.scan_ms,
+				 .body_bytes = text.len};
 	int fd = -1;
 
 	if (body_share(&r->body, &fd))

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from gateway import frozen, wait_for
+from ipc import metrics
+
 EMAIL, PHONE, CARD = "anna.muster@example.org", "+49 170 1234567", "4111 1111 1111 1111"
 NOT_A_CARD = "4111 1111 1111 1112"  # the last digit is wrong
 
@@ -72,3 +75,20 @@ def test_clean_text_passes_byte_for_byte(gateway, provider):
     body = '{ "model":"gpt-x", "messages":[{"role":"user","content":"nothing \\/ to \\u00e9 see"}]}'
     assert gateway.request("POST", "/v1/chat/completions", body).status == 200
     assert provider.journal()[0]["body"] == body
+
+
+def counted(gateway):
+    """Texts that were read, and those that were not."""
+    both = [metrics(gateway, f"classifier{lane}") for lane in range(gateway.workers)]
+    return [sum(m[f"bulkhead_classifier_{name}_total"] for m in both) for name in ("scans", "late")]
+
+
+def test_a_text_that_nobody_waits_for_is_not_read(gateway):
+    """Its client was refused while others' texts were read: it is in nobody's way."""
+    scans, late = counted(gateway)
+    with frozen(*gateway.pids("classifier")):
+        reply = gateway.chat("gpt-x", text="x" * 100000)
+        assert reply.status == 503 and reply.json()["error"]["code"] == "classifier_unavailable"
+    assert wait_for("the text", lambda: sum(counted(gateway)) > scans + late)
+    assert counted(gateway) == [scans, late + 1]
+    assert gateway.chat("gpt-x").status == 200
