@@ -9,14 +9,20 @@
  */
 #include "router/sse.h"
 
-/* The next CR or LF at or after `at`; in.len when there is none. */
+#define SSE_PIECE_BYTES 256
+
+/* The next CR or LF at or after `at`; in.len when there is none. In pieces: where each line ends with CR the next LF
+ * may be as far away as there are bytes, and would be looked for from every line. */
 static size_t sse_line_end(struct span in, size_t at)
 {
-	const uint8_t *lf = memchr(in.p + at, '\n', in.len - at);
-	size_t end = lf ? (size_t)(lf - in.p) : in.len;
-	const uint8_t *cr = memchr(in.p + at, '\r', end - at);
-
-	return cr ? (size_t)(cr - in.p) : end;
+	for (size_t n; at < in.len; at += n) {
+		n = MIN(in.len - at, (size_t)SSE_PIECE_BYTES);
+		const uint8_t *lf = memchr(in.p + at, '\n', n);
+		const uint8_t *cr = memchr(in.p + at, '\r', lf ? (size_t)(lf - in.p) - at : n);
+		if (cr || lf)
+			return (size_t)((cr ? cr : lf) - in.p);
+	}
+	return in.len;
 }
 
 bool sse_next(struct sse *s, struct span in, size_t *ret_bytes)

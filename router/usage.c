@@ -3,6 +3,9 @@
 
 /* No bill has more; larger numbers do not fit the records. */
 #define USAGE_TOKENS_MAX UINT32_MAX
+/* Objects that are looked into. Each look may go through the whole text: a text of nothing but names would take
+ * minutes. */
+#define USAGE_LOOKS_MAX 8
 
 /* Behind the first `name`, quotes included, or NULL. Few keys stand before it: from quote to quote is the shortest way.
  */
@@ -39,11 +42,14 @@ bool usage_read(struct usage *usage, struct span text)
 {
 	const struct span name = SPAN_LIT("usage\"");
 	const uint8_t *end = text.p + text.len, *quote;
+	unsigned looks = 0;
 
 	for (size_t len = text.len; len > 0 && (quote = memrchr(text.p, '"', len)); len = (size_t)(quote - text.p)) {
 		struct span rest = span_of(quote + 1, (size_t)(end - quote) - 1);
 		if (rest.len < name.len || !span_eq(span_of(rest.p, name.len), name))
 			continue;
+		if (looks++ == USAGE_LOOKS_MAX)
+			break;
 		const uint8_t *numbers = rest.p, *brace = memrchr(rest.p, '}', rest.len);
 		uint64_t in = usage_number(rest, SPAN_LIT("\"prompt_tokens\""), &numbers),
 			 out = usage_number(rest, SPAN_LIT("\"completion_tokens\""), &numbers);

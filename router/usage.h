@@ -23,8 +23,8 @@ struct usage_tail {
 	uint8_t bytes[USAGE_TAIL_BYTES];
 };
 
-/* Reads the last usage object of `text`, if there is one with numbers in it; else *usage stays as it is. True: it is
- * there from its name to a closing brace. */
+/* Reads the last usage object of `text`, if there is one with numbers in it among the last few; else *usage stays as it
+ * is. True: it is there from its name to a closing brace. */
 bool usage_read(struct usage *usage, struct span text);
 void usage_tail_add(struct usage_tail *t, struct span bytes);
 /* A piece of a body: one that holds the whole object is read at once and need not be kept. */

@@ -7,12 +7,17 @@
 
 #include "router/usage.h"
 
-static struct usage read_usage(const char *text)
+static struct usage read_span(struct span text)
 {
 	struct usage u = {0, 0};
 
-	(void)usage_read(&u, span_str(text));
+	(void)usage_read(&u, text);
 	return u;
+}
+
+static struct usage read_usage(const char *text)
+{
+	return read_span(span_str(text));
 }
 
 static void test_read(void **state)
@@ -39,6 +44,20 @@ static void test_read(void **state)
 		assert_int_equal(u.tokens_in, cases[i].in);
 		assert_int_equal(u.tokens_out, cases[i].out);
 	}
+}
+
+/* As much of an event as is held back. Read to its end from each name, it would take longer than anybody waits. */
+static void test_nothing_but_names(void **state)
+{
+	static const char object[] = "\"usage\":{\"prompt_tokens\":12}";
+	static char text[1 << 20];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = "\"usage"[i % 6];
+	assert_int_equal(read_span(span_of((uint8_t *)text, sizeof(text))).tokens_in, 0);
+	memcpy(text + sizeof(text) - sizeof(object), object, sizeof(object) - 1);
+	assert_int_equal(read_span(span_of((uint8_t *)text, sizeof(text))).tokens_in, 12);
 }
 
 static void test_tail_keeps_the_end(void **state)
@@ -109,6 +128,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_read),
+		cmocka_unit_test(test_nothing_but_names),
 		cmocka_unit_test(test_tail_keeps_the_end),
 		cmocka_unit_test(test_any_cut),
 		cmocka_unit_test(test_begin),

@@ -136,6 +136,21 @@ def test_echoed_key_is_removed_from_any_pieces(gateway, size, stream):
     conn.close()
 
 
+@pytest.fixture(scope="module")
+def one_lane(new_gateway):
+    """With one connection after the other, each of which the next request finds."""
+    return new_gateway(workers=1)
+
+
+@pytest.mark.parametrize("what, count", [("names", 1), ("lines", 40)])
+def test_a_dear_stream_is_in_nobodys_way(one_lane, what, count):
+    """What it costs grows with its length: with the length's square it was minutes, in which the router served nobody."""
+    stream = one_lane.stream(f"test:dear:{what}:{count}")
+    assert one_lane.chat("gpt-x").status == 200
+    events, complete = read_all(stream)
+    assert complete and events[-1] == "[DONE]"
+
+
 def test_an_answer_above_the_limit_is_cut(new_gateway):
     gateway = new_gateway(settings={"router": {"stream_bytes_max": 1048576}})
     try:
@@ -144,12 +159,6 @@ def test_an_answer_above_the_limit_is_cut(new_gateway):
     except (http.client.IncompleteRead, ConnectionError):
         pass
     assert gateway.chat("gpt-x").status == 200
-
-
-@pytest.fixture(scope="module")
-def one_lane(new_gateway):
-    """With one connection after the other, each of which the next request finds."""
-    return new_gateway(workers=1)
 
 
 @pytest.mark.parametrize("taken, sent", [(0, 5), (65536, 6000000)])

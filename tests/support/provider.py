@@ -231,6 +231,14 @@ class Exchange:
         await self.event(self.piece({"content": "x" * int(size)}))
         await self.finish()
 
+    async def mode_dear(self, what, count="1"):
+        """A stream of events that are as long as may be, and dear to read: nothing but names, or lines that end with CR."""
+        await self.head_out(200, "OK")
+        event = {"names": b"data: " + b'"usage' * 166000, "lines": b"a\r" * 500000}[what] + b"\n\n"
+        for _ in range(int(count)):
+            await self.chunk(event)
+        await self.finish()
+
     async def mode_interim(self):
         await self.conn.send("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n")
         await self.mode_polite()
