@@ -26,9 +26,9 @@
 struct producer {
 	uint8_t role, worker;
 	uint8_t boot[16];
-	uint64_t accepted_seq, recorded_seq, recorded_index;
-	struct ipc_conn *conn; /* NULL: not connected */
-	bool touched;          /* by the batch that is being reported */
+	uint64_t accepted_seq, recorded_seq, recorded_index, pending; /* of this name, whichever process: not durable */
+	struct ipc_conn *conn;                                        /* NULL: not connected */
+	bool touched;                                                 /* by the batch that is being reported */
 	struct {
 		uint8_t boot[16];
 		uint64_t accepted_seq, recorded_seq;

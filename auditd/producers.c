@@ -3,6 +3,9 @@
  * What producers say. Each has its own sequence; what was accepted once is not recorded twice (it is sent again after
  * every reconnect), and what is missing in between becomes an entry of its own, log.gap. Who the producer is comes from
  * the socket; its boot id from HELLO: an old process that is still heard after its successor said HELLO is dropped.
+ *
+ * No name has more records on their way to the disk than two processes may have, one and its successor. Whoever says
+ * more, captured as he may be, is held back himself, and not those who find no room behind him.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,6 +13,7 @@
 #include <time.h>
 
 #include "auditd/auditd.h"
+#include "common/audit_client.h"
 #include "common/err.h"
 #include "proto/splice.h"
 
@@ -21,6 +25,8 @@ static uint64_t producers_now_ns(void)
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
+
+#define PRODUCERS_PENDING_MAX (2 * AUDIT_WINDOW)
 
 /* ---- who they are ---- */
 
@@ -122,14 +128,20 @@ static void producers_sign(struct auditd *a, const struct producer *p, struct pr
 #undef COPY
 }
 
+static int producers_accepted(struct producer *p, int r, uint64_t last_seq)
+{
+	if (r)
+		return r;
+	p->accepted_seq = last_seq;
+	p->pending++;
+	return 0;
+}
+
 /* Accepts [seq, last_seq] of the producer. 0, WRITER_E_FULL or negative. */
 static int producers_accept(struct auditd *a, struct producer *p, struct proto_leaf *leaf, bool urgent)
 {
 	producers_sign(a, p, leaf);
-	int r = writer_add(&a->writer, leaf, urgent);
-	if (!r)
-		p->accepted_seq = leaf->last_seq;
-	return r;
+	return producers_accepted(p, writer_add(&a->writer, leaf, urgent), leaf->last_seq);
 }
 
 /* Likewise of an event, whose fields the leaf takes as they came. */
@@ -137,10 +149,7 @@ static int producers_accept_event(struct auditd *a, struct producer *p, const st
 				  bool urgent)
 {
 	const struct proto_leaf_head head = producers_head(a, p, m->seq, m->time_ns);
-	int r = writer_add_event(&a->writer, &head, fields, urgent);
-	if (!r)
-		p->accepted_seq = m->seq;
-	return r;
+	return producers_accepted(p, writer_add_event(&a->writer, &head, fields, urgent), m->seq);
 }
 
 static int producers_accept_gap(struct auditd *a, struct producer *p, uint64_t last_seq, enum gap_cause cause)
@@ -182,6 +191,11 @@ static struct producer *producers_speaker(const struct auditd *a, const struct i
 	return p && p->conn == conn && !a->failed ? p : NULL;
 }
 
+static int producers_has_room(const struct producer *p)
+{
+	return p->pending < PRODUCERS_PENDING_MAX ? 0 : WRITER_E_FULL;
+}
+
 static int handle_event(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
 {
 	struct auditd *a = ((struct producer_edge *)ctx)->a;
@@ -195,7 +209,9 @@ static int handle_event(void *ctx, struct ipc_conn *conn, uint64_t id, const voi
 		return IPC_E_VIOLATION;
 	if (m->seq <= p->accepted_seq)
 		return 0;
-	int r = m->seq > p->accepted_seq + 1 ? producers_accept_gap(a, p, m->seq - 1, GAP_JUMP) : 0;
+	int r = producers_has_room(p);
+	if (!r && m->seq > p->accepted_seq + 1)
+		r = producers_accept_gap(a, p, m->seq - 1, GAP_JUMP);
 	if (!r)
 		r = producers_accept_event(a, p, m, proto_fields(ipc_conn_frame(conn)),
 					   row->class == EVENT_CLASS_MUST_ACK);
@@ -214,7 +230,10 @@ static int handle_gap(void *ctx, struct ipc_conn *conn, uint64_t id, const void 
 		return IPC_E_VIOLATION;
 	if (m->last_seq <= p->accepted_seq)
 		return 0;
-	return producers_hold_back(a, conn, producers_accept_gap(a, p, m->last_seq, (enum gap_cause)m->cause));
+	int r = producers_has_room(p);
+	if (!r)
+		r = producers_accept_gap(a, p, m->last_seq, (enum gap_cause)m->cause);
+	return producers_hold_back(a, conn, r);
 }
 
 static int handle_receipt_find(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)
@@ -248,6 +267,8 @@ void producers_recorded(struct auditd *a, const struct ledger_batch *batch)
 	for (size_t i = batch->told; i < batch->durable; i++) {
 		const struct source *s = &batch->items[i].source;
 		struct producer *p = producers_find(a, s->role, s->worker);
+		if (p)
+			p->pending--;
 		if (!p || memcmp(p->boot, s->boot, sizeof(p->boot)) != 0)
 			continue; /* restarted meanwhile: nobody is there to be told */
 		p->recorded_seq = s->last_seq;

@@ -6,7 +6,8 @@
 
 #include "common/err.h"
 
-/* Producers have at most 1024 events under way each (common/audit_client.c); this is room for 16 of them. */
+/* Producers have at most AUDIT_WINDOW events under way each (common/audit_client.h), their predecessors as
+ * many: this is room for 16 of them. */
 #define WRITER_ENTRIES_MAX      16384
 #define WRITER_BYTES_MAX        (8U << 20)
 #define WRITER_RESERVE_AGAIN_MS 5000

@@ -18,8 +18,6 @@
 #include "common/edges.h"
 #include "common/err.h"
 
-#define AUDIT_WINDOW 1024
-
 struct audit_client {
 	struct ipc *ipc;
 	struct ipc_edge *edge;

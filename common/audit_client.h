@@ -16,6 +16,9 @@ enum audit_err {
 	AUDIT_E_DOWN = 1, /* auditd is away or too slow: a must-ack effect must not happen */
 };
 
+/* So many are under way, not yet durable, at most. auditd holds back who has more. */
+#define AUDIT_WINDOW 1024
+
 /* `durable` is true when the record is on disk, false when auditd could not confirm in time: then refuse. */
 typedef void audit_done(void *ctx, bool durable);
 

@@ -14,7 +14,7 @@ import struct
 import msgpack
 import pytest
 
-from gateway import proc_read, wait_for
+from gateway import frozen, proc_read, wait_for
 from ipc import FIELDS, MESSAGES, Peer, ROLES, body_of, read_record, reason_code, record_of, role_of, uid_of
 from lane import PATH, open_exchange, permit, refused, renew
 
@@ -470,6 +470,22 @@ def test_a_peer_that_never_reads(gateway, router):
             for _ in range(400):  # their answers are more than 16 MiB
                 peer.socket.sendall(burst)
         assert gateway.chat("gpt-x").status == 200
+
+
+def test_a_flood_of_records_holds_back_its_sender(new_gateway):
+    """Nobody else is told to begin anew: in strict mode each of his requests would be refused."""
+    gateway = new_gateway(settings={"auditd": {"mode": "strict"}})
+    bodies = (body_of("EVENT", 0, seq=seq, code=1, status=200) for seq in range(1, 60001))
+    flood = b"".join(struct.pack(">I", len(body)) + body for body in bodies)
+    router0 = next(pid for pid in gateway.pids("router") if proc_read(pid, "cmdline").split(b"\0")[-2] == b"0")
+    with frozen(router0):
+        for _ in range(50):
+            with Peer(gateway, "auditd", "router0") as peer, contextlib.suppress(ConnectionError):
+                peer.expect("RESUME")
+                peer.socket.sendall(flood)
+            assert gateway.chat("gpt-x").status == 200
+    dropped = [json.loads(line)["peer"] for line in gateway.log().splitlines() if line.endswith('"why":"overrun"}')]
+    assert set(dropped) == {"router0"}
 
 
 def test_service_after_all_that(gateway):
