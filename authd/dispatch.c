@@ -291,8 +291,7 @@ int authd_serve(struct authd *a)
 						    .rows = router_rows,
 						    .n_rows = ARRAY_LEN(router_rows),
 						    .on_open = on_router_open,
-						    .on_close = on_router_close,
-						    .conns_max = 128};
+						    .on_close = on_router_close};
 	static const struct ipc_edge_spec keyvault = {.peer = ROLE_KEYVAULT,
 						      .rows = keyvault_rows,
 						      .n_rows = ARRAY_LEN(keyvault_rows),

@@ -36,6 +36,10 @@ struct ipc_row {
 	ipc_handler *handle;
 };
 
+/* A client that restarts may be back before its end was noticed; and operators are several. */
+#define IPC_CONNS_MAX 8
+#define IPC_CLIS_MAX  64
+
 /* Kept by reference: static. */
 struct ipc_edge_spec {
 	enum role peer;
@@ -45,7 +49,7 @@ struct ipc_edge_spec {
 	void (*on_close)(void *ctx, struct ipc_conn *conn); /* last mention of conn; may be NULL */
 	void (*on_drain)(void *ctx, struct ipc_conn *conn); /* a queue that had to wait is empty again; may be NULL */
 	size_t tx_bytes_max;                                /* queue limit; 0: 4 MiB */
-	size_t conns_max;                                   /* for a server; 0: 64 */
+	size_t conns_max;                                   /* a server has of one client; 0: IPC_CONNS_MAX */
 };
 
 enum ipc_outcome { IPC_REPLY, IPC_TIMEOUT, IPC_LOST };

@@ -84,15 +84,20 @@ static int edge_hear_hello(struct ipc_conn *c, const struct proto_desc *desc, co
 
 /* ---- serving ---- */
 
+/* Each client has places of its own: whoever takes all that he can, were it without a word, takes nobody else's. */
+static size_t edge_conns_max(const struct ipc_edge *e)
+{
+	return e->spec->conns_max ? e->spec->conns_max : e->spec->peer == ROLE_CLI ? IPC_CLIS_MAX : IPC_CONNS_MAX;
+}
+
 static void edge_accept_one(struct ipc_listener *l, int fd)
 {
 	struct ipc_edge *e = l->edge;
-	size_t conns_max = e->spec->conns_max ? e->spec->conns_max : IPC_CONNS_DEFAULT;
 	struct ucred cred;
 	socklen_t len = sizeof cred;
 	struct ipc_conn *c;
 
-	if (e->n_conns >= conns_max) {
+	if (l->n_conns >= edge_conns_max(e)) {
 		(void)close(fd);
 		return;
 	}
@@ -103,7 +108,8 @@ static void edge_accept_one(struct ipc_listener *l, int fd)
 	c->hello_deadline_ms = ipc_now_ms(e->ipc) + IPC_HELLO_MS;
 	ipc_arm(e->ipc);
 	list_push(&e->conns, &c->in_edge);
-	e->n_conns++;
+	c->listener = l;
+	l->n_conns++;
 	r = edge_say_hello(c);
 	if (r < 0)
 		ipc_fatal(e->ipc, r);
@@ -245,7 +251,7 @@ void ipc_edge_closed(struct ipc_conn *c)
 		return;
 	}
 	if (e->serves) {
-		e->n_conns--;
+		c->listener->n_conns--;
 	} else if (e->link == c) {
 		e->link = NULL;
 		if (c->opened && ipc_now_ms(e->ipc) - e->opened_ms >= IPC_RETRY_MS_MAX)

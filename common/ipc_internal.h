@@ -10,7 +10,6 @@
 #define IPC_RX_BYTES         (PROTO_FRAME_BYTES_MAX + 4 + 65536)
 #define IPC_SECRET_BYTES     16384 /* each buffer of a secret direction: such frames are small */
 #define IPC_TX_BYTES_DEFAULT (4U << 20)
-#define IPC_CONNS_DEFAULT    64
 #define IPC_FDS_MAX          16 /* descriptors in flight per direction */
 #define IPC_CALLS_MAX        4096
 #define IPC_HELLO_MS         5000
@@ -37,7 +36,8 @@ enum ipc_state { IPC_CONN_HELLO, IPC_CONN_OPEN, IPC_CONN_CLOSING };
 
 struct ipc_conn {
 	struct ipc *ipc;
-	struct ipc_edge *edge; /* NULL for the control channel */
+	struct ipc_edge *edge;         /* NULL for the control channel */
+	struct ipc_listener *listener; /* servers only */
 	struct list in_edge, in_dirty;
 	enum ipc_state state;
 	enum role peer;
@@ -69,6 +69,7 @@ struct ipc_listener {
 	unsigned client_worker;
 	int fd;
 	uv_poll_t poll;
+	size_t n_conns;
 };
 
 struct ipc_edge {
@@ -77,7 +78,6 @@ struct ipc_edge {
 	const struct ipc_edge_spec *spec;
 	void *ctx;
 	bool serves;
-	size_t n_conns;
 	/* serving */
 	struct ipc_listener *listeners;
 	size_t n_listeners;

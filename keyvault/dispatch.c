@@ -26,6 +26,7 @@
 
 #define CORE_AUDIT_DEADLINE_MS 5000
 #define CORE_ADMIN_CONNS_MAX   4 /* each takes 16 KiB of the arena */
+#define CORE_EGRESS_CONNS_MAX  2 /* each takes 32 KiB: one that has not been heard of yet, and its predecessor */
 
 /* ---- authd ---- */
 
@@ -436,7 +437,7 @@ static const struct ipc_edge_spec core_egress_spec = {.peer = ROLE_EGRESS,
 						      .n_rows = ARRAY_LEN(core_egress_rows),
 						      .on_open = on_egress_open,
 						      .on_close = on_egress_close,
-						      .conns_max = LANES_MAX};
+						      .conns_max = CORE_EGRESS_CONNS_MAX};
 static const struct ipc_edge_spec core_auditd_spec = {.peer = ROLE_AUDITD,
 						      .rows = core_auditd_rows,
 						      .n_rows = ARRAY_LEN(core_auditd_rows),

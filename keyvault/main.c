@@ -13,10 +13,10 @@
 #include "keyvault/core.h"
 
 #define CORE_AUDIT_EVENTS_MAX 4096
-/* Keys, a credential in passing, authd's and four operators' buffers; then two buffers and a key for each lane. Access
- * tokens, which egress workers make as they like, are apart from that. */
+/* Keys, a credential in passing, authd's and four operators' buffers; then those of two connections and a key for each
+ * lane. Access tokens, which egress workers make as they like, are apart from that. */
 #define CORE_ARENA_BYTES_MIN        ((size_t)224 << 10)
-#define CORE_ARENA_BYTES_PER_EGRESS ((size_t)36 << 10)
+#define CORE_ARENA_BYTES_PER_EGRESS ((size_t)68 << 10)
 #define CORE_TOKENS_BYTES_MIN       ((size_t)64 << 10)
 
 /* What must not be there, or must be and is not: named for the operator. */

@@ -332,7 +332,6 @@ static const struct ipc_edge_spec lane_spec = {
 	.on_close = lane_on_close,
 	.on_drain = lane_on_drain,
 	.tx_bytes_max = EGRESS_LANE_BYTES_MAX,
-	.conns_max = 8, /* a router that restarts may be back before its end was noticed */
 };
 
 static const struct ipc_edge_spec keyvault_spec = {

@@ -472,6 +472,30 @@ def test_a_peer_that_never_reads(gateway, router):
         assert gateway.chat("gpt-x").status == 200
 
 
+def links(gateway, instance):
+    """The edges that it has connections on."""
+    with Peer(gateway, instance, "cli") as peer:
+        peer.send("STATUS", 1)
+        return {each["name"] for each in peer.expect("STATUS_REP")["peers"] if each["state"] == "up"}
+
+
+def test_connections_are_nobody_elses(gateway):
+    """As many as it likes: another router that comes back has its place."""
+    victim = next(pid for pid in gateway.pids("router") if proc_read(pid, "cmdline").split(b"\0")[-2] == b"1")
+    with contextlib.ExitStack() as stack:
+
+        def take(n):
+            for server in ["authd", "auditd"] * n:
+                with contextlib.suppress(EOFError, ConnectionError):
+                    stack.enter_context(Peer(gateway, server, "router0"))
+        take(200)
+        os.kill(victim, signal.SIGKILL)
+        take(5)
+        wait_for("another", lambda: len(gateway.pids("router")) == 2 and victim not in gateway.pids("router"))
+        wait_for("its places", lambda: links(gateway, "router1").issuperset({"authd.router1", "auditd.router1"}))
+    wait_for("service", lambda: all(gateway.chat("gpt-x").status == 200 for _ in range(20)), 20)
+
+
 def test_a_flood_of_records_holds_back_its_sender(new_gateway):
     """Nobody else is told to begin anew: in strict mode each of his requests would be refused."""
     gateway = new_gateway(settings={"auditd": {"mode": "strict"}})

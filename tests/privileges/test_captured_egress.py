@@ -142,6 +142,19 @@ def test_a_token_that_nobody_asked_for(auth, captured):
     assert refused()
 
 
+def test_connections_leave_the_room_of_everything_else(auth):
+    """Each takes room in the core's arena before a word is said: as many as it likes, and the operator and the other lanes are heard."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(64):
+            stack.enter_context(Peer(auth.gateway, "keyvault", "egress1", hello=False))
+        auth.gateway.cli("vault", "status")
+        egress0 = next(p for p in auth.gateway.pids("egress") if proc_read(p, "cmdline").split(b"\0")[-2] == b"0")
+        os.kill(egress0, signal.SIGKILL)
+        auth.add("basic")
+        wait_for("the other egress", lambda: lane0(auth, "basic").get("status") == 200, seconds=20)
+    wait_for("both lanes", lambda: all(auth.gateway.chat("gpt-x").status == 200 for _ in range(8)))
+
+
 def test_tokens_leave_the_room_of_everything_else():
     """As big as they may be, of each credential, for as long as may be: the core seals, unseals, talks to who comes and keeps others' tokens."""
     with started(workers=2, settings={"keyvault": {"arena_bytes": 65536}}) as auth:
