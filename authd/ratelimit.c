@@ -200,16 +200,16 @@ static int ratelimit_window_new(struct ratelimit *r, struct span who, struct rat
 	return 0;
 }
 
-/* Doubles the ring and straightens it. */
-static int ratelimit_grow(struct ratelimit *r, struct ratelimit_window *w)
+/* A ring of another size, straightened; it holds what there is. */
+static int ratelimit_resize(struct ratelimit *r, struct ratelimit_window *w, size_t cap)
 {
 	struct ratelimit_run *runs;
-	size_t more = ratelimit_window_bytes(2 * w->cap) - ratelimit_window_bytes(w->cap);
+	size_t bytes = r->bytes - ratelimit_window_bytes(w->cap) + ratelimit_window_bytes(cap);
 
-	assert(w->cap < RATELIMIT_RUNS_MAX);
-	if (r->bytes + more > r->bytes_max)
+	assert(cap >= w->n_runs && cap <= RATELIMIT_RUNS_MAX);
+	if (cap > w->cap && bytes > r->bytes_max)
 		return RATELIMIT_E_FULL;
-	runs = calloc(2 * w->cap, sizeof(*runs));
+	runs = calloc(cap, sizeof(*runs));
 	if (!runs)
 		return -ENOMEM;
 	for (size_t i = 0; i < w->n_runs; i++)
@@ -217,8 +217,18 @@ static int ratelimit_grow(struct ratelimit *r, struct ratelimit_window *w)
 	free(w->runs);
 	w->runs = runs;
 	w->first = 0;
-	w->cap *= 2;
-	r->bytes += more;
+	w->cap = cap;
+	r->bytes = bytes;
+	return 0;
+}
+
+/* Room for one more, and none for a peak that is over: a key that goes on would keep it for ever. */
+static int ratelimit_fit(struct ratelimit *r, struct ratelimit_window *w)
+{
+	if (w->n_runs == w->cap)
+		return ratelimit_resize(r, w, 2 * w->cap);
+	if (w->cap > RATELIMIT_RUNS_MIN && w->n_runs < w->cap / 8)
+		return ratelimit_resize(r, w, w->cap / 2);
 	return 0;
 }
 
@@ -230,7 +240,7 @@ static int ratelimit_admit(struct ratelimit *r, struct ratelimit_window *w, uint
 	if (last && last->at_ms == now_ms) {
 		last->count++;
 	} else {
-		res = w->n_runs == w->cap ? ratelimit_grow(r, w) : 0;
+		res = ratelimit_fit(r, w);
 		if (res)
 			return res;
 		*ratelimit_run(w, w->n_runs++) =

@@ -171,6 +171,22 @@ static void test_memory_is_bounded(void **state)
 }
 
 /* A million a minute costs no more than one run a millisecond. */
+/* A key that was busy once, and goes on at a walk, leaves the room to others. */
+static void test_a_peak_that_is_over(void **state)
+{
+	struct ratelimit *r = *state;
+	uint64_t ms = 0;
+
+	(void)take(r, KEY, 100000, ms);
+	size_t small = ratelimit_bytes(r);
+	for (; ms < 5000; ms++)
+		assert_true(take(r, KEY, 100000, ms).admitted);
+	assert_true(ratelimit_bytes(r) > 10 * small);
+	for (unsigned i = 0; i < 20; i++, ms += RATELIMIT_WINDOW_MS / 2)
+		assert_true(take(r, KEY, 100000, ms).admitted);
+	assert_true(ratelimit_bytes(r) < 2 * small);
+}
+
 static void test_the_largest_limit(void **state)
 {
 	struct ratelimit *r = *state;
@@ -265,6 +281,7 @@ int main(void)
 		T(test_a_clock_that_goes_back_gives_nothing_away),
 		T(test_idle_windows_are_dropped),
 		T(test_memory_is_bounded),
+		T(test_a_peak_that_is_over),
 		T(test_the_largest_limit),
 		T(test_agrees_with_a_naive_oracle),
 	};
