@@ -269,15 +269,22 @@ static void secret_access(struct secret_arena *a, bool open)
 /*
  * The copy routines of libc and the ciphers of OpenSSL leave what they touched in vector registers, for as long as
  * nothing else needs those: from there it gets into core dumps. All of them are the caller's to save, so a function may
- * clear them. vzeroall knows the first sixteen; the others exist with AVX-512, where clearing the low part clears the
- * rest.
+ * clear them, and a function it must remain: within its caller, or where the compiler looks which registers a function
+ * needs, what the caller has in one would be gone. vzeroall knows the first sixteen; the others exist with AVX-512,
+ * where clearing the low part clears the rest.
  */
+#ifdef __clang__
+#define SECRET_CALLED __attribute__((noinline))
+#else
+#define SECRET_CALLED __attribute__((noipa))
+#endif
+
 #if defined(__x86_64__)
 #define SECRET_CLOBBERS                                                                                             \
 	"memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", \
 		"xmm12", "xmm13", "xmm14", "xmm15"
 
-static void secret_clear_registers(void)
+static SECRET_CALLED void secret_clear_registers(void)
 {
 	if (__builtin_cpu_supports("avx"))
 		__asm__ volatile("vzeroall" ::: SECRET_CLOBBERS);
@@ -293,7 +300,7 @@ static void secret_clear_registers(void)
 					 : "memory");
 }
 #elif defined(__aarch64__)
-static void secret_clear_registers(void)
+static SECRET_CALLED void secret_clear_registers(void)
 {
 	/* The lower halves of 8 to 15 must outlive a call (AAPCS64 6.1.2); the compiler saves them when it is told. */
 	__asm__ volatile(
@@ -303,7 +310,7 @@ static void secret_clear_registers(void)
 			: "memory", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15");
 }
 #else
-static void secret_clear_registers(void)
+static SECRET_CALLED void secret_clear_registers(void)
 {
 }
 #endif
