@@ -185,6 +185,7 @@ static int handle_sealed(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	(void)id;
 	(void)fd;
 	egress_seal(ctx, sealed->cut == 1);
+	egress_note_end(ctx); /* a token that is called off here may have been the last */
 	return 0;
 }
 
@@ -197,6 +198,7 @@ static int handle_credential_drop(void *ctx, struct ipc_conn *conn, uint64_t id,
 	(void)id;
 	(void)fd;
 	credential_drop(&eg->credentials, drop->credential);
+	egress_note_end(eg); /* likewise */
 	return 0;
 }
 

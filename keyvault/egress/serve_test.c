@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who stalls. */
+/* Who stalls; and when a worker that was told to end has ended. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,8 +14,8 @@
 
 /* ---- who else there is ---- */
 
-static unsigned resumed, turns, hooks;
-static const struct ipc_edge_spec *lane_edge;
+static unsigned resumed, turns, hooks, stops;
+static const struct ipc_edge_spec *lane_edge, *core_edge;
 
 void relay_turn(void *ctx)
 {
@@ -77,17 +77,18 @@ void credential_cache_init(struct credential_cache *c, struct secret_arena *aren
 	list_init(&c->tokens);
 }
 
+/* A token that was being got for it goes with the credential. */
 void credential_drop(struct credential_cache *c, struct span id)
 {
-	(void)c;
 	(void)id;
+	list_init(&c->tokens);
 }
 
 void credential_drop_all(struct credential_cache *c, enum reason why, bool core_lost)
 {
-	(void)c;
 	(void)why;
 	(void)core_lost;
+	list_init(&c->tokens);
 }
 
 bool credential_tick(struct credential_cache *c, uint64_t now_ms)
@@ -125,6 +126,8 @@ int ipc_serve(struct ipc *ipc, const struct ipc_edge_spec *spec, void *ctx, stru
 	(void)ctx;
 	if (spec->peer == ROLE_ROUTER)
 		lane_edge = spec;
+	if (spec->peer == ROLE_KEYVAULT)
+		core_edge = spec;
 	*ret_edge = NULL;
 	return 0;
 }
@@ -184,6 +187,26 @@ void daemon_set_ready(struct daemon *d, bool ready, const char *detail)
 void daemon_stop(struct daemon *d)
 {
 	(void)d;
+	stops++;
+}
+
+static struct egress *egress_new(void)
+{
+	struct egress *eg = calloc(1, sizeof(*eg));
+
+	assert_int_equal(uv_loop_init(&eg->daemon.loop), 0);
+	assert_int_equal(secret_arena_new(4096, &eg->arena), 0);
+	assert_int_equal(egress_serve(eg), 0);
+	return eg;
+}
+
+static void egress_free(struct egress *eg)
+{
+	egress_close(eg);
+	(void)uv_run(&eg->daemon.loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&eg->daemon.loop), 0);
+	secret_arena_free(eg->arena);
+	free(eg);
 }
 
 /* ---- the tick, and the end of a queue ---- */
@@ -191,13 +214,10 @@ void daemon_stop(struct daemon *d)
 /* Of a queue that was high for less than a turn no drain is told. */
 static void who_stalls_goes_on_without_a_drain(void **state)
 {
-	struct egress *eg = calloc(1, sizeof(*eg));
 	struct exchange *x = calloc(1, sizeof(*x));
+	struct egress *eg = egress_new();
 
 	(void)state;
-	assert_int_equal(uv_loop_init(&eg->daemon.loop), 0);
-	assert_int_equal(secret_arena_new(4096, &eg->arena), 0);
-	assert_int_equal(egress_serve(eg), 0);
 	list_init(&x->in_stalled);
 	list_push(&eg->stalled, &x->in_stalled);
 	egress_wake(eg);
@@ -209,17 +229,43 @@ static void who_stalls_goes_on_without_a_drain(void **state)
 	lane_edge->on_drain(eg, NULL);
 	assert_int_equal(resumed, 2);
 	assert_int_equal(turns, 1);
-	egress_close(eg);
-	(void)uv_run(&eg->daemon.loop, UV_RUN_DEFAULT);
-	assert_int_equal(uv_loop_close(&eg->daemon.loop), 0);
-	secret_arena_free(eg->arena);
+	egress_free(eg);
 	free(x);
-	free(eg);
+}
+
+/* ---- the end ---- */
+
+static void core_says(struct egress *eg, enum proto_type type, const void *msg)
+{
+	for (size_t i = 0; i < core_edge->n_rows; i++)
+		if (core_edge->rows[i].type == type)
+			assert_int_equal(core_edge->rows[i].handle(eg, NULL, 0, msg, -1), 0);
+}
+
+/* Nobody waits for the token, so no exchange tells of the end. */
+static void a_token_that_is_called_off_was_the_last(void **state)
+{
+	const struct proto_credential_drop drop = {.credential = SPAN_LIT("id"), .version = 1};
+	const struct proto_sealed sealed = {.cut = 0};
+	struct egress *eg = egress_new();
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct list token = LIST_INIT(token);
+		stops = 0;
+		list_push(&eg->credentials.tokens, &token);
+		eg->daemon.on_drain(eg);
+		assert_int_equal(stops, 0);
+		core_says(eg, i ? PROTO_SEALED : PROTO_CREDENTIAL_DROP, i ? (const void *)&sealed : &drop);
+		assert_int_equal(stops, 1);
+	}
+	egress_free(eg);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(who_stalls_goes_on_without_a_drain)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(who_stalls_goes_on_without_a_drain),
+					   cmocka_unit_test(a_token_that_is_called_off_was_the_last)};
 
 	return cmocka_run_group_tests_name("serve", tests, NULL, NULL);
 }
