@@ -350,15 +350,15 @@ static void damage_aborts(void **state)
 static void a_full_arena_refuses_and_recovers(void **state)
 {
 	struct fixture *f = *state;
-	struct secret pieces[ARENA_BYTES / 64], more;
-	size_t n = 0, used = secret_arena_used(f->arena);
+	struct secret pieces[2 * 65536 / 64], more; /* in pages of 64 KiB, too */
+	size_t n = 0, used = secret_arena_used(f->arena), size = secret_arena_size(f->arena);
 
-	assert_int_equal(secret_alloc(f->arena, ARENA_BYTES, &more), SECRET_E_FULL);
+	assert_int_equal(secret_alloc(f->arena, size, &more), SECRET_E_FULL);
 	assert_int_equal(secret_alloc(f->arena, SIZE_MAX - 16, &more), SECRET_E_FULL);
 	while (secret_alloc(f->arena, 32, &pieces[n]) == 0)
 		n++;
-	assert_int_equal(n, ARENA_BYTES / 64 - used / 64);
-	assert_int_equal(secret_arena_used(f->arena), secret_arena_size(f->arena));
+	assert_int_equal(n, size / 64 - used / 64);
+	assert_int_equal(secret_arena_used(f->arena), size);
 
 	/* Two neighbours make room for one of twice the size, single holes do not. */
 	secret_free(f->arena, &pieces[3]);
@@ -408,7 +408,7 @@ static void the_kernel_knows_what_it_is(void **state)
 		if (!within || strncmp(line, "VmFlags:", 8) != 0)
 			continue;
 #ifndef BULKHEAD_INSTRUMENTED /* the sanitizers make mlock() do nothing */
-		assert_non_null(strstr(line, " lo "));
+		assert_true(strstr(line, " lo ") || has(f, "memfd_secret")); /* Linux 6.12 does not say it of these */
 #endif
 		assert_non_null(strstr(line, " dd "));
 		assert_non_null(strstr(line, " dc "));
