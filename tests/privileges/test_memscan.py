@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The key search must be able to find: a process that holds the secret in each disguise, and one that does not."""
+import io
 import subprocess
 import sys
 
@@ -89,3 +90,15 @@ def test_base64_cores_are_in_every_text():
         for after in range(5):
             text = memscan.base64.b64encode(b"a" * before + SECRET + b"z" * after)
             assert any(core in text for core in memscan.base64_cores(SECRET))
+
+
+@pytest.mark.parametrize("name, flags, arena", [
+    ("", "rd wr mr mw me dc lo dd", True),
+    ("", "rd wr mr mw me lo dd", False),
+    ("/secretmem (deleted)", "rd wr sh mr mw ms lo dc dd", True),
+    ("/secretmem (deleted)", "rd wr sh mr mw ms dc dd", True),  # Linux 6.12
+])
+def test_what_an_arena_is_known_by(monkeypatch, name, flags, arena):
+    smaps = f"7fff90bf4000-7fff90bf8000 rw-s 00000000 00:0c 24  {name}\nSize: 16 kB\nVmFlags: {flags} \n"
+    monkeypatch.setattr(memscan, "open", lambda *_args, **_more: io.StringIO(smaps), raising=False)
+    assert list(memscan.mappings(1)) == [(0x7fff90bf4000, 0x7fff90bf8000, "rw-s", name, arena)]

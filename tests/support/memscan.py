@@ -22,6 +22,7 @@ PIECE_BYTES = 256 << 10
 ZEROS = bytes(PIECE_BYTES)  # as most of what is mapped: it was never touched
 PAGEMAP_GUARD = 58  # the bit, from Linux 6.15 on: Documentation/admin-guide/mm/pagemap.rst
 ARENA_FLAGS = {"lo", "dd", "dc"}  # locked, not dumped, not inherited: proc(5), VmFlags; nothing but common/secret.c asks for all three
+HIDDEN = "/secretmem"  # memfd_secret(2): no kernel swaps it, and some do not say "locked" of it
 
 
 def base64_cores(secret, alphabet=None):
@@ -78,7 +79,7 @@ def mappings(pid):
                 low, high = (int(x, 16) for x in fields[0].split("-"))
                 permissions, name = fields[1], (fields[5] if len(fields) > 5 else "")
             elif fields[0] == "VmFlags:":
-                yield low, high, permissions, name, ARENA_FLAGS <= set(line.split()[1:])
+                yield low, high, permissions, name, name.startswith(HIDDEN) or ARENA_FLAGS <= set(line.split()[1:])
 
 
 def search(memory, low, high, needles):
