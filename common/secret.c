@@ -142,6 +142,11 @@ static int secret_map_data(struct secret_arena *a, unsigned without)
 static int secret_protect(struct secret_arena *a, unsigned without)
 {
 	a->pkey = without & SECRET_WITHOUT_PKEY ? -1 : pkey_alloc(0, PKEY_DISABLE_ACCESS);
+	/* the kernel may know the keys of a processor that libc does not */
+	if (a->pkey >= 0 && pkey_set(a->pkey, PKEY_DISABLE_ACCESS)) {
+		(void)pkey_free(a->pkey);
+		a->pkey = -1;
+	}
 	if (a->pkey >= 0 && pkey_mprotect(a->data, a->data_bytes, PROT_READ | PROT_WRITE, a->pkey))
 		return err_origin(-errno);
 	if (a->pkey < 0 && mprotect(a->data, a->data_bytes, PROT_NONE))
