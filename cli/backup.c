@@ -20,13 +20,24 @@
 
 /* ---- writing ---- */
 
+/* A full disk takes a part of it first, and says why with the next. */
+static bool backup_write_all(int fd, struct span bytes)
+{
+	for (ssize_t n; bytes.len > 0; bytes = span_of(bytes.p + n, bytes.len - (size_t)n)) {
+		n = write(fd, bytes.p, bytes.len);
+		if (n < 0)
+			return false;
+	}
+	return true;
+}
+
 static int backup_write(struct cli *cli, const char *path, struct span bytes)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
 
 	if (fd < 0)
 		return cli_fail(cli, "%s: %s", path, strerror(errno));
-	bool good = write(fd, bytes.p, bytes.len) == (ssize_t)bytes.len && fsync(fd) == 0;
+	bool good = backup_write_all(fd, bytes) && fsync(fd) == 0;
 	int error = errno;
 	close(fd);
 	if (good)

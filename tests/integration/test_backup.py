@@ -105,6 +105,16 @@ def test_age_file(guarded, tmp_path):
 
 
 @NEEDS_AGE
+@NEEDS_AGE
+def test_what_does_not_fit_is_said_and_removed(guarded, tmp_path):
+    """Where there is room for a part: a limit of the file's size stands for a full disk."""
+    path, (_, to_us) = str(tmp_path / "b.age"), age_identity(tmp_path, "ours")
+    done = subprocess.run(["prlimit", "--fsize=100", guarded.program, "vault", "backup", "--to", to_us, "--out", path, "-c", guarded.config],
+                          input=PASSPHRASE, capture_output=True, cwd=guarded.folder, restore_signals=False, timeout=60, check=False)
+    assert done.returncode == 1 and done.stderr.decode().rstrip().endswith(f"{path}: File too large"), done.stderr
+    assert not os.path.exists(path)
+
+
 def test_what_the_age_tool_makes(guarded, tmp_path):
     """The other way round: encrypted by age, to several, armored and not, restored by us; and decrypted by age into a key file."""
     ours, to_us = age_identity(tmp_path, "ours")
