@@ -170,7 +170,6 @@ static void test_memory_is_bounded(void **state)
 	ratelimit_free(r);
 }
 
-/* A million a minute costs no more than one run a millisecond. */
 /* A key that was busy once, and goes on at a walk, leaves the room to others. */
 static void test_a_peak_that_is_over(void **state)
 {
@@ -187,6 +186,7 @@ static void test_a_peak_that_is_over(void **state)
 	assert_true(ratelimit_bytes(r) < 2 * small);
 }
 
+/* A million a minute costs no more than one run a millisecond. */
 static void test_the_largest_limit(void **state)
 {
 	struct ratelimit *r = *state;

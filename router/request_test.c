@@ -243,11 +243,33 @@ static void test_refused_after_a_head_without_body(void **state)
 	}
 }
 
+/* A new world with one client, whose stream has begun so. */
+static struct client *client_in_stream(struct span data)
+{
+	static const struct proto_header type = {SPAN_LIT("content-type"), SPAN_LIT("text/event-stream")};
+	const struct proto_reply_head head = {.status = 200, .headers = {.items = &type, .count = 1}};
+
+	world_init(7);
+	struct client *c = client_in_open();
+	tell(c, &(struct event){.kind = EV_REPLY_HEAD, .reply_head = &head});
+	tell(c, &(struct event){.kind = EV_DATA, .data = data});
+	return c;
+}
+
+/* How the exchange ends; the client takes what there is. */
+static void client_hears_the_end(struct client *c, const struct event *ev)
+{
+	c->stream.phase = STREAM_NONE;
+	c->request.upstream.id = 0;
+	tell(c, ev);
+	while (c->dirty)
+		client_take(c);
+}
+
 /* A client that leaves with the last event has its answer; one that leaves before has not, nor one that had no room for
  * it. */
 static void test_who_leaves_with_the_last_event_has_it_all(void **state)
 {
-	static const struct proto_header type = {SPAN_LIT("content-type"), SPAN_LIT("text/event-stream")};
 	static const struct {
 		struct span data;
 		bool taken, complete;
@@ -260,12 +282,7 @@ static void test_who_leaves_with_the_last_event_has_it_all(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		world_init(7);
-		struct client *c = client_in_open();
-		tell(c, &(struct event){.kind = EV_REPLY_HEAD,
-					.reply_head = &(struct proto_reply_head){
-						.status = 200, .headers = {.items = &type, .count = 1}}});
-		tell(c, &(struct event){.kind = EV_DATA, .data = cases[i].data});
+		struct client *c = client_in_stream(cases[i].data);
 		while (c->dirty && cases[i].taken)
 			client_take(c);
 		world_tell(c, EV_GONE);
@@ -275,10 +292,11 @@ static void test_who_leaves_with_the_last_event_has_it_all(void **state)
 	}
 }
 
+static const struct event broken = {.kind = EV_BROKEN, .broken = {REASON_UPSTREAM_BROKEN, true}};
+
 /* What breaks behind the last event, taken or not, is no mishap; the event may be an error. */
 static void test_what_breaks_behind_the_last_event_is_whole(void **state)
 {
-	static const struct proto_header type = {SPAN_LIT("content-type"), SPAN_LIT("text/event-stream")};
 	static const struct {
 		struct span data;
 		bool whole;
@@ -298,19 +316,10 @@ static void test_what_breaks_behind_the_last_event_is_whole(void **state)
 	(void)state;
 	for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
 		bool taken = i % 2, whole = cases[i / 2].whole;
-		world_init(7);
-		struct client *c = client_in_open();
-		tell(c, &(struct event){.kind = EV_REPLY_HEAD,
-					.reply_head = &(struct proto_reply_head){
-						.status = 200, .headers = {.items = &type, .count = 1}}});
-		tell(c, &(struct event){.kind = EV_DATA, .data = cases[i / 2].data});
+		struct client *c = client_in_stream(cases[i / 2].data);
 		while (c->dirty && taken)
 			client_take(c);
-		c->stream.phase = STREAM_NONE;
-		c->request.upstream.id = 0;
-		tell(c, &(struct event){.kind = EV_BROKEN, .broken = {REASON_UPSTREAM_BROKEN, true}});
-		while (c->dirty)
-			client_take(c);
+		client_hears_the_end(c, &broken);
 		assert_int_equal(sim.completes, whole);
 		assert_int_equal(sim.cuts, !whole && taken);
 		assert_int_equal(sim.refusals, !whole && !taken);
@@ -321,9 +330,9 @@ static void test_what_breaks_behind_the_last_event_is_whole(void **state)
 /* A stream without [DONE] is whole when its model had finished, and its framing ends in order. */
 static void test_a_finished_stream_may_end_in_silence(void **state)
 {
-	static const struct proto_header type = {SPAN_LIT("content-type"), SPAN_LIT("text/event-stream")};
 	static const uint8_t digest[32];
 	static const struct proto_end end = {.digest = {digest, sizeof(digest)}};
+	static const struct event in_order = {.kind = EV_END, .end = &end};
 	static const struct {
 		struct span data;
 		bool ends, complete;
@@ -341,20 +350,8 @@ static void test_a_finished_stream_may_end_in_silence(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		world_init(7);
-		struct client *c = client_in_open();
-		tell(c, &(struct event){.kind = EV_REPLY_HEAD,
-					.reply_head = &(struct proto_reply_head){
-						.status = 200, .headers = {.items = &type, .count = 1}}});
-		tell(c, &(struct event){.kind = EV_DATA, .data = cases[i].data});
-		c->stream.phase = STREAM_NONE;
-		c->request.upstream.id = 0;
-		if (cases[i].ends)
-			tell(c, &(struct event){.kind = EV_END, .end = &end});
-		else
-			tell(c, &(struct event){.kind = EV_BROKEN, .broken = {REASON_UPSTREAM_BROKEN, true}});
-		while (c->dirty)
-			client_take(c);
+		struct client *c = client_in_stream(cases[i].data);
+		client_hears_the_end(c, cases[i].ends ? &in_order : &broken);
 		assert_int_equal(sim.completes, cases[i].complete);
 		client_end(c);
 	}
