@@ -87,44 +87,49 @@ def test_a_large_body_in_chunks_of_a_known_key_arrives_whole(narrow):
     assert narrow.provider.journal()[-1]["body"].encode() == body
 
 
-def test_so_many_bytes_at_a_time(narrow):
-    first, second = body_of(9 * MIB), body_of(5 * MIB)
-    with sent(narrow, head(narrow.key, "Expect: 100-continue", f"Content-Length: {len(first)}")) as s:
+@contextlib.contextmanager
+def all_but_the_last_byte(gateway, body):
+    """A connection over which it has come; none of an earlier test is in its way."""
+    with sent(gateway, head(gateway.key, "Expect: 100-continue", f"Content-Length: {len(body)}")) as s:
         assert answer(s).startswith(b"HTTP/1.1 100 ")
-        s.sendall(first[:-1])
+        s.sendall(body[:-1])
+        room = 10 * MIB - (len(body) - 1)
+        wait_for("it to have come", lambda: offer(gateway, room + 1).startswith(b"HTTP/1.1 503 "))
+        assert offer(gateway, room).startswith(b"HTTP/1.1 100 ")
+        yield s
 
-        def refused():
-            with sent(narrow, head(narrow.key, "Expect: 100-continue", f"Content-Length: {len(second)}")) as other:
-                got = answer(other)
-                return not got.startswith(b"HTTP/1.1 100 ") and got
 
-        got = wait_for("the first to have arrived", refused)
+def offer(gateway, size):
+    """What is said to who offers a body of this size. It is not sent."""
+    with sent(gateway, head(gateway.key, "Expect: 100-continue", f"Content-Length: {size}")) as s:
+        return answer(s)
+
+
+def test_so_many_bytes_at_a_time(narrow):
+    with all_but_the_last_byte(narrow, body_of(9 * MIB)) as s:
+        got = offer(narrow, 5 * MIB)
         assert got.startswith(b"HTTP/1.1 503 ") and b"retry-after: " in got and b"overloaded" in got
         assert narrow.chat("gpt-x").status == 200  # small ones are none of these
-        s.sendall(first[-1:])
+        s.sendall(b"}")
         assert answer(s).startswith(b"HTTP/1.1 200 ")
-    wait_for("room again", lambda: narrow.request("POST", "/v1/chat/completions", second).status == 200)
+    assert narrow.request("POST", "/v1/chat/completions", body_of(5 * MIB)).status == 200
 
 
 def test_a_length_that_was_not_told_is_counted_as_it_comes(narrow):
-    first = body_of(9 * MIB)
-    with sent(narrow, head(narrow.key, "Expect: 100-continue", f"Content-Length: {len(first)}")) as s:
-        assert answer(s).startswith(b"HTTP/1.1 100 ")
-        s.sendall(first[:-1])
-
-        def refused():
-            conn = narrow.connect()
-            with contextlib.closing(conn):
-                conn.request("POST", "/v1/chat/completions", (b"[" * 65536 for _ in range(48)), narrow.headers(), encode_chunked=True)
-                return conn.getresponse().status == 503
-
-        wait_for("the first to have arrived", refused)
+    with all_but_the_last_byte(narrow, body_of(9 * MIB)):
+        conn = narrow.connect()
+        with contextlib.closing(conn):
+            conn.request("POST", "/v1/chat/completions", (b"[" * 65536 for _ in range(48)), narrow.headers(), encode_chunked=True)
+            assert conn.getresponse().status == 503
 
 
 @sees_others
 def test_an_answer_that_takes_long_holds_no_body(narrow):
-    stream = narrow.stream("test:slow:30:100", text="x" * MIB)
-    events = stream.events()
+    def begun():
+        stream = narrow.stream("test:slow:30:100", text="x" * MIB)
+        return stream.status == 200 and stream
+
+    events = wait_for("the body before it to be let go", begun).events()
     next(events)
     assert bodies_held(narrow) == 0
     assert list(events)[-1] == "[DONE]"
