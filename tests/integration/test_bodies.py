@@ -135,6 +135,17 @@ def test_an_answer_that_takes_long_holds_no_body(narrow):
     assert list(events)[-1] == "[DONE]"
 
 
+@sees_others
+def test_a_large_body_behind_its_head_leaves_no_descriptor(narrow):
+    body = body_of(70000)
+    for _ in range(3):
+        with sent(narrow, head(narrow.key, "Expect: 100-continue", f"Content-Length: {len(body)}", "Connection: close")) as s:
+            assert answer(s).startswith(b"HTTP/1.1 100 ")  # so the head was read alone
+            s.sendall(body)
+            assert answer(s).startswith(b"HTTP/1.1 200 ")
+    wait_for("every body to be let go", lambda: bodies_held(narrow) == 0)
+
+
 def test_a_closed_vault_takes_none(new_gateway):
     closed = new_gateway(prepare=False, workers=1)
     with sent(closed, head(UNKNOWN, "Expect: 100-continue", f"Content-Length: {9 * MIB}")) as s:

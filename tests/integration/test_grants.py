@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from gateway import frozen, proc_read, wait_for
+from gateway import frozen, wait_for
 from ipc import Peer, read_record, reason_code
 from lane import mint, monotonic_ms, open_exchange, permit, refused, renew, send_open
 
@@ -274,7 +274,7 @@ def test_under_load(gateway):
 # ---- the order in which keys are heard of ----
 
 def kill_egress1(gateway):
-    victim = next(pid for pid in gateway.pids("egress") if proc_read(pid, "cmdline").split(b"\0")[-2] == b"1")
+    victim = gateway.pid_of("egress", 1)
     os.kill(victim, signal.SIGKILL)
     wait_for("it to be back", lambda: len(gateway.pids("egress")) == 2 and victim not in gateway.pids("egress"))
 

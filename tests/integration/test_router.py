@@ -10,8 +10,7 @@ import socket
 
 import pytest
 
-from capabilities import sees_others
-from gateway import Gateway, Provider, halt, open_files, proc_read, scratch, wait_for
+from gateway import Gateway, Provider, halt, proc_read, scratch, wait_for
 
 
 class TwoRoutes(Gateway):
@@ -85,24 +84,6 @@ def test_large_bodies_do_not_take_the_descriptors_of_connections(new_gateway):
         for s in held:
             s.close()
     wait_for("room again", lambda: cramped.request("GET", "/healthz", key="").status == 200)
-
-
-@sees_others
-def test_a_large_body_behind_its_head_leaves_no_descriptor(small):
-    body = json.dumps({"model": "gpt-x", "messages": [{"role": "user", "content": "x" * 70000}]}).encode()
-    head = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {small.key}\r\nExpect: 100-continue\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n").encode()
-
-    def files():
-        return sum("memfd:body" in file for file in open_files(small.pids("router")[0]).values())
-
-    for _ in range(3):
-        with socket.create_connection((small.host, small.port), timeout=20) as s:
-            s.sendall(head)
-            assert s.recv(65536).startswith(b"HTTP/1.1 100 ")  # so the head was read alone
-            s.sendall(body)
-            assert s.recv(65536).startswith(b"HTTP/1.1 200 ")
-    wait_for("every body to be let go", lambda: files() == 0)
 
 
 def test_an_idle_connection_is_closed(small):

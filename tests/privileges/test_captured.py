@@ -14,7 +14,7 @@ import struct
 import msgpack
 import pytest
 
-from gateway import frozen, proc_read, wait_for
+from gateway import frozen, wait_for
 from ipc import FIELDS, MESSAGES, Peer, ROLES, body_of, read_record, reason_code, record_of, role_of, uid_of
 from lane import PATH, open_exchange, permit, refused, renew
 
@@ -58,7 +58,7 @@ def test_renewal(gateway, provider):
             unused, used = permit(gateway, authd)["grant"], permit(gateway, authd)["grant"]
             assert open_exchange(gateway, egress, used)[0] == "REPLY_HEAD"
             assert renew(authd, unused) == "grant_stale", "nothing has changed"
-        victim = next(pid for pid in gateway.pids("egress") if proc_read(pid, "cmdline").split(b"\0")[-2] == b"1")
+        victim = gateway.pid_of("egress", 1)
         os.kill(victim, signal.SIGKILL)
         wait_for("it to be back", lambda: len(gateway.pids("egress")) == 2 and victim not in gateway.pids("egress"))
         wait_for("its key", lambda: renew(authd, unused) != "grant_stale")
@@ -481,7 +481,7 @@ def links(gateway, instance):
 
 def test_connections_are_nobody_elses(gateway):
     """As many as it likes: another router that comes back has its place."""
-    victim = next(pid for pid in gateway.pids("router") if proc_read(pid, "cmdline").split(b"\0")[-2] == b"1")
+    victim = gateway.pid_of("router", 1)
     with contextlib.ExitStack() as stack:
 
         def take(n):
@@ -501,7 +501,7 @@ def test_a_flood_of_records_holds_back_its_sender(new_gateway):
     gateway = new_gateway(settings={"auditd": {"mode": "strict"}})
     bodies = (body_of("EVENT", 0, seq=seq, code=1, status=200) for seq in range(1, 60001))
     flood = b"".join(struct.pack(">I", len(body)) + body for body in bodies)
-    router0 = next(pid for pid in gateway.pids("router") if proc_read(pid, "cmdline").split(b"\0")[-2] == b"0")
+    router0 = gateway.pid_of("router", 0)
     with frozen(router0):
         for _ in range(50):
             with Peer(gateway, "auditd", "router0") as peer, contextlib.suppress(ConnectionError):

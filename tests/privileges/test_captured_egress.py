@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from gateway import halt, proc_read, wait_for
+from gateway import halt, wait_for
 from ipc import Peer
 from lane import open_exchange, permit
 from schemes import started
@@ -19,7 +19,7 @@ TOKEN_BYTES_MAX = 4096  # TOKEN_PUT
 @contextlib.contextmanager
 def in_place_of_egress1(auth):
     """Its place at the core. The process itself is stopped, or it would come back and take it."""
-    pid = next(p for p in auth.gateway.pids("egress") if proc_read(p, "cmdline").split(b"\0")[-2] == b"1")
+    pid = auth.gateway.pid_of("egress", 1)
     halt(pid)
     try:
         with Peer(auth.gateway, "keyvault", "egress1") as peer:
@@ -148,7 +148,7 @@ def test_connections_leave_the_room_of_everything_else(auth):
         for _ in range(64):
             stack.enter_context(Peer(auth.gateway, "keyvault", "egress1", hello=False))
         auth.gateway.cli("vault", "status")
-        egress0 = next(p for p in auth.gateway.pids("egress") if proc_read(p, "cmdline").split(b"\0")[-2] == b"0")
+        egress0 = auth.gateway.pid_of("egress", 0)
         os.kill(egress0, signal.SIGKILL)
         auth.add("basic")
         wait_for("the other egress", lambda: lane0(auth, "basic").get("status") == 200, seconds=20)
@@ -169,6 +169,6 @@ def test_tokens_leave_the_room_of_everything_else():
             for name in ("basic", "client", "refresh"):
                 auth.add(name)
                 assert lane0(auth, name).get("status") == 200
-            egress0 = next(p for p in auth.gateway.pids("egress") if proc_read(p, "cmdline").split(b"\0")[-2] == b"0")
+            egress0 = auth.gateway.pid_of("egress", 0)
             os.kill(egress0, signal.SIGKILL)
             wait_for("the other egress", lambda: lane0(auth, "client").get("status") == 200, seconds=30)

@@ -396,6 +396,10 @@ class Gateway:
                     found[pid] = name
         return found if daemon is None else sorted(pid for pid, name in found.items() if name == daemon)
 
+    def pid_of(self, daemon, worker):
+        """Of a worker: who it is stands in its command line, `--worker N`."""
+        return next(pid for pid in self.pids(daemon) if proc_read(pid, "cmdline").split(b"\0")[-2] == str(worker).encode())
+
     # ---- operator ----
     def cli(self, *args, stdin=b"", check=True):
         done = subprocess.run([self.program, *args, "-c", self.config], input=stdin, capture_output=True,
