@@ -73,6 +73,7 @@ struct load {
 	uint64_t segment_bytes, window; /* segment_bytes 0: no fault is expected */
 	unsigned lives;
 	bool refuses, ending; /* auditd said that it does not record */
+	bool signs;           /* this life of it has had something signed */
 };
 
 static void need(bool held, const char *what)
@@ -151,7 +152,7 @@ static void start(struct load *l)
 		.n = l->n,
 	};
 
-	l->refuses = false;
+	l->refuses = l->signs = false;
 	need(l->lives <= LOAD_LIVES_MAX, "auditd dies again and again");
 	need(audit_launch(&spec, &l->pid, &l->control.fd) == 0, "auditd cannot be started");
 }
@@ -219,6 +220,7 @@ static void sign(struct load *l, uint64_t id, const struct proto_sign_checkpoint
 	need(checkpoint_format(&cp, text, sizeof(text), &len) == 0, "checkpoint");
 	crypto_sign_detached(sig, NULL, (const uint8_t *)text, len, l->secret);
 	need(note_format(span_of(text, len), &l->key, sig, note, sizeof(note), &note_len) == 0, "note");
+	l->signs = true;
 	l->signed_size = m->size;
 	l->signed_root = cp.root;
 	put(&l->signer, &proto_checkpoint_signed_desc, id,
@@ -399,6 +401,10 @@ static int bury(struct load *l)
 	need(waitpid(l->pid, &status, 0) == l->pid, "waitpid");
 	while (waitpid(-1, &other, 0) > 0)
 		;
+	for (size_t i = 0; i < l->n; i++) /* what it still said counts: it was said */
+		last_words(l, &l->producers[i]);
+	last_words(l, &l->signer);
+	peer_down(&l->control);
 	return status;
 }
 
@@ -408,10 +414,6 @@ static void restart(struct load *l)
 		(void)kill(l->pid, SIGKILL);
 	int status = bury(l);
 	need(l->segment_bytes || WIFSIGNALED(status), "auditd had ended by itself");
-	for (size_t i = 0; i < l->n; i++) /* what it still said counts: it was said */
-		last_words(l, &l->producers[i]);
-	last_words(l, &l->signer);
-	peer_down(&l->control);
 	start(l);
 }
 
@@ -432,9 +434,11 @@ static uint64_t percentile_us(const struct load *l, double part)
 /* In order; false when a fault came between. */
 static bool end(struct load *l)
 {
-	for (size_t i = 0; i < l->n; i++) /* it is up, or up again */
+	for (size_t i = 0; i < l->n; i++) /* it is up, or up again, */
 		while (!l->producers[i].resumed)
 			turn(l);
+	while (!l->signs) /* and its signer is with it: a log ends unsigned that has none */
+		turn(l);
 	l->ending = true;
 	(void)kill(l->pid, SIGTERM);
 	while (l->control.fd >= 0) /* it signs what it recorded last, and hangs up */
