@@ -75,12 +75,15 @@ def scratch():
     """A folder that other uids may enter, whose files they may read; removed at the end."""
     os.umask(0o022)
     short = len(tempfile.gettempdir()) <= TMPDIR_MAX
-    folder = tempfile.mkdtemp(prefix="bulkhead-", dir=None if short else "/tmp")
-    os.chmod(folder, 0o755)
+    folder = None
     try:
+        with uninterrupted():
+            folder = tempfile.mkdtemp(prefix="bulkhead-", dir=None if short else "/tmp")
+        os.chmod(folder, 0o755)
         yield folder
     finally:
-        shutil.rmtree(folder)
+        if folder:
+            shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
@@ -96,18 +99,19 @@ def stops_on_failure(stop):
 
 @contextlib.contextmanager
 def uninterrupted():
-    """Ctrl-C waits for the end of the body: Popen() interrupted has a child that nobody knows."""
-    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
-        yield
-        return
+    """Ctrl-C waits for the end of the body: Popen() interrupted has a child that nobody knows, mkdtemp() such a folder."""
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if callable(signal.getsignal(n))]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
     caught = []
-    before = signal.signal(signal.SIGINT, lambda *_: caught.append(True))
+    before = {n: signal.signal(n, lambda number, _: caught.append(number)) for n in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if caught:
-        before(signal.SIGINT, None)
+        before[caught[0]](caught[0], None)
 
 
 def program_for_all(folder, **replaced):
