@@ -274,6 +274,7 @@ static int handle_key_create(void *ctx, struct ipc_conn *conn, uint64_t id, cons
 	admin_copy(op->key.models, sizeof(op->key.models), m->models);
 	admin_copy(op->key.subject, sizeof(op->key.subject), m->subject);
 	op->key.rpm = m->rpm;
+	op->key.concurrent = m->concurrent;
 	op->key.created_s = now_s;
 	op->key.expires_s = m->expires;
 	admin_make_key(a, op);
@@ -328,7 +329,8 @@ static void admin_key_info(const struct store_key *k, struct proto_key_info *inf
 					.created = k->created_s,
 					.expires = k->expires_s,
 					.revoked = k->revoked_s,
-					.subject = span_str(k->subject)};
+					.subject = span_str(k->subject),
+					.concurrent = k->concurrent};
 }
 
 static int handle_key_list(void *ctx, struct ipc_conn *conn, uint64_t id, const void *msg, int fd)

@@ -202,10 +202,21 @@ static int authorize_take(struct authorize *a, uint64_t limit, uint64_t now_ms, 
 	return r == RATELIMIT_E_FULL ? REASON_OVERLOADED : r;
 }
 
+static int authorize_begin(struct authorize *a, const struct proto_authorize *q, struct authorize_from from,
+			   const struct store_key *key)
+{
+	uint64_t limit = key->concurrent ? key->concurrent : a->concurrent_default;
+
+	if (limit == 0)
+		return REASON_NONE;
+	int r = concurrency_begin(a->calls, from.peer, q->call, span_str(key->id), limit);
+	return r == CONCURRENCY_E_LIMIT ? REASON_CONCURRENCY_LIMITED : r == CONCURRENCY_E_FULL ? REASON_OVERLOADED : r;
+}
+
 /* The table of authorize.h from the third line on. The key is known; the limit's state goes into `deny` as soon as it
  * is. */
-static int authorize_call(struct authorize *a, const struct proto_authorize *q, unsigned lane, struct authorize_now now,
-			  struct authorize_answer *answer)
+static int authorize_call(struct authorize *a, const struct proto_authorize *q, struct authorize_from from,
+			  struct authorize_now now, struct authorize_answer *answer)
 {
 	const struct store_key *key = answer->key;
 	uint64_t limit = key->rpm ? key->rpm : a->rpm_default;
@@ -219,13 +230,19 @@ static int authorize_call(struct authorize *a, const struct proto_authorize *q, 
 	r = authorize_routes(a, q, key, &answer->plan);
 	if (r)
 		return r;
-	if (!grants_lane_up(&a->grants, lane))
+	if (!grants_lane_up(&a->grants, from.lane))
 		return REASON_EGRESS_GONE;
-	r = authorize_take(a, limit, now.monotonic_ms, &v, answer);
+	r = authorize_begin(a, q, from, key);
 	if (r)
 		return r;
-	authorize_fill_permit(a, q, limit, &v, answer);
-	return authorize_mint(a, q, lane, now, answer);
+	r = authorize_take(a, limit, now.monotonic_ms, &v, answer);
+	if (!r) {
+		authorize_fill_permit(a, q, limit, &v, answer);
+		r = authorize_mint(a, q, from.lane, now, answer);
+	}
+	if (r)
+		concurrency_end(a->calls, from.peer, q->call);
+	return r;
 }
 
 void authorize_deny(struct authorize *a, enum reason why, struct authorize_answer *answer)
@@ -258,14 +275,14 @@ int authorize_key(struct authorize *a, struct span credential, struct authorize_
 	return authorize_conclude(a, authorize_identify(a, credential, now, ret_answer), ret_answer);
 }
 
-int authorize(struct authorize *a, const struct proto_authorize *q, unsigned lane, struct authorize_now now,
-	      struct authorize_answer *ret_answer)
+int authorize(struct authorize *a, const struct proto_authorize *q, struct authorize_from from,
+	      struct authorize_now now, struct authorize_answer *ret_answer)
 {
 	int r = authorize_key(a, q->credential, now, ret_answer);
 
 	if (r || ret_answer->reason != REASON_NONE)
 		return r;
-	r = authorize_conclude(a, authorize_call(a, q, lane, now, ret_answer), ret_answer);
+	r = authorize_conclude(a, authorize_call(a, q, from, now, ret_answer), ret_answer);
 	if (r == 0 && ret_answer->reason == REASON_NONE)
 		a->permits++;
 	return r;

@@ -10,6 +10,7 @@
  *   rate limit, looked at only          RATE_LIMITED
  *   routes with a stored credential     NO_CREDENTIAL
  *   edge key of the router's lane       EGRESS_GONE
+ *   calls under way                     CONCURRENCY_LIMITED
  *   rate limit, taken; grant, minted    PERMIT
  *
  * What is refused for any reason takes nothing from the limit. What cannot be evaluated is refused as 503, never as a
@@ -20,6 +21,7 @@
 #pragma once
 
 #include "authd/cache.h"
+#include "authd/concurrency.h"
 #include "authd/grants.h"
 #include "authd/models.h"
 #include "authd/ratelimit.h"
@@ -32,15 +34,22 @@ struct authorize_now {
 	uint64_t unix_ms;      /* for expiry */
 };
 
-/* Zeroed but for the borrowed parts, which its user fills in and which outlive it, and the two numbers. */
+/* Who asks: the router's connection, which is only compared, and its worker number. */
+struct authorize_from {
+	const void *peer;
+	unsigned lane;
+};
+
+/* Zeroed but for the borrowed parts, which its user fills in and which outlive it, and the three numbers. */
 struct authorize {
 	struct store *store;
 	struct cache *cache;
 	struct ratelimit *limits;
+	struct concurrency *calls;
 	const struct models *models;
 	const struct credentials *credentials;
 	struct secret_arena *arena;
-	uint64_t rpm_default;
+	uint64_t rpm_default, concurrent_default;
 	uint64_t guard; /* as in PERMIT */
 
 	struct secret pepper; /* prepared; SECRET_NULL: the vault is closed */
@@ -67,9 +76,9 @@ MUST_USE int authorize_set_pepper(struct authorize *a, struct span pepper);
 /* The vault is closed: wipes pepper and edge keys, empties the cache. Idempotent. */
 void authorize_seal(struct authorize *a);
 
-/* 0 and *ret_answer, or negative. `lane`: the router's worker number. */
-MUST_USE int authorize(struct authorize *a, const struct proto_authorize *q, unsigned lane, struct authorize_now now,
-		       struct authorize_answer *ret_answer);
+/* 0 and *ret_answer, or negative. What it permits is under way until concurrency_end() of q->call. */
+MUST_USE int authorize(struct authorize *a, const struct proto_authorize *q, struct authorize_from from,
+		       struct authorize_now now, struct authorize_answer *ret_answer);
 /* After an answer that permits: it is denied for a reason that others found. Counted. */
 void authorize_deny(struct authorize *a, enum reason why, struct authorize_answer *answer);
 /* The same permission for the epoch that is: `permit.grant`, and nothing else of it; or a reason. 0 or negative. */

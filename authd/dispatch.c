@@ -106,7 +106,8 @@ static int handle_authorize(void *ctx, struct ipc_conn *conn, uint64_t id, const
 	if (!authd_request_id_valid(m->request_id))
 		return IPC_E_VIOLATION;
 	const struct authorize_now now = authd_now(a);
-	int r = authorize(&a->authorize, m, ipc_conn_worker(conn), now, &a->answer);
+	const struct authorize_from from = {conn, ipc_conn_worker(conn)};
+	int r = authorize(&a->authorize, m, from, now, &a->answer);
 	if (r)
 		return r;
 	if (a->answer.reason != REASON_NONE)
@@ -161,9 +162,9 @@ static int handle_settle(void *ctx, struct ipc_conn *conn, uint64_t id, const vo
 	const struct proto_settle *m = msg;
 	struct authd *a = ctx;
 
-	(void)conn;
 	(void)id;
 	(void)fd;
+	concurrency_end(a->authorize.calls, conn, m->call);
 	a->settled++;
 	a->tokens_in += m->tokens_in;
 	a->tokens_out += m->tokens_out;
@@ -213,7 +214,10 @@ static void on_router_open(void *ctx, struct ipc_conn *conn)
 
 static void on_router_close(void *ctx, struct ipc_conn *conn)
 {
-	receipts_forget(ctx, conn);
+	struct authd *a = ctx;
+
+	receipts_forget(a, conn);
+	concurrency_forget(a->authorize.calls, conn);
 }
 
 /* ---- the core ---- */
@@ -325,6 +329,7 @@ void authd_metrics(void *ctx, char *to, size_t cap)
 		"# TYPE bulkhead_key_cache_total counter\nbulkhead_key_cache_total{result=\"hit\"} %llu\n"
 		"bulkhead_key_cache_total{result=\"miss\"} %llu\n"
 		"# TYPE bulkhead_rate_windows gauge\nbulkhead_rate_windows %zu\n"
+		"# TYPE bulkhead_calls_under_way gauge\nbulkhead_calls_under_way %zu\n"
 		"# TYPE bulkhead_settled_total counter\nbulkhead_settled_total %llu\n"
 		"# TYPE bulkhead_tokens_total counter\nbulkhead_tokens_total{direction=\"in\"} %llu\n"
 		"bulkhead_tokens_total{direction=\"out\"} %llu\n"
@@ -333,8 +338,8 @@ void authd_metrics(void *ctx, char *to, size_t cap)
 		"# TYPE bulkhead_denials_total counter\n",
 		(unsigned long long)live, cache_known(z->cache), cache_unknown(z->cache),
 		(unsigned long long)z->cache_hits, (unsigned long long)z->cache_misses, ratelimit_windows(z->limits),
-		(unsigned long long)a->settled, (unsigned long long)a->tokens_in, (unsigned long long)a->tokens_out,
-		(unsigned long long)z->permits, (unsigned long long)z->renewals);
+		concurrency_calls(z->calls), (unsigned long long)a->settled, (unsigned long long)a->tokens_in,
+		(unsigned long long)a->tokens_out, (unsigned long long)z->permits, (unsigned long long)z->renewals);
 	for (size_t i = 0; i < N_REASONS && at < cap; i++) {
 		if (z->denials[i])
 			at += (size_t)snprintf(to + at, cap - at, "bulkhead_denials_total{reason=\"%s\"} %llu\n",

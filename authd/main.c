@@ -69,6 +69,7 @@ static int authd_prepare(struct authd *a)
 				.arena = a->arena,
 				.grants.arena = a->arena,
 				.rpm_default = a->config.authd.rpm_default,
+				.concurrent_default = a->config.authd.concurrent_default,
 				.guard = (uint64_t)a->config.authd.guard_email << (2 * CLASS_EMAIL) |
 					 (uint64_t)a->config.authd.guard_phone << (2 * CLASS_PHONE) |
 					 (uint64_t)a->config.authd.guard_card << (2 * CLASS_CARD)};
@@ -77,6 +78,8 @@ static int authd_prepare(struct authd *a)
 	int r = cache_new(CACHE_KNOWN_MAX, CACHE_UNKNOWN_MAX, &z->cache);
 	if (!r)
 		r = ratelimit_new(RATELIMIT_BYTES_MAX, &z->limits);
+	if (!r)
+		r = concurrency_new(CONCURRENCY_CALLS_MAX, &z->calls);
 	if (!r)
 		r = subjects_new(a->store, a->arena, &a->subjects);
 	return r ? r : audit_client_new(a->daemon.ipc, AUTHD_AUDIT_EVENTS_MAX, a->config.digest, &a->audit);
@@ -125,6 +128,7 @@ static void authd_stop(struct authd *a)
 	daemon_deinit(&a->daemon);
 	a->authorize.cache = cache_free(a->authorize.cache);
 	a->authorize.limits = ratelimit_free(a->authorize.limits);
+	a->authorize.calls = concurrency_free(a->authorize.calls);
 	a->subjects = subjects_free(a->subjects);
 	a->store = store_close(a->store);
 	credentials_deinit(&a->credentials);

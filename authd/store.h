@@ -38,6 +38,7 @@ struct store_key {
 	char name[STORE_ID_BYTES];
 	char models[STORE_MODELS_BYTES]; /* patterns, comma-separated */
 	uint64_t rpm;                    /* 0: the configuration's default */
+	uint64_t concurrent;             /* likewise */
 	uint64_t created_s;
 	uint64_t expires_s;                /* 0: never */
 	uint64_t revoked_s;                /* 0: live */

@@ -25,9 +25,11 @@
 #include "common/err.h"
 
 #define STORE_FILE   "authd.db"
-#define STORE_SCHEMA 3
+#define STORE_SCHEMA 4
 
-#define STORE_RPM_MAX 1000000 /* as in messages.def */
+/* as in messages.def */
+#define STORE_RPM_MAX        1000000
+#define STORE_CONCURRENT_MAX 100000
 
 #define STORE_CREDENTIALS_TABLE(name)                                                      \
 	"CREATE TABLE " name "("                                                           \
@@ -75,8 +77,11 @@ static const char store_from_2[] =
 	"UPDATE keys SET subject = 'sub_' || lower(hex(randomblob(10)));"
 	"INSERT INTO subjects(id, tenant, created) SELECT subject, tenant, created FROM keys;"
 	"INSERT INTO subjects(id, tenant, created) VALUES('" STORE_SUBJECT_UNKNOWN "', '', 0);"
-	"CREATE INDEX keys_by_subject ON keys(subject);"
-	"PRAGMA user_version = 3;";
+	"CREATE INDEX keys_by_subject ON keys(subject);";
+
+static const char store_from_3[] =
+	"ALTER TABLE keys ADD COLUMN concurrent INTEGER NOT NULL DEFAULT 0 CHECK(concurrent BETWEEN 0 AND 100000);"
+	"PRAGMA user_version = 4;";
 
 static const char *const store_sql[] = {
 #define SQL(NAME, text) text,
@@ -198,7 +203,9 @@ static int store_migrate(struct store *s)
 	r = store_exec(s, "BEGIN IMMEDIATE");
 	if (version < 2)
 		r = r ? r : store_exec(s, version == 0 ? store_schema : store_from_1);
-	r = r ? r : store_exec(s, store_from_2);
+	if (version < 3)
+		r = r ? r : store_exec(s, store_from_2);
+	r = r ? r : store_exec(s, store_from_3);
 	return r ? r : store_exec(s, "COMMIT");
 }
 
@@ -274,7 +281,8 @@ static bool store_read_key(sqlite3_stmt *q, struct store_key *k)
 	       strlen(k->prefix) == TOKEN_PREFIX_BYTES && store_text(q, 3, k->tenant, sizeof(k->tenant)) &&
 	       k->tenant[0] && store_text(q, 4, k->name, sizeof(k->name)) &&
 	       store_text(q, 5, k->models, sizeof(k->models)) && k->models[0] &&
-	       store_text(q, 10, k->subject, sizeof(k->subject));
+	       store_text(q, 10, k->subject, sizeof(k->subject)) &&
+	       store_u64(q, 11, STORE_CONCURRENT_MAX, &k->concurrent);
 }
 
 static int store_insert_key(struct store *s, const struct store_key *k)
@@ -291,6 +299,7 @@ static int store_insert_key(struct store *s, const struct store_key *k)
 	store_bind_u64(q, 8, k->created_s);
 	store_bind_u64(q, 9, k->expires_s);
 	store_bind(q, 10, span_str(k->subject));
+	store_bind_u64(q, 11, k->concurrent);
 	if (sqlite3_step(q) == SQLITE_DONE)
 		return sqlite3_changes(s->db) ? 0 : STORE_E_NOT_FOUND;
 	if (sqlite3_extended_errcode(s->db) == SQLITE_CONSTRAINT_UNIQUE)

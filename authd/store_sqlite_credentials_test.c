@@ -262,6 +262,7 @@ static void test_a_database_of_the_first_schema(void **state)
 	store_execute(
 		f,
 		"DROP INDEX keys_by_subject; DROP TABLE subjects; ALTER TABLE keys DROP COLUMN subject;"
+		"ALTER TABLE keys DROP COLUMN concurrent;"
 		"DROP TABLE credentials; CREATE TABLE credentials(id TEXT PRIMARY KEY, provider TEXT NOT NULL, tenant "
 		"TEXT NOT NULL, version INTEGER NOT NULL, created INTEGER NOT NULL, blob BLOB) STRICT;"
 		"INSERT INTO credentials VALUES('openai', 'openai', '*', 7, 5, zeroblob(64)), "

@@ -18,7 +18,12 @@
 
 static struct store_key sample_key(unsigned n)
 {
-	struct store_key k = {.tenant = "acme", .name = "ci", .models = "gpt-*,*", .rpm = 600, .created_s = 1000 + n};
+	struct store_key k = {.tenant = "acme",
+			      .name = "ci",
+			      .models = "gpt-*,*",
+			      .rpm = 600,
+			      .concurrent = 20,
+			      .created_s = 1000 + n};
 
 	(void)snprintf(k.id, sizeof(k.id), "key_%u", n);
 	(void)snprintf(k.subject, sizeof(k.subject), "sub_%u", n);
@@ -36,6 +41,7 @@ static void assert_same_key(const struct store_key *a, const struct store_key *b
 	assert_string_equal(a->name, b->name);
 	assert_string_equal(a->models, b->models);
 	assert_int_equal(a->rpm, b->rpm);
+	assert_int_equal(a->concurrent, b->concurrent);
 	assert_int_equal(a->created_s, b->created_s);
 	assert_int_equal(a->expires_s, b->expires_s);
 	assert_int_equal(a->revoked_s, b->revoked_s);
@@ -264,6 +270,8 @@ static void test_a_row_beyond_its_bounds_is_an_answer_not_a_crash(void **state)
 	static const char *const keys[] = {
 		"rpm = 1000001",
 		"rpm = -1",
+		"concurrent = 100001",
+		"concurrent = -1",
 		"expires = 4294967296",
 		"expires = -1",
 		"revoked = -1",

@@ -333,7 +333,8 @@ static void test_a_database_of_the_second_schema(void **state)
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db,
 				      "DROP INDEX keys_by_subject; DROP TABLE subjects;"
-				      "ALTER TABLE keys DROP COLUMN subject; PRAGMA user_version = 2",
+				      "ALTER TABLE keys DROP COLUMN subject; ALTER TABLE keys DROP COLUMN "
+				      "concurrent; PRAGMA user_version = 2",
 				      NULL, NULL, NULL),
 			 SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);

@@ -183,7 +183,8 @@ static void hop_fetch_grants(struct hop *h)
 							   .address = SPAN_LIT("127.0.0.1"),
 							   .model = SPAN_LIT("gpt-bench"),
 							   .request_id = span_str(request_id),
-							   .body_bytes = BODY_BYTES});
+							   .body_bytes = BODY_BYTES,
+							   .call = h->asked + 1});
 		}
 		edge_turn(h, &h->authd);
 	}

@@ -77,6 +77,7 @@ static void bench_pack_authorize(struct bench *b)
 		.model = SPAN_LIT("gpt-4o-mini"),
 		.request_id = SPAN_LIT("0123456789abcdef0123456789abcdef"),
 		.body_bytes = 1024,
+		.call = 7,
 	};
 
 	if (proto_pack(&proto_authorize_desc, 7, &m, b->frame, sizeof(b->frame), &b->frame_len))

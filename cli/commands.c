@@ -71,6 +71,7 @@ const struct cli_command cli_commands[] = {
 		{ "--name", "TEXT", "For people." },
 		{ "--models", "LIST", "Model patterns, comma-separated; '*' if not given." },
 		{ "--rpm", "N", "Requests a minute; the configuration's default if not given." },
+		{ "--concurrent", "N", "Requests under way at a time; the configuration's default if not given." },
 		{ "--expires", "TIME", "90d, 12h or 2027-01-31; never if not given." },
 		{ "--subject", "SUBJECT", "Whose records it makes, when that is somebody who has a key already." } } },
 	{ "key list", "", 0, 0, "Gateway keys, without the keys.", cmd_key_list, { { 0 } } },

@@ -7,7 +7,8 @@
 #include "cli/output.h"
 #include "cli/plain.h"
 
-#define KEY_RPM_MAX 1000000
+#define KEY_RPM_MAX        1000000
+#define KEY_CONCURRENT_MAX 100000
 
 static int key_print(struct cli *cli, const struct proto_key_created *k)
 {
@@ -41,6 +42,8 @@ int cmd_key_create(struct cli *cli)
 	int r = cli_option_u64(cli, "--rpm", 1, KEY_RPM_MAX, 0, &msg.rpm);
 
 	if (!r)
+		r = cli_option_u64(cli, "--concurrent", 1, KEY_CONCURRENT_MAX, 0, &msg.concurrent);
+	if (!r)
 		r = cli_option_time(cli, "--expires", CLI_DAY_ENDS, &msg.expires);
 	if (!r)
 		r = admin_open(cli, ROLE_AUTHD, 0, &a);
@@ -52,6 +55,14 @@ int cmd_key_create(struct cli *cli)
 	return r;
 }
 
+static void key_limit_cell(struct table *t, uint64_t limit)
+{
+	if (limit)
+		table_cell_u64(t, limit);
+	else
+		table_cell(t, SPAN_LIT("default")); /* authd's, whatever it is when a request comes */
+}
+
 static void key_row_table(struct table *t, const struct proto_key_info *k)
 {
 	table_cell(t, k->key_id);
@@ -59,10 +70,8 @@ static void key_row_table(struct table *t, const struct proto_key_info *k)
 	table_cell(t, k->tenant);
 	table_cell(t, k->name);
 	table_cell(t, k->models);
-	if (k->rpm)
-		table_cell_u64(t, k->rpm);
-	else
-		table_cell(t, SPAN_LIT("default")); /* authd's, whatever it is when a request comes */
+	key_limit_cell(t, k->rpm);
+	key_limit_cell(t, k->concurrent);
 	table_cell_time(t, k->created);
 	table_cell_time(t, k->expires);
 	table_cell_time(t, k->revoked);
@@ -70,10 +79,11 @@ static void key_row_table(struct table *t, const struct proto_key_info *k)
 
 static json_t *key_row_json(const struct proto_key_info *k)
 {
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:o}", "id", json_span(k->key_id), "prefix",
+	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:o}", "id", json_span(k->key_id), "prefix",
 			 json_span(k->prefix), "tenant", json_span(k->tenant), "name", json_span(k->name), "models",
-			 json_span(k->models), "rpm", (json_int_t)k->rpm, "created", (json_int_t)k->created, "expires",
-			 (json_int_t)k->expires, "revoked", (json_int_t)k->revoked, "subject", json_span(k->subject));
+			 json_span(k->models), "rpm", (json_int_t)k->rpm, "concurrent", (json_int_t)k->concurrent,
+			 "created", (json_int_t)k->created, "expires", (json_int_t)k->expires, "revoked",
+			 (json_int_t)k->revoked, "subject", json_span(k->subject));
 }
 
 /* Each page's last id asks for the next. */
@@ -116,8 +126,8 @@ static void key_add_row(void *ctx, const struct proto_key_info *key)
 
 int cmd_key_list(struct cli *cli)
 {
-	static const char *const headings[] = {"ID",  "PREFIX",  "TENANT",  "NAME",   "MODELS",
-					       "RPM", "CREATED", "EXPIRES", "REVOKED"};
+	static const char *const headings[] = {"ID",  "PREFIX",     "TENANT",  "NAME",    "MODELS",
+					       "RPM", "CONCURRENT", "CREATED", "EXPIRES", "REVOKED"};
 	struct key_listing keys = {.all = json_array()};
 	struct admin *a = NULL;
 	int r = admin_open(cli, ROLE_AUTHD, 0, &a);

@@ -169,7 +169,7 @@ static int teardown(void **state)
 }
 
 static const struct proto_authorize question = {
-	.credential = SPAN_LIT("bh_sk_x"), .address = SPAN_LIT("127.0.0.1"), .request_id = SPAN_LIT("r-1")};
+	.credential = SPAN_LIT("bh_sk_x"), .address = SPAN_LIT("127.0.0.1"), .request_id = SPAN_LIT("r-1"), .call = 1};
 
 static void ask(struct world *w, uint64_t deadline_ms, uint64_t *ret_id)
 {

@@ -37,7 +37,7 @@ _bulkhead()
 	"vault import-fernet"|"vault import-fernet "*) words="--json --keys-file --max-age" ;;
 	"vault export-fernet"|"vault export-fernet "*) words="--json --keys-file --yes" ;;
 	"vault rotate-fernet"|"vault rotate-fernet "*) words="--json --keys-file" ;;
-	"key create"|"key create "*) words="--json --tenant --name --models --rpm --expires --subject" ;;
+	"key create"|"key create "*) words="--json --tenant --name --models --rpm --concurrent --expires --subject" ;;
 	"key list"|"key list "*) words="--json" ;;
 	"key revoke"|"key revoke "*) words="--json" ;;
 	"audit tail"|"audit tail "*) words="--json --follow --from --lines" ;;

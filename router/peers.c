@@ -226,7 +226,9 @@ void peers_forget(struct call *call)
 
 void peers_settle(struct peers *p, const struct proto_settle *settle)
 {
-	/* lost with the peer, or refused by a full queue: a limit that counts requests has counted this one already */
-	int r = ipc_send_later(ipc_edge_conn(p->authd), PROTO_SETTLE, 0, settle);
-	(void)r;
+	struct ipc_conn *conn = ipc_edge_conn(p->authd);
+
+	/* lost with the peer, which then takes it that this call and all others have ended */
+	if (ipc_send_later(conn, PROTO_SETTLE, 0, settle) && conn)
+		ipc_drop(conn, "does not read");
 }

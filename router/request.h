@@ -33,6 +33,7 @@ struct request_ask {
 /* What authd said. */
 struct request_plan {
 	bool permitted, renewed; /* renewed: its grant was, which happens once */
+	uint64_t call;           /* of the AUTHORIZE, which was not denied; 0: there was none */
 	uint64_t guard;
 	struct http_limit limit;
 	struct buf bytes; /* the packed routes, then the grant */

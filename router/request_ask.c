@@ -37,6 +37,7 @@ void ask_reset(struct request *r)
 	r->framing = (struct http_body){.state = HTTP_BODY_SIZE};
 	r->ask = (struct request_ask){.http11 = true};
 	r->plan.permitted = false;
+	r->plan.call = 0;
 	r->plan.limit.limit = 0;
 	r->plan.route = r->plan.n_routes = 0;
 	r->stream = r->stream_finished = r->stream_done = false;

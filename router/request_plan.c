@@ -45,9 +45,13 @@ static int plan_ask_call(struct request *r, struct span credential)
 		.model = span_str(r->record.model),
 		.request_id = span_str(r->record.id),
 		.body_bytes = MIN(r->body.len + SPLICE_GROWTH_BYTES_MAX, (size_t)BODY_BYTES_MAX),
+		.call = ++r->all->calls,
 	};
 
-	return peers_authorize(r->all->peers, r, &ask);
+	int e = peers_authorize(r->all->peers, r, &ask);
+
+	r->plan.call = e ? 0 : ask.call;
+	return e;
 }
 
 static struct span plan_credential(const struct request *r)
@@ -151,6 +155,7 @@ enum reason plan_deny(struct request *r, const struct proto_deny *deny)
 	if (!r->plan.permitted) { /* of what was permitted all that is known */
 		record_whose(r, deny->tenant, deny->principal, deny->subject, deny->sealed);
 		plan_limit(r, deny->limit, deny->remaining, deny->reset_ms);
+		r->plan.call = 0;
 	}
 	r->record.retry_ms = deny->retry_after_ms;
 	return reason;

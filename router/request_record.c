@@ -87,10 +87,11 @@ void record_settle(struct request *r)
 	const struct request_record *rec = &r->record;
 	struct requests *all = r->all;
 
-	if (r->plan.permitted) {
+	if (r->plan.call) {
 		const struct proto_settle settle = {
 			.principal = span_str(rec->principal),
 			.request_id = span_str(rec->id),
+			.call = r->plan.call,
 			.status = record_status(r),
 			.tokens_in = rec->usage.tokens_in,
 			.tokens_out = rec->usage.tokens_out,

@@ -106,6 +106,7 @@ static void sim_reap(struct client *c)
 {
 	if (!c->out || c->alive)
 		return;
+	assert(c->call == 0); /* else its key has one less for ever */
 	request_deinit(&c->request);
 	free(c->out);
 	c->out = NULL;

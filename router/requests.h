@@ -35,7 +35,7 @@ struct requests {
 	struct lane *lane;
 	struct audit_client *audit;
 	char id_prefix[20];
-	uint64_t id_count;
+	uint64_t id_count, calls;
 	char date[HTTP_DATE_BYTES];
 	uint64_t date_s;
 	uint64_t by_status[600]; /* answers, for metrics; [0] is what was cut before any */

@@ -44,9 +44,9 @@ def test_every_key_is_listed_once(gateway):
 def test_a_key_without_a_limit_of_its_own_has_the_default_and_not_none(gateway):
     made = gateway.cli_json("key", "create", "--name", "no-limit")
     row, = [line for line in gateway.cli("key", "list").stdout.decode().splitlines() if line.startswith(made["id"])]
-    assert row.split()[5] == "default"
+    assert row.split()[5:7] == ["default", "default"]
     same, = [k for k in gateway.cli_json("key", "list") if k["id"] == made["id"]]
-    assert same["rpm"] == 0
+    assert same["rpm"] == same["concurrent"] == 0
 
 
 @pytest.mark.parametrize("options", [("--models", "a b"), ("--models", "gpt-*,"), ("--models", "*-mini"), ("--tenant", "*"),
@@ -119,7 +119,8 @@ def test_a_thousand_at_once_admit_exactly_the_limit(gateway):
 
 
 def ask(peer, key, number, request_id="req-1"):
-    peer.send("AUTHORIZE", number, credential=key.encode(), address="127.0.0.1", model="gpt-x", request_id=request_id)
+    peer.send("AUTHORIZE", number, credential=key.encode(), address="127.0.0.1", model="gpt-x", request_id=request_id,
+              call=number + 1)
 
 
 def test_two_routers_share_one_limit(gateway):

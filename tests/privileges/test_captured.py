@@ -394,7 +394,7 @@ def test_lies_are_hung_up_on(gateway, server, client):
 @pytest.mark.parametrize("name, field", [("AUTHORIZE", "request_id"), ("MODELS", "request_id"), ("RECEIPT", "request_id"), ("RECEIPT", "wanted")])
 def test_ids_of_other_bytes_are_hung_up_on(gateway, name, field):
     """They stand in the log, and in what an operator greps for: letters, digits and hyphens (R-07)."""
-    good = {"credential": b"bh_sk_wrong", "address": "127.0.0.1", "request_id": "good-1", "wanted": "good-1"}
+    good = {"credential": b"bh_sk_wrong", "address": "127.0.0.1", "request_id": "good-1", "wanted": "good-1", "call": 1}
     others = "".join(chr(c) for c in range(1, 128) if not chr(c).isalnum() and chr(c) != "-")
     assert_each_ends_the_connection(gateway, "authd", "router0", (
         (repr(c), body_of(name, 1, **{**good, field: f"{before}{c}{after}"})) for c in others + "\u00e9" for before, after in (("a", ""), ("", "b"))))
@@ -462,7 +462,7 @@ def test_admin_sockets_are_the_operators(gateway):
 def test_a_peer_that_never_reads(gateway, router):
     """Its queue is bounded: it is dropped, and nobody else waits."""
     question = body_of("AUTHORIZE", 5000, credential=b"bh_sk_wrong", address="127.0.0.1", endpoint=0, model="gpt-x", request_id="x",
-                       body_bytes=1)
+                       body_bytes=1, call=1)
     wait_for("service", lambda: all(gateway.chat("gpt-x").status == 200 for _ in range(20)), 20)  # an egress of ours was just there
     burst = (struct.pack(">I", len(question)) + question) * 1000
     with Peer(gateway, "authd", "router0") as peer:

@@ -17,7 +17,7 @@ def permit(gateway, authd, model="gpt-x", body_bytes=1000, request_id=None, key=
     ident = next(IDS)
     request_id = request_id or f"captured-{ident}"
     authd.send("AUTHORIZE", ident, credential=(key or gateway.key).encode(), address="127.0.0.1", endpoint=0, model=model,
-               request_id=request_id, body_bytes=body_bytes)
+               request_id=request_id, body_bytes=body_bytes, call=ident)
     name, fields = authd.expect("PERMIT", "DENY", ident=ident)
     assert name == "PERMIT", fields
     return fields

@@ -92,7 +92,12 @@ int peers_authorize(struct peers *p, struct request *r, const struct proto_autho
 	(void)p;
 	owner(r)->renewals = 0;
 	assert(msg->credential.len > 0 && msg->request_id.len > 0 && msg->model.len > 0);
-	return ask(r, ASKS_PERMIT);
+	assert(msg->call > sim.calls && owner(r)->call == 0);
+	sim.calls = msg->call;
+	int e = ask(r, ASKS_PERMIT);
+	if (!e)
+		owner(r)->call = msg->call;
+	return e;
 }
 
 int peers_renew(struct peers *p, struct request *r, const struct proto_renew *msg)
@@ -139,8 +144,14 @@ void peers_forget(struct call *call)
 
 void peers_settle(struct peers *p, const struct proto_settle *settle)
 {
+	size_t i = 0;
+
 	(void)p;
-	assert(settle->principal.len > 0);
+	while (sim.clients[i].call != settle->call) {
+		i++;
+		assert(i < SIM_TOGETHER); /* once for each, and for none that was denied */
+	}
+	sim.clients[i].call = 0;
 	sim.settles++;
 }
 
@@ -339,10 +350,12 @@ static void answer_permit(struct client *c)
 	};
 	const struct proto_deny deny = {.reason = chance(N_REASONS + 3)};
 
-	if (chance(8))
+	if (chance(8)) {
 		tell(c, &(struct event){.kind = EV_PERMIT, .permit = &permit});
-	else
+	} else {
+		c->call = 0;
 		tell(c, &(struct event){.kind = EV_DENY, .deny = &deny});
+	}
 }
 
 static void answer_renew(struct client *c)

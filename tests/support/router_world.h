@@ -38,6 +38,7 @@ struct client {
 	enum question asks;
 	bool alive, wants, dirty;
 	unsigned renewals; /* of the request at hand */
+	uint64_t call;     /* authd takes it to be under way */
 	char in[8192];
 	size_t in_at, in_len;
 	uint8_t *out;
@@ -52,6 +53,7 @@ struct sim {
 	uint8_t routes[512], events[64], json[64];
 	size_t routes_len, events_len, json_len;
 	uint64_t stream_id, epoch; /* epoch: of the egress */
+	uint64_t calls;            /* the last that authd was asked about */
 };
 
 extern struct sim sim;
