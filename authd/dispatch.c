@@ -47,7 +47,8 @@ struct authorize_now authd_now(const struct authd *a)
 static int dispatch_tell_vault(struct authd *a, struct ipc_conn *conn)
 {
 	return authd_send(conn, PROTO_VAULT_STATE, 0,
-			  &(struct proto_vault_state){.open = a->authorize.pepper.p != NULL});
+			  &(struct proto_vault_state){.open = a->authorize.pepper.p != NULL,
+						      .inspects = a->authorize.guard != 0});
 }
 
 static void on_each_router(void *arg, struct ipc_conn *conn)

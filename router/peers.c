@@ -13,7 +13,7 @@ struct peers {
 	struct requests *all;
 	void (*changed)(void *ctx);
 	void *ctx;
-	bool authd_up, vault_open;
+	bool authd_up, vault_open, inspects, classifier_up;
 };
 
 static void peers_tell(struct request *r, const struct event *ev)
@@ -98,6 +98,7 @@ static int on_vault_state(void *ctx, struct ipc_conn *conn, uint64_t id, const v
 	(void)id;
 	(void)fd;
 	p->vault_open = state->open;
+	p->inspects = state->inspects;
 	p->changed(p->ctx);
 	return 0;
 }
@@ -133,8 +134,28 @@ static const struct ipc_edge_spec authd_spec = {
 	.on_close = on_authd_close,
 };
 
+static void on_classifier_open(void *ctx, struct ipc_conn *conn)
+{
+	struct peers *p = ctx;
+
+	(void)conn;
+	p->classifier_up = true;
+	p->changed(p->ctx);
+}
+
+static void on_classifier_close(void *ctx, struct ipc_conn *conn)
+{
+	struct peers *p = ctx;
+
+	(void)conn;
+	p->classifier_up = false;
+	p->changed(p->ctx);
+}
+
 static const struct ipc_edge_spec classifier_spec = {
 	.peer = ROLE_CLASSIFIER,
+	.on_open = on_classifier_open,
+	.on_close = on_classifier_close,
 	.tx_bytes_max = 16U << 20,
 };
 
@@ -171,6 +192,11 @@ bool peers_authd_up(const struct peers *p)
 bool peers_vault_open(const struct peers *p)
 {
 	return p->vault_open;
+}
+
+bool peers_can_inspect(const struct peers *p)
+{
+	return p->classifier_up || !p->inspects;
 }
 
 static int peers_ask(struct ipc_edge *edge, struct request *r, enum proto_type type, const void *msg, int fd,

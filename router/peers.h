@@ -30,6 +30,8 @@ struct peers *peers_free(struct peers *p);
 bool peers_authd_up(const struct peers *p);
 /* As authd said last; false until it has, and while it is away. */
 bool peers_vault_open(const struct peers *p);
+/* The classifier is there, or authd has no use for it. */
+bool peers_can_inspect(const struct peers *p);
 
 /* 0: the answer will come as EV_PERMIT, EV_DENY or EV_PEER_LOST. PEERS_E_DOWN: it will not. */
 MUST_USE int peers_authorize(struct peers *p, struct request *r, const struct proto_authorize *ask);

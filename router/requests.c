@@ -110,10 +110,11 @@ uint64_t requests_next_ms(const struct requests *all)
 
 enum reason requests_unready(const struct requests *all)
 {
-	return !peers_authd_up(all->peers)     ? REASON_AUTHD_GONE
-	       : !peers_vault_open(all->peers) ? REASON_VAULT_SEALED
-	       : !lane_up(all->lane)           ? REASON_EGRESS_GONE
-					       : REASON_NONE;
+	return !peers_authd_up(all->peers)      ? REASON_AUTHD_GONE
+	       : !peers_vault_open(all->peers)  ? REASON_VAULT_SEALED
+	       : !lane_up(all->lane)            ? REASON_EGRESS_GONE
+	       : !peers_can_inspect(all->peers) ? REASON_CLASSIFIER_GONE
+						: REASON_NONE;
 }
 
 void requests_shutdown(struct requests *all)

@@ -52,7 +52,7 @@ void requests_deinit(struct requests *all);
 void requests_expire(struct requests *all);
 /* The next deadline in milliseconds, UINT64_MAX when there is none. */
 uint64_t requests_next_ms(const struct requests *all);
-/* What keeps this worker from serving: AUTHD_GONE, VAULT_SEALED, EGRESS_GONE, or NONE. */
+/* What keeps this worker from serving: AUTHD_GONE, VAULT_SEALED, EGRESS_GONE, CLASSIFIER_GONE, or NONE. */
 enum reason requests_unready(const struct requests *all);
 /* Takes no more from now on, and ends idle connections. */
 void requests_shutdown(struct requests *all);

@@ -172,10 +172,11 @@ void worker_update_ready(void *ctx)
 	enum reason missing = requests_unready(&w->all);
 
 	daemon_set_ready(&w->daemon, !missing,
-			 missing == REASON_AUTHD_GONE     ? "authd is not connected"
-			 : missing == REASON_VAULT_SEALED ? "the vault is sealed"
-			 : missing == REASON_EGRESS_GONE  ? "the egress is not connected"
-							  : "serving");
+			 missing == REASON_AUTHD_GONE        ? "authd is not connected"
+			 : missing == REASON_VAULT_SEALED    ? "the vault is sealed"
+			 : missing == REASON_EGRESS_GONE     ? "the egress is not connected"
+			 : missing == REASON_CLASSIFIER_GONE ? "the classifier is not connected"
+							     : "serving");
 }
 
 void worker_drain(void *ctx)

@@ -23,6 +23,11 @@ def gateway(new_gateway):
     return new_gateway(settings={"authd": {"guard_email": "flag"}})
 
 
+@pytest.fixture(scope="module")
+def unguarded(new_gateway):
+    return new_gateway()
+
+
 def steady(gateway):
     return all(gateway.chat("gpt-x").status == 200 for _ in range(20))
 
@@ -66,6 +71,16 @@ def test_refused_while_it_is_dead(gateway, daemon):
             took.append(time.monotonic() - began)
         assert min(took) < 2 * SLOWER and max(took) < 10 * SLOWER, took
         assert_refused(gateway.chat("gpt-x", stream=True), DOWN[daemon])
+        if daemon != "keyvault":  # the lane is up; what it permits is found to be stale
+            assert_refused(gateway.request("GET", "/readyz", key=""), DOWN[daemon])
+
+
+def test_ready_without_a_classifier_that_nobody_asks(unguarded):
+    with nobody_restarts(unguarded):
+        kill_all(unguarded, "classifier")
+        for _ in range(6):
+            assert unguarded.chat("gpt-x").status == 200
+            assert unguarded.request("GET", "/readyz", key="").status == 200
 
 
 def test_without_the_dialer_there_are_no_new_connections(gateway):
