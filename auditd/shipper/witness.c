@@ -20,10 +20,11 @@ static void witness_publish(struct witnesses *w)
 	if (tlog_policy_check(&w->policy, &w->round.log, note, &result))
 		return;
 	int r = tree_write_durable(w->dir, WITNESS_FILE, note);
-	if (r)
+	if (r && !w->round.unwritten)
 		log_event(&w->daemon->log, LOG_WITNESS_FAILED, LOG_STR("witness", WITNESS_FILE),
 			  LOG_STR("why", strerrordesc_np(-r)));
-	else
+	w->round.unwritten = r;
+	if (!r)
 		w->witnessed_size = w->round.size;
 }
 
@@ -140,6 +141,8 @@ static void witness_on_timer(uv_timer_t *timer)
 	struct witnesses *w = timer->data;
 	const struct folder *f = w->folder;
 
+	if (w->round.unwritten)
+		witness_publish(w);
 	if (w->round.open > 0 || f->size == 0 || (f->size == w->round.size && w->round.cosigned == w->n))
 		return;
 	w->round = (struct witness_round){

@@ -39,6 +39,7 @@ struct witness_round {
 	size_t base_len; /* of the note as the log has it */
 	size_t note_len;
 	char note[FOLDER_NOTE_MAX];
+	bool unwritten; /* enough, but the file could not be written */
 };
 
 struct witnesses {

@@ -165,6 +165,21 @@ def test_too_few_publish_nothing(gateway, witnesses):
     assert witnessed(gateway)[1] == before
 
 
+def test_what_could_not_be_written_is_as_soon_as_it_can(gateway, witnesses):
+    """Without a record more, which would bring another round."""
+    newly_witnessed(gateway, *witnesses)
+    folder = os.path.join(gateway.state, "shipper")
+    mode = os.stat(folder).st_mode & 0o7777
+    os.chmod(folder, 0o500)
+    try:
+        gateway.chat("gpt-x")
+        wait_for("it to be said", lambda: '"witness":"checkpoint.witnessed"' in gateway.log(), seconds=30)
+        wait_for("all of them", lambda: {w.known[0] for w in witnesses} == {int(checkpoint(gateway).split("\n")[1])}, seconds=30)
+    finally:
+        os.chmod(folder, mode)
+    wait_for("the file", lambda: witnessed(gateway)[1] == int(checkpoint(gateway).split("\n")[1]) == witnesses[0].known[0], seconds=30)
+
+
 def test_a_log_that_was_set_back_is_not_cosigned(gateway, witnesses):
     """It remembers a root that this log never had."""
     newly_witnessed(gateway, *witnesses)
