@@ -71,6 +71,12 @@ def test_findings_across_a_large_body(gateway, provider):
     assert sent(gateway) == text.replace(EMAIL, "<EMAIL>")
 
 
+def test_a_list_of_addresses(gateway, provider):
+    """As many findings as there may be: libc sorts them in another way than a few."""
+    assert gateway.chat("gpt-x", text=f"{EMAIL} " * 512).status == 200
+    assert sent(gateway) == "<EMAIL> " * 512
+
+
 def test_clean_text_passes_byte_for_byte(gateway, provider):
     body = '{ "model":"gpt-x", "messages":[{"role":"user","content":"nothing \\/ to \\u00e9 see"}]}'
     assert gateway.request("POST", "/v1/chat/completions", body).status == 200

@@ -14,7 +14,7 @@ import threading
 
 import msgpack
 import pytest
-from gateway import AUDITOR, frozen, wait_for
+from gateway import AUDITOR, BUILD, frozen, wait_for
 from ipc import Peer, reason_code
 from verify_log import FIELDS
 
@@ -420,3 +420,15 @@ def test_without_auditd(new_gateway):
     assert asked.status in (200, 404, 503), "said at once, whatever it is"
     assert wait_for("it again", lambda: (r := receipt_of(gateway, reply.headers["x-request-id"])).status == 200 and r.body).split(b"\n")[1] == \
         receipt.split(b"\n")[1]
+
+
+def test_of_an_older_block(new_gateway, tmp_path):
+    """auditd's index has a file for each 65,536 records: that of an older block is sorted when somebody first asks for what is in it."""
+    gateway = new_gateway()
+    for _ in range(200):
+        reply = gateway.chat("gpt-x")
+    storm = [os.path.join(BUILD, "storm_clients"), str(gateway.port), gateway.key, "66000", "16", *kept(tmp_path, needles=b"00ff00ff\n")]
+    subprocess.run([*storm, "no such model=1"], capture_output=True, check=True, timeout=100)
+    wait_for("the records", lambda: json.loads(gateway.cli("audit", "stats", "--json").stdout)["records"] > 66000)
+    pids = gateway.pids("auditd")
+    assert has_receipt(gateway, reply) and gateway.pids("auditd") == pids
