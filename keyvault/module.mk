@@ -35,7 +35,8 @@ $(eval $(call unit,keyvault/dispatch_tokens,core_world vault_fixture keyvault co
 $(eval $(call unit,keyvault/dispatch_burst,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/retire,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/dispatch_source,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
-$(eval $(call unit,keyvault/dispatch_backup,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
+PKG_LIBS_timed := -Wl,--wrap=crypto_pwhash_argon2id
+$(eval $(call unit,keyvault/dispatch_backup,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle timed))
 $(eval $(call unit,keyvault/rotation,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/rotation_late,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
 $(eval $(call unit,keyvault/rotation_batch,core_world vault_fixture keyvault common proto,libuv libsodium msgpack nettle))
