@@ -13,7 +13,7 @@ struct peers {
 	struct requests *all;
 	void (*changed)(void *ctx);
 	void *ctx;
-	bool authd_up, vault_open, inspects, classifier_up;
+	bool vault_open, inspects; /* as authd said last */
 };
 
 static void peers_tell(struct request *r, const struct event *ev)
@@ -103,21 +103,13 @@ static int on_vault_state(void *ctx, struct ipc_conn *conn, uint64_t id, const v
 	return 0;
 }
 
-static void on_authd_open(void *ctx, struct ipc_conn *conn)
+/* Either link came up or went down. */
+static void on_link(void *ctx, struct ipc_conn *conn)
 {
 	struct peers *p = ctx;
 
 	(void)conn;
-	p->authd_up = true;
-	p->changed(p->ctx);
-}
-
-static void on_authd_close(void *ctx, struct ipc_conn *conn)
-{
-	struct peers *p = ctx;
-
-	(void)conn;
-	p->authd_up = p->vault_open = false;
+	p->vault_open = p->vault_open && peers_authd_up(p);
 	p->changed(p->ctx);
 }
 
@@ -130,32 +122,14 @@ static const struct ipc_edge_spec authd_spec = {
 	.peer = ROLE_AUTHD,
 	.rows = authd_rows,
 	.n_rows = ARRAY_LEN(authd_rows),
-	.on_open = on_authd_open,
-	.on_close = on_authd_close,
+	.on_open = on_link,
+	.on_close = on_link,
 };
-
-static void on_classifier_open(void *ctx, struct ipc_conn *conn)
-{
-	struct peers *p = ctx;
-
-	(void)conn;
-	p->classifier_up = true;
-	p->changed(p->ctx);
-}
-
-static void on_classifier_close(void *ctx, struct ipc_conn *conn)
-{
-	struct peers *p = ctx;
-
-	(void)conn;
-	p->classifier_up = false;
-	p->changed(p->ctx);
-}
 
 static const struct ipc_edge_spec classifier_spec = {
 	.peer = ROLE_CLASSIFIER,
-	.on_open = on_classifier_open,
-	.on_close = on_classifier_close,
+	.on_open = on_link,
+	.on_close = on_link,
 	.tx_bytes_max = 16U << 20,
 };
 
@@ -186,7 +160,7 @@ struct peers *peers_free(struct peers *p)
 
 bool peers_authd_up(const struct peers *p)
 {
-	return p->authd_up;
+	return ipc_edge_conn(p->authd) != NULL;
 }
 
 bool peers_vault_open(const struct peers *p)
@@ -196,7 +170,7 @@ bool peers_vault_open(const struct peers *p)
 
 bool peers_can_inspect(const struct peers *p)
 {
-	return p->classifier_up || !p->inspects;
+	return ipc_edge_conn(p->classifier) || !p->inspects;
 }
 
 static int peers_ask(struct ipc_edge *edge, struct request *r, enum proto_type type, const void *msg, int fd,
