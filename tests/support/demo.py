@@ -92,7 +92,10 @@ def audit_proof(gateway):
     title("What the log proves")
     chat, = wait_for("the chat's record", lambda: gateway.audit(event="request.complete", model=MODEL))
     wait_for("its other witness", lambda: gateway.audit(event="egress.use", request_id=chat["request_id"]))
-    for event in gateway.audit()[-4:]:
+    *before, a, b, c, d = gateway.audit()
+    print(f"  {len(before)} entries of what came before: daemons that started, what the operator did. Then a first call")
+    print("  that tried the way, and the one above, each told by two daemons:")
+    for event in (a, b, c, d):
         print("  " + "  ".join(str(event.get(k, "")) for k in ("event", "actor", "model", "provider", "status", "request_id")))
     show("bulkhead audit verify")
     done = gateway.verify()
