@@ -9,9 +9,17 @@
 #include "common/daemon.h"
 #include "common/ipc.h"
 
+/* What time it was when the steady clock was 0. */
+struct expiry_clock {
+	uint64_t began_ms; /* as it is believed */
+	uint64_t leapt_ms; /* by a clock that was set ahead: the least that it said since then; 0: it was not */
+	uint64_t since_ms; /* with leapt_ms: when that was seen, by the steady clock */
+};
+
 /* expiry.c: the days that are being forgotten. */
 struct expiry {
 	uv_timer_t timer;
+	struct expiry_clock clock;
 	bool running;
 	uint32_t day;
 	char cursor[STORE_SUBJECT_BYTES];
@@ -80,6 +88,8 @@ void receipts_forget(struct authd *a, const struct ipc_conn *router);
 
 /* ---- expiry.c: from time to time ---- */
 
+/* The time by which something is over: never later than the wall clock. */
+uint64_t expiry_believed_ms(struct expiry_clock *c, uint64_t wall_ms, uint64_t steady_ms);
 void expiry_start(struct authd *a);
 void expiry_stop(struct authd *a);
 

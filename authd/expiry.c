@@ -4,6 +4,11 @@
  * is something to do; it is looked for every hour, or when an operator asks. Recorded first, then done, some subjects
  * at a time with pauses between: requests do not wait for it. What a stop interrupts is found again at the next look.
  * Where a look finds nothing to move, it still makes sure that what was moved before is in none of the store's files.
+ *
+ * A key that has moved on does not come back, and nothing is sealed for a day that it has left behind. So a clock that
+ * was set ahead counts only when it has stayed so for a day: most that are wrong are set right before. What it says
+ * when authd starts is believed, and one that is set back counts at once: by it less is over. Looks are an hour apart,
+ * so a clock that only drifts moves by seconds; the steady one goes on while the machine sleeps.
  */
 #include <stdio.h>
 #include <time.h>
@@ -13,12 +18,41 @@
 #define EXPIRY_FIRST_MS 60000
 #define EXPIRY_EVERY_MS 3600000
 #define EXPIRY_PAUSE_MS 5
+#define EXPIRY_SLACK_MS 60000 /* from one look to the next: no leap */
+#define EXPIRY_LEAP_MS  86400000
+
+static uint64_t expiry_steady_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t expiry_believed_ms(struct expiry_clock *c, uint64_t wall_ms, uint64_t steady_ms)
+{
+	uint64_t began_ms = wall_ms - MIN(wall_ms, steady_ms);
+
+	if (began_ms <= c->began_ms + EXPIRY_SLACK_MS) {
+		*c = (struct expiry_clock){.began_ms = began_ms};
+		return wall_ms;
+	}
+	if (c->leapt_ms == 0) {
+		c->leapt_ms = began_ms;
+		c->since_ms = steady_ms;
+	}
+	c->leapt_ms = MIN(c->leapt_ms, began_ms);
+	if (steady_ms - c->since_ms >= EXPIRY_LEAP_MS)
+		*c = (struct expiry_clock){.began_ms = c->leapt_ms};
+	return MIN(wall_ms, c->began_ms + steady_ms);
+}
 
 /* The first day that is kept; 0: all are. */
-static uint32_t expiry_day(const struct authd *a)
+static uint32_t expiry_day(struct authd *a)
 {
 	static const uint32_t keep_days[] = CONFIG_KEEP_PERSONAL_DAYS;
-	uint32_t keep = keep_days[a->config.auditd.keep_personal], today = subjects_day(authd_now(a).unix_ms / 1000);
+	uint64_t now_ms = expiry_believed_ms(&a->expiry.clock, authd_now(a).unix_ms, expiry_steady_ms());
+	uint32_t keep = keep_days[a->config.auditd.keep_personal], today = subjects_day(now_ms / 1000);
 
 	return keep && today > keep && !a->config.auditd.legal_hold ? today - keep : 0;
 }
@@ -141,12 +175,18 @@ int admin_audit_expire(void *ctx, struct ipc_conn *conn, uint64_t id, const void
 	if (expiry_needed(a, day))
 		return expiry_begin(a, conn, id, day);
 	int e = store_credential_sync(a->store);
-	return e ? admin_refuse_store(conn, id, e) : admin_done(conn, id, "nothing has expired");
+	return e ? admin_refuse_store(conn, id, e)
+		 : admin_done(conn, id,
+			      a->expiry.clock.leapt_ms
+				      ? "nothing has expired; the clock was set ahead, and counts a day later"
+				      : "nothing has expired");
 }
 
 void expiry_start(struct authd *a)
 {
 	a->expiry.timer.data = a;
+	a->expiry.clock.began_ms = UINT64_MAX / 2; /* so that whatever it says now is behind it */
+	(void)expiry_believed_ms(&a->expiry.clock, authd_now(a).unix_ms, expiry_steady_ms());
 	(void)uv_timer_init(&a->daemon.loop, &a->expiry.timer);
 	expiry_again(a, EXPIRY_FIRST_MS);
 }
