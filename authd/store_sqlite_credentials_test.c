@@ -141,6 +141,15 @@ static void test_credentials_are_limited(void **state)
 	assert_int_equal(store_credential_put(f->store, &c), 0); /* replacing is not adding */
 	strcpy(c.id, "one-more");
 	assert_int_equal(store_credential_put(f->store, &c), STORE_E_FULL);
+	assert_int_equal(store_credential_remove(f->store, SPAN_LIT("p7")), 0);
+	assert_int_equal(store_credential_put(f->store, &c), 0); /* what was removed takes nobody's place */
+	strcpy(c.id, "p8");
+	c.since = 1;
+	assert_int_equal(store_credential_put(f->store, &c), 0); /* nor does a second version */
+	strcpy(c.id, "two-more");
+	assert_int_equal(store_credential_put(f->store, &c), STORE_E_FULL);
+	assert_int_equal(store_credential_remove(f->store, SPAN_LIT("p9")), 0);
+	assert_int_equal(store_credential_put(f->store, &c), 0);
 }
 
 static void test_two_versions_live_side_by_side(void **state)
