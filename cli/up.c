@@ -170,13 +170,26 @@ static void up_leave(struct launcher *l)
 	launch_sources_free(l);
 }
 
+/*
+ * What is blocked stays blocked in whoever is started, and some start others from a thread that hears nothing: no death
+ * would be noticed then, in the launcher, and no word to end, in any daemon.
+ */
+static void up_hear_signals(void)
+{
+	sigset_t none;
+
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
 static int up(struct cli *cli, bool whole)
 {
 	struct launcher l = {.cli = cli, .whole = whole, .run_fd = -1, .http_fd = -1};
 	int r;
 
 	log_init(&l.log, "launcher");
-	(void)signal(SIGPIPE, SIG_IGN);
+	up_hear_signals();
 	(void)umask(022);
 	if (uv_loop_init(&l.loop))
 		return cli_fail(cli, "event loop: out of memory");

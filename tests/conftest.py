@@ -54,6 +54,7 @@ def pytest_configure(config):
     # Under nohup, or behind a shell's &, these are ignored, and would be by every program that a test starts and signals.
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # for some CI runners start programs from a thread that blocks them
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "seconds(n): a limit of its own for a long test")
 

@@ -24,8 +24,12 @@ def folder():
         yield made
 
 
-def test_without_a_terminal(folder):
-    done = subprocess.run(DEMO, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False,
+@pytest.mark.parametrize("blocked", [set(), signal.valid_signals()], ids=["heard", "blocked"])
+def test_without_a_terminal(folder, blocked):
+    """Also from a program that has signals blocked: nothing is left of what is told to end."""
+    deaf = [sys.executable, "-c", "import os, signal, sys; signal.pthread_sigmask(signal.SIG_SETMASK, eval(sys.argv[1])); "
+            "os.execv(sys.argv[2], sys.argv[2:])", str({int(number) for number in blocked} or [])]
+    done = subprocess.run([*deaf, *DEMO], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False,
                           env={**os.environ, "TMPDIR": folder})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "behind a wall of its own." in done.stdout and "<EMAIL>" in done.stdout

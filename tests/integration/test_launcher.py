@@ -9,6 +9,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 
 import pytest
 
@@ -251,6 +252,17 @@ def test_nohup():
         gateway.process.send_signal(signal.SIGHUP)
         os.kill(before[0], signal.SIGKILL)  # after that: who drains starts nobody
         wait_for("a new dialer", lambda: gateway.pids("dialer") not in ([], before))
+
+
+def test_signals_that_whoever_started_it_had_blocked():
+    """They stay so across exec(): deaths must be noticed all the same, and a word to end be heard, by each of them."""
+    deaf = [sys.executable, "-c", "import os, signal as s, sys; s.pthread_sigmask(0, s.valid_signals()); os.execv(sys.argv[1], sys.argv[1:])"]
+    with scratch() as folder, Gateway(folder, providers=PROVIDERS, workers=1, prefix=deaf) as gateway:
+        assert all(field(pid, "SigBlk") == ["0" * 16] for pid in (gateway.process.pid, *gateway.pids()))
+        before = gateway.pids("dialer")
+        os.kill(before[0], signal.SIGKILL)
+        wait_for("a new dialer", lambda: gateway.pids("dialer") not in ([], before))
+        gateway.stop(signal.SIGTERM)
 
 
 @pytest.mark.skipif(INSTRUMENTED or not shutil.which("strace"), reason="needs strace, and programs that it may follow")

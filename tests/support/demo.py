@@ -146,6 +146,7 @@ def end(*_):
 
 def main():
     os.chdir(ROOT)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # else Ctrl-C would not be heard, nor by the stand-in that it is over
     for number in ENDS:
         signal.signal(number, end)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # so that pause() ends when the gateway does
