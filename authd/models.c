@@ -235,12 +235,13 @@ struct models_listing {
 	size_t n, cap;
 };
 
-/* Where an earlier rule decides, or the key has no say, this rule has nothing to show. */
+/* Where another rule decides, or the key has no say, this rule has nothing to show. Most of a key's own names are none
+ * of this rule's: that is asked first, since the other two questions go through all of a list, for each of them. */
 static void models_show(struct models_listing *l, const struct models_rule *rule,
 			const struct models_provider *provider, struct span name)
 {
-	if (l->n == l->cap || models_open_ended(name) || !models_in_scope(l->scope, name) ||
-	    models_rule_of(l->m, name) != rule)
+	if (l->n == l->cap || models_open_ended(name) || !models_covers(rule->pattern, name) ||
+	    !models_in_scope(l->scope, name) || models_rule_of(l->m, name) != rule)
 		return;
 	for (size_t i = 0; i < l->n; i++)
 		if (span_eq(l->to[i].name, name))

@@ -174,6 +174,18 @@ def test_models_of_a_key(gateway):
     assert [m["id"] for m in reply.json()["data"]] == ["gpt-4", "o1"]
 
 
+def test_a_list_of_many_models_holds_nobody_up(new_gateway):
+    """As many rules as there may be, and a key of as many names: a list of models is made of both, and counts against no limit."""
+    rules = [{"match": f"m{i}", "providers": ["local"]} for i in range(255)] + [{"match": "*", "providers": ["local"]}]
+    many = new_gateway(workers=1, settings={"models": rules})
+    names = [f"{i:x}" for i in range(0x100, 0x200)]
+    key = many.make_key(models=",".join(names))["key"]
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        lists = [pool.submit(many.request, "GET", "/v1/models", key=key) for _ in range(32)]
+        assert many.chat("gpt-x").status == 200
+        assert all([m["id"] for m in made.result().json()["data"]] == names for made in lists)
+
+
 def test_without_the_log_nothing_changes(gateway):
     made = gateway.make_key()
     before = gateway.cli_json("key", "list")
