@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli/catalogue.h"
 #include "cli/config_auth.h"
@@ -318,6 +319,17 @@ static int complete_check_shipper(struct config_tree *t)
 	return 0;
 }
 
+/* What a daemon is told travels in one frame. */
+static int complete_check_size(struct config_tree *t)
+{
+	uint8_t *frame = malloc(PROTO_FRAME_BYTES_MAX);
+	size_t len;
+	int r = frame ? config_tree_pack(t, BIT(N_CONFIG_SECTIONS) - 1, frame, PROTO_FRAME_BYTES_MAX, &len) : -ENOMEM;
+
+	free(frame);
+	return r;
+}
+
 int config_complete(struct config_tree *t)
 {
 	struct listen_address address;
@@ -342,5 +354,5 @@ int config_complete(struct config_tree *t)
 	if (!r && listen_parse(complete_get(t, CONFIG_ROUTER, 0, "listen"), &address))
 		r = config_tree_wrong(t, config_tree_line(t, CONFIG_ROUTER, 0, "listen"),
 				      "listen must be ADDRESS:PORT with a numeric address, such as 127.0.0.1:8080");
-	return r;
+	return r ? r : complete_check_size(t);
 }

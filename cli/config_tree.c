@@ -217,7 +217,8 @@ int config_tree_pack(struct config_tree *t, uint64_t sections, uint8_t *to, size
 		r = proto_pack(&proto_config_desc, 0, &msg, to, cap, ret_len);
 	buf_deinit(&it.keys);
 	free(it.items);
-	return r > 0 ? config_tree_wrong(t, 0, "too large: all of it must fit %d KiB", PROTO_FRAME_BYTES_MAX / 1024)
+	return r > 0 ? config_tree_wrong(t, 0, "too large: all of it, `names` of models above all, must fit %d KiB",
+					 PROTO_FRAME_BYTES_MAX / 1024)
 		     : r;
 }
 

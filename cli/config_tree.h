@@ -69,7 +69,8 @@ unsigned config_tree_line(const struct config_tree *t, enum config_section secti
 /* Writes the problem, unless there is one already. Returns CONFIG_TREE_E_INVALID. line 0: no line. */
 int config_tree_wrong(struct config_tree *t, unsigned line, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* The CONFIG message of these sections (bits). 0, CONFIG_TREE_E_INVALID (does not fit a frame), -ENOMEM. */
+/* The CONFIG message of these sections (bits). 0, CONFIG_TREE_E_INVALID (does not fit a frame: not after
+ * config_complete()), -ENOMEM. */
 MUST_USE int config_tree_pack(struct config_tree *t, uint64_t sections, uint8_t *to, size_t cap, size_t *ret_len);
 /* As `bulkhead config show` prints it: what is in effect, the same for the same effect. */
 void config_tree_print(FILE *to, const struct config_tree *t);

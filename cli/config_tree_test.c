@@ -309,6 +309,35 @@ static void test_limits(void **state)
 	config_tree_free(t);
 }
 
+/* 4 kB of names a rule: how many rules is a matter of what a daemon can be told. */
+static int of_names(int rules, bool *ret_told)
+{
+	static char yaml[CONFIG_FILE_BYTES_MAX];
+	size_t at = (size_t)sprintf(yaml, "providers: [{ name: openai }]\nmodels:\n");
+	int r;
+
+	for (int i = 0; i < rules; i++) {
+		at += (size_t)sprintf(yaml + at, "- { match: \"*\", providers: openai, names: [");
+		for (int n = 0; n < 100; n++)
+			at += (size_t)sprintf(yaml + at, "%s%03d-%035d", n ? "," : "", i, n);
+		at += (size_t)sprintf(yaml + at, "] }\n");
+	}
+	struct config_tree *t = load(yaml, nothing, &r);
+	*ret_told = strstr(t->problem, "too large: all of it, `names` of models above all, must fit 128 KiB");
+	config_tree_free(t);
+	return r;
+}
+
+static void test_what_no_daemon_could_be_told(void **state)
+{
+	bool told;
+
+	(void)state;
+	assert_int_equal(of_names(31, &told), 0);
+	assert_int_equal(of_names(33, &told), CONFIG_TREE_E_INVALID);
+	assert_true(told);
+}
+
 static void test_nearest(void **state)
 {
 	static const char *const words[] = {"listen", "workers", NULL};
@@ -333,6 +362,7 @@ int main(void)
 		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_stray_variables),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_what_no_daemon_could_be_told),
 		cmocka_unit_test(test_nearest),
 	};
 
