@@ -119,25 +119,38 @@ static void relay_plain(struct request *r, struct span bytes)
 		relay_let_go(r, held);
 }
 
-enum reason relay_data(struct request *r, struct span bytes)
+/* As much at a time as finds room beside what is held: what follows an event in the same piece is none of its bytes. */
+static enum reason relay_events(struct request *r, struct span bytes)
 {
 	size_t n;
 
+	while (bytes.len > 0) {
+		size_t part = MIN(bytes.len, REPLY_HELD_BYTES_MAX - reply_held(&r->reply).len);
+		int e = part > 0 ? reply_append(&r->reply, span_of(bytes.p, part)) : BUF_E_FULL;
+
+		if (e)
+			return e < 0 ? REASON_INTERNAL : REASON_UPSTREAM_TOO_LARGE;
+		while (sse_next(&r->sse, reply_held(&r->reply), &n)) {
+			relay_event(r, span_of(reply_held(&r->reply).p, n));
+			reply_release(&r->reply, n);
+		}
+		bytes = span_of(bytes.p + part, bytes.len - part);
+	}
+	return REASON_NONE;
+}
+
+enum reason relay_data(struct request *r, struct span bytes)
+{
 	if (r->reply.bodiless)
 		return REASON_UPSTREAM_INVALID;
 	if (r->reply.body_bytes + reply_held(&r->reply).len + bytes.len > r->all->limits.stream_bytes_max)
 		return REASON_UPSTREAM_TOO_LARGE;
+	if (r->stream)
+		return relay_events(r, bytes);
 	int e = reply_append(&r->reply, bytes);
 	if (e)
 		return e < 0 ? REASON_INTERNAL : REASON_UPSTREAM_TOO_LARGE;
-	if (!r->stream) {
-		relay_plain(r, bytes);
-		return REASON_NONE;
-	}
-	while (sse_next(&r->sse, reply_held(&r->reply), &n)) {
-		relay_event(r, span_of(reply_held(&r->reply).p, n));
-		reply_release(&r->reply, n);
-	}
+	relay_plain(r, bytes);
 	return REASON_NONE;
 }
 

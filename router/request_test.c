@@ -358,6 +358,39 @@ static void test_a_finished_stream_may_end_in_silence(void **state)
 	}
 }
 
+/* An event as long as may be passes, whatever comes in one piece with its end; one that is a byte longer does not. */
+static void test_the_longest_event(void **state)
+{
+	enum { PIECE = 32768 };
+	static uint8_t text[REPLY_HELD_BYTES_MAX + PIECE];
+	static const struct span last = SPAN_LIT("\n\ndata: [DONE]\n\n");
+
+	(void)state;
+	for (size_t more = 0; more < 2; more++) {
+		size_t len = REPLY_HELD_BYTES_MAX - 2 + more;
+		struct client *c = client_in_stream(SPAN_LIT(":\n\n"));
+
+		while (c->dirty)
+			client_take(c);
+		memset(text, 'x', sizeof(text));
+		memcpy(text + len, last.p, last.len);
+		sim.all.limits.stream_bytes_max = 2 * sizeof(text);
+		for (size_t at = 0, n; at < len + last.len; at += n) {
+			n = len - at > PIECE ? (size_t)PIECE : len + last.len - at;
+			tell(c, &(struct event){.kind = EV_DATA, .data = span_of(text + at, n)});
+		}
+		c->stream.phase = STREAM_NONE;
+		c->request.upstream.id = 0;
+		if (more == 0)
+			tell(c, &broken);
+		while (c->dirty)
+			client_take(c);
+		assert_int_equal(sim.completes, more == 0);
+		assert_int_equal(sim.cuts, more == 1);
+		client_end(c);
+	}
+}
+
 /* A body that finds no room is over all the same: what is left of it is not taken for a request. */
 static void test_no_room_for_a_body(void **state)
 {
@@ -415,6 +448,7 @@ int main(void)
 		cmocka_unit_test(test_who_leaves_with_the_last_event_has_it_all),
 		cmocka_unit_test(test_what_breaks_behind_the_last_event_is_whole),
 		cmocka_unit_test(test_a_finished_stream_may_end_in_silence),
+		cmocka_unit_test(test_the_longest_event),
 		cmocka_unit_test(test_no_room_for_a_body),
 		cmocka_unit_test(test_a_proxys_field_counts),
 	};
