@@ -89,8 +89,9 @@ static void worker_end_turn(void *ctx);
 
 /* As many clients as there are descriptors for, one for the connection and one for a large body: accept4 must not fail
  * for want of one. */
-static size_t worker_connections_max(const struct worker *w)
+static size_t worker_connections_max(struct worker *w)
 {
+	size_t asked = w->config.router.connections_max;
 	struct rlimit files;
 
 	if (getrlimit(RLIMIT_NOFILE, &files))
@@ -99,7 +100,10 @@ static size_t worker_connections_max(const struct worker *w)
 	(void)setrlimit(RLIMIT_NOFILE, &files);
 	size_t room =
 		files.rlim_cur > 2 * WORKER_FDS_RESERVED ? files.rlim_cur - WORKER_FDS_RESERVED : WORKER_FDS_RESERVED;
-	return MIN(w->config.router.connections_max, room / 2);
+	if (room / 2 < asked)
+		log_event(&w->daemon.log, LOG_CONNECTIONS_LOWERED, LOG_U64("open_files", files.rlim_cur),
+			  LOG_U64("connections_max", asked), LOG_U64("in_effect", room / 2));
+	return MIN(asked, room / 2);
 }
 
 int worker_open_door(struct worker *w)

@@ -72,6 +72,8 @@ def test_one_connection_too_many_is_told(small):
 
 def test_large_bodies_do_not_take_the_descriptors_of_connections(new_gateway):
     cramped = new_gateway(workers=1, prefix=["prlimit", "--nofile=280:280"])
+    lowered = [json.loads(line) for line in cramped.log().splitlines() if "router.connections_lowered" in line]
+    assert [(e["level"], e["open_files"], e["connections_max"], e["in_effect"]) for e in lowered] == [("warning", 280, 10000, 76)]
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nx-api-key: {cramped.key}\r\nContent-Length: 70000\r\n\r\n{{".encode()
     held = [socket.create_connection((cramped.host, cramped.port), timeout=20) for _ in range(136)]
     try:
