@@ -332,7 +332,8 @@ class Gateway:
     def __exit__(self, kind, value, trace):
         with uninterrupted():
             if kind not in (None, KeyboardInterrupt):
-                sys.stderr.write(self.log()[-8000:])
+                log = self.log()
+                sys.stderr.write("".join(line for line in log[:-8000].splitlines(True) if '"level":"info"' not in line) + log[-8000:])
             self.stop()
 
     def start(self, seconds=20):
