@@ -60,7 +60,7 @@ static int handle_credential_load(void *ctx, struct ipc_conn *conn, uint64_t id,
 		return r;
 	if (r)
 		core_reject(c, "authd", m->credential, r);
-	c->rotation.missed |= r == VAULT_E_FULL || r == VAULT_E_STORAGE;
+	c->rotation.missed |= r == VAULT_E_FULL || r == VAULT_E_PLACES || r == VAULT_E_STORAGE;
 	if (!r && ours)
 		core_note_stored(c, m->credential);
 	if (r || ours || !changed)

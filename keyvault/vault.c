@@ -53,6 +53,8 @@ const struct vault_refusal *vault_refusal(int e)
 			 "keyvault/keys is missing, damaged, or of another root key; restore both from one backup, "
 			 "the root key by `bulkhead vault restore`"},
 		[VAULT_E_MARKS] = {"marks_damaged", "keyvault/marks is damaged; restore it from a backup"},
+		[VAULT_E_PLACES] = {"marks_full", "keyvault/marks has no place for another provider key, and those of "
+						  "removed ones stay; docs/vault.md says how it is begun anew"},
 		[VAULT_E_BUSY] = {"busy", "a rotation is under way; see `bulkhead vault rotate`"},
 		[VAULT_E_NOTHING] = {"nothing", "there is no such key to rotate"},
 		[VAULT_E_ROTATED] = {"rotated",

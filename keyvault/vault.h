@@ -68,6 +68,7 @@ enum vault_err {
 	VAULT_E_EXPIRED, /* outside of its time */
 	VAULT_E_ROOT,    /* the root key does not open the key table */
 	VAULT_E_MARKS,   /* the memory of versions is damaged */
+	VAULT_E_PLACES,  /* it has no place for another credential */
 	VAULT_E_BUSY,    /* a rotation is under way */
 	VAULT_E_NOTHING, /* nothing to rotate */
 	VAULT_E_ROTATED, /* sealed under keys that are being replaced */

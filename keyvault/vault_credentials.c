@@ -52,7 +52,16 @@ static bool vault_is_newer(const struct vault *v, const struct store_version *ol
 
 static int vault_marks_err(int e)
 {
-	return e == 0 ? 0 : e == MARKS_E_STORAGE ? VAULT_E_STORAGE : VAULT_E_FULL;
+	switch (e) {
+	case 0:
+		return 0;
+	case MARKS_E_STORAGE:
+		return VAULT_E_STORAGE;
+	case MARKS_E_FULL:
+		return VAULT_E_PLACES;
+	default:
+		return VAULT_E_FULL;
+	}
 }
 
 /* It has been authenticated: what it says about older ones is remembered, and they go. */

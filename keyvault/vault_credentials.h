@@ -9,10 +9,12 @@
  * VAULT_E_*. */
 MUST_USE int vault_check_new(struct vault *v, struct span id, struct span blob);
 /* A sealed credential from authd's store; checked at once when the vault is open. *ret_changed: what vault_fetch()
- * answers for this id has changed. 0, VAULT_E_FORGED, VAULT_E_OLD, VAULT_E_FULL, VAULT_E_STORAGE or negative. */
+ * answers for this id has changed. 0, VAULT_E_FORGED, VAULT_E_OLD, VAULT_E_FULL, VAULT_E_PLACES, VAULT_E_STORAGE or
+ * negative. */
 MUST_USE int vault_load(struct vault *v, struct span id, struct span blob, bool *ret_changed);
 /* This version and those below it are void for ever, as far as they were ever seen. *ret_changed as above. 0,
- * VAULT_E_STORAGE or VAULT_E_FULL: then, and while the vault is sealed, it is not remembered and only forgotten. */
+ * VAULT_E_STORAGE, VAULT_E_PLACES or VAULT_E_FULL: then, and while the vault is sealed, it is not remembered and only
+ * forgotten. */
 MUST_USE int vault_drop(struct vault *v, struct span id, uint32_t version, bool *ret_changed);
 /* The provider refuses this version: the other one is used from now on. False when there is no other. */
 bool vault_refuse(struct vault *v, struct span id, uint32_t version);

@@ -316,6 +316,26 @@ static void versions_only_grow(void **state)
 	expect_secret(f, "openai", "sk-three");
 }
 
+static void names_are_remembered_up_to_a_number(void **state)
+{
+	struct vault_fixture *f = *state;
+	struct blob known, next, other;
+	bool replaced;
+
+	assert_int_equal(start(f), 0);
+	assert_int_equal(vault_init(&f->vault, SPAN_NULL), 0);
+	make(f, "openai", 1, "sk-one", &known);
+	make(f, "openai", 2, "sk-two", &next);
+	make(f, "another", 1, "sk-other", &other);
+	assert_int_equal(load(f, "openai", &known, &replaced), 0);
+	f->vault.marks.places = MARKS_MAX; /* as if as many had come and gone */
+	assert_int_equal(vault_check_new(&f->vault, span_str("another"), span_blob(&other)), VAULT_E_PLACES);
+	assert_int_equal(load(f, "another", &other, &replaced), VAULT_E_PLACES);
+	assert_string_equal(vault_refusal(VAULT_E_PLACES)->reason, "marks_full");
+	assert_int_equal(load(f, "openai", &next, &replaced), 0); /* who is in it is not concerned */
+	expect_secret(f, "openai", "sk-two");
+}
+
 static void forged_blobs_do_not_displace_good_ones(void **state)
 {
 	struct vault_fixture *f = *state;
@@ -457,6 +477,7 @@ int main(void)
 		TEST(a_first_save_that_was_cut_off_is_named),
 		TEST(a_later_save_that_was_cut_off_is_not),
 		TEST(versions_only_grow),
+		TEST(names_are_remembered_up_to_a_number),
 		TEST(forged_blobs_do_not_displace_good_ones),
 		TEST(waiting_blobs_are_checked_at_opening),
 		TEST(what_came_while_sealed_replaces_what_was_there),
