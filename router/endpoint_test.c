@@ -12,7 +12,7 @@
 static enum reason match(const char *method, const char *target, struct endpoint_match *m)
 {
 	static struct http_head h;
-	char text[512];
+	static char text[512]; /* what the match found points into it */
 	struct http_scan s = {0};
 	size_t bytes;
 

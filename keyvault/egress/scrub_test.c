@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <cmocka.h>
 
 static const char key[] = "sk-proj/Ab+9_\"x\\yZ=7 q&<w>";
@@ -343,30 +342,6 @@ static void any_chunking_same_output(void **state)
 	}
 }
 
-/* Not a benchmark, but a fall into quadratic time would show: the promise is 50 us for an ordinary reply. */
-static void costs_little(void **state)
-{
-	enum { LEN = 1500 };
-	const int rounds = 2000;
-	static uint8_t text[LEN], out[LEN + 512];
-	struct timespec begin, end;
-	struct fixture f;
-	uint32_t found;
-
-	(void)state;
-	open_with(&f, "sk-proj-4f9aK2mQx7Zr8vT1bN6cY3dW5eU0gH2jL9pS4oI7kM1nB8qA6tD");
-	for (size_t i = 0; i < LEN; i++)
-		text[i] = (uint8_t) "the quick brown sk-fox jumps over a lazy dog {\"content\":\"12\"}"[i % 62];
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
-	for (int i = 0; i < rounds; i++)
-		(void)run(&f.scrub, span_of(text, LEN), 0, out, &found);
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
-	double us = (double)(end.tv_sec - begin.tv_sec) * 1e6 + (double)(end.tv_nsec - begin.tv_nsec) / 1e3;
-	print_message("scrub: %.2f us for a reply of %d bytes\n", us / rounds, LEN);
-	assert_true(us / rounds < 50);
-	close_all(&f);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -380,7 +355,6 @@ int main(void)
 		cmocka_unit_test(refuses_what_the_arena_cannot_hold),
 		cmocka_unit_test(hides_several),
 		cmocka_unit_test(any_chunking_same_output),
-		cmocka_unit_test(costs_little),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
