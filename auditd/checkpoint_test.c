@@ -13,7 +13,6 @@
 #include <sys/un.h>
 
 #include "auditd/auditd.h"
-#include "common/err.h"
 #include "common/ipc_internal.h"
 #include "proto/frame.h"
 #include "tests/support/test_log.h"

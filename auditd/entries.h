@@ -8,7 +8,6 @@
  */
 #pragma once
 
-#include "auditd/format.h"
 #include "auditd/tile.h"
 #include "auditd/view.h"
 

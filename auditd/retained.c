@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "auditd/tree.h"
-#include "common/err.h"
 #include "common/note.h"
 
 #define RETAINED_FIRST_LINE "bulkhead-retention/1"

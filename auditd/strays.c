@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/err.h"
-
 #define SECTOR_BYTES 512
 
 struct strays {

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "authd/admin_operation.h"
-#include "common/err.h"
 
 #define CREDENTIAL_PAGE         256  /* CREDENTIAL_LIST_REP */
 #define CREDENTIAL_CHECK_MS     3000 /* with the record's, less than an operator's command waits */

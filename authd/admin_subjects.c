@@ -8,7 +8,6 @@
 #include <stdio.h>
 
 #include "authd/admin_operation.h"
-#include "common/err.h"
 
 #define REVEAL_ITEMS_MAX 32 /* AUDIT_REVEAL */
 

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 #include "authd/authd.h"
-#include "common/err.h"
 
 #define RECEIPTS_WAITING_MAX 256
 #define RECEIPTS_DEADLINE_MS 1800 /* between auditd's own and a router's */

@@ -5,7 +5,6 @@
  * have all of them sent again, to see that none is left under an old key.
  */
 #include "authd/admin_operation.h"
-#include "common/err.h"
 
 #define RESEALED_ITEMS_MAX 128 /* CREDENTIAL_SWAP */
 

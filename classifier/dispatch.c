@@ -11,7 +11,6 @@
 
 #include "classifier/body.h"
 #include "classifier/service.h"
-#include "common/err.h"
 
 static int service_answer(struct service *s, struct ipc_conn *conn, uint64_t id, const struct classify_verdict *v)
 {

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #include "auditd/proof.h"
-#include "auditd/tile.h"
 #include "cli/audit.h"
 #include "cli/audit_reader.h"
 #include "cli/audit_trust.h"

@@ -16,7 +16,6 @@
 #include "cli/audit_filter.h"
 #include "cli/audit_progress.h"
 #include "cli/audit_removed.h"
-#include "cli/output.h"
 
 struct export
 {

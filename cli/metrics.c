@@ -6,7 +6,6 @@
  */
 #include "cli/admin.h"
 #include "cli/output.h"
-#include "common/edges.h"
 
 #define METRICS_MS 3000
 

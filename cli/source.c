@@ -9,7 +9,6 @@
 
 #include "cli/credential.h"
 #include "cli/key_file.h"
-#include "cli/output.h"
 #include "cli/source.h"
 
 int source_open(const struct cli *cli, size_t provider, int *ret_fd, char why[KEY_FILE_WHY_BYTES])

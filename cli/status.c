@@ -3,7 +3,6 @@
  */
 #include "cli/admin.h"
 #include "cli/output.h"
-#include "common/edges.h"
 
 #define STATUS_MS 3000
 

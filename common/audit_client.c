@@ -15,7 +15,6 @@
 
 #include "common/audit_ring.h"
 #include "common/daemon.h"
-#include "common/edges.h"
 #include "common/err.h"
 
 struct audit_client {

@@ -14,7 +14,6 @@
 #include "common/sandbox.h"
 
 #include <fcntl.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>

@@ -7,7 +7,6 @@
  */
 #include <unistd.h>
 
-#include "common/err.h"
 #include "keyvault/core.h"
 
 #define SOURCE_BYTES_MAX (SEAL_SECRET_BYTES_MAX + 2) /* and a line end */

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <sodium.h>
 
-#include "proto/frame.h"
-
 static void peers_follow_the_vault(void **state)
 {
 	struct world *w = *state;

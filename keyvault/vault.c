@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "common/err.h"
 #include "keyvault/rotate.h"
 
 const struct vault_refusal *vault_refusal(int e)

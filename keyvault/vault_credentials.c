@@ -6,7 +6,6 @@
  */
 #include <assert.h>
 
-#include "common/err.h"
 #include "keyvault/vault_credentials.h"
 
 static int vault_seal_err(int e)

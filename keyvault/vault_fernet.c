@@ -4,7 +4,6 @@
  * is in the clear nowhere but in this arena. Export is the only way in which a provider key leaves the vault other than
  * to its provider, and so has three locks: the configuration, the operator's word, and (dispatch_fernet.c) the log's.
  */
-#include "common/err.h"
 #include "keyvault/vault_credentials.h"
 
 #include <sodium.h>

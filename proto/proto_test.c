@@ -13,7 +13,6 @@
 
 #include "proto/frame.h"
 #include "proto/nul.h"
-#include "proto/reader.h"
 #include "proto/events.h"
 #include "proto/reasons.h"
 

@@ -6,7 +6,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "router/http_write.h"
 #include "router/reply.h"
 #include "tests/support/within.h"
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers that are ours: errors, the list of models, and the pages that say how we are. */
 #include "proto/proto.h"
-#include "router/fields.h"
 #include "router/request_parts.h"
 
 static const char *answer_date(struct requests *all)

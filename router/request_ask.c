@@ -6,7 +6,6 @@
  */
 #include <assert.h>
 
-#include "common/err.h"
 #include "router/client.h"
 #include "router/fields.h"
 #include "router/request_parts.h"

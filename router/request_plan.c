@@ -6,9 +6,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-#include "common/err.h"
 #include "proto/proto.h"
-#include "router/fields.h"
 #include "router/peers.h"
 #include "router/request_parts.h"
 #include "router/splice.h"

@@ -9,7 +9,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "common/daemon.h"
 #include "common/err.h"
 #include "common/ipc.h"
 #include "router/clock.h"

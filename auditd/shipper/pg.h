@@ -11,7 +11,6 @@
 
 #include <uv.h>
 
-#include "common/buf.h"
 #include "keyvault/dialer/resolve.h"
 
 #define PG_CONNECT_MS   15000

@@ -7,7 +7,6 @@
 
 #include "auditd/shipper/cosign.h"
 #include "auditd/tree.h"
-#include "common/err.h"
 
 static void witness_ask(struct witness *one);
 

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "common/binding_auth.h"
-#include "common/err.h"
 #include "keyvault/egress/permit.h"
 #include "keyvault/egress/token.h"
 

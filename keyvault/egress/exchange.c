@@ -16,7 +16,6 @@
 #include <assert.h>
 #include <unistd.h>
 
-#include "common/err.h"
 #include "keyvault/egress/egress.h"
 #include "keyvault/egress/permit.h"
 #include "keyvault/egress/relay.h"

@@ -6,7 +6,6 @@
  */
 #include "keyvault/egress/head.h"
 
-#include "common/err.h"
 #include "keyvault/egress/chars.h"
 
 /* Names that are never passed on: EXACT, as a BEGINning, or anywhere INside. */

@@ -4,7 +4,6 @@
  * GRANTS_VOID is handled; the answer says so to the core. What has been permitted before and of which nothing was sent
  * yet is refused as well; the rest is cut if so wished.
  */
-#include "common/err.h"
 #include "keyvault/egress/egress.h"
 
 static bool revoke_means(const struct proto_grants_void *what, const struct exchange *x)

@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "common/err.h"
-
 #define SIGV4_DAY_BYTES 8
 #define SIGV4_ALGORITHM "AWS4-HMAC-SHA256"
 

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "common/err.h"
 #include "keyvault/egress/egress.h"
 #include "keyvault/egress/token_call.h"
 

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "common/err.h"
-
 #define CALL_OUT_BYTES   24576
 #define CALL_IN_BYTES    4096
 #define CALL_LINES_BYTES 8192

@@ -19,7 +19,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "auditd/leaf.h"
 #include "common/audit_client.h"
 #include "common/daemon.h"
 

@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "auditd/prune.h"
-#include "common/err.h"
 
 #define MAKE_PRODUCERS     9
 #define MAKE_AUDITD        7 /* its place among them */
