@@ -56,10 +56,11 @@ static int run(const uint8_t *data, size_t size, unsigned cuts, enum proto_metho
 	*seen = (struct seen){0};
 	reply_init(&r, method, BODY_MAX, &sink, seen);
 	for (size_t at = 0, used = 0, len; at < size && r.state != REPLY_DONE; at += used) {
-		cuts = cuts * 1664525u + 1013904223u;
-		len = MIN(size - at, cuts ? 1 + (size_t)(cuts >> 24) % 40 : size);
-		if (cuts == 0)
-			len = size - at;
+		len = size - at;
+		if (cuts) {
+			cuts = cuts * 1664525u + 1013904223u;
+			len = MIN(len, 1 + (size_t)(cuts >> 24) % 40);
+		}
 		uint8_t *piece = malloc(len);
 		memcpy(piece, data + at, len);
 		answer = reply_feed(&r, span_of(piece, len), &used);
